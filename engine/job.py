@@ -1,0 +1,148 @@
+"""The values that flow through the engine: what is added, what is claimed, what a run comes to, what is stored.
+
+Nothing here knows Redis; the `Job` that users hold is in handle.py.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from engine import clock
+from engine.errors import Retry
+from engine.options import JobOptions
+
+
+class NewJob:
+    """A job to be added: `NewJob("sms", data, delay=5_000)`. Options are those of `JobOptions`.
+
+    Raises InvalidOption or InvalidName at once if an option is wrong.
+    """
+
+    __slots__ = ("data", "name", "options")
+
+    def __init__(self, name: str, data: Any = None, **options: Any) -> None:
+        self.name = name
+        self.data = data
+        self.options = JobOptions.check(options)
+
+    def __repr__(self) -> str:
+        return f"NewJob({self.name!r})"
+
+
+class NewRow(Struct, frozen=True):
+    """A job as `add.lua` takes it: text and bytes only."""
+
+    id: str
+    """Empty: the queue's counter gives one."""
+    name: str
+    data: bytes
+    opts: bytes
+    timestamp: int | None = None
+    """Unix milliseconds; None takes the server's time."""
+    delay: int = 0
+    priority: int = 0
+    lifo: bool = False
+
+
+class Claimed(Struct, frozen=True):
+    """A job that this process may run: the fields of its hash as a claim found them, before anything was decoded."""
+
+    id: str
+    fence: int
+    """How often the job was started, this claim included (`ats`). Rises with each claim, so it tells an old one from a new."""
+    token: str
+    name: str
+    data: bytes
+    opts: bytes
+    timestamp: int = 0
+    priority: int = 0
+    attempts_made: int = 0
+    stalls: int = 0
+    stacktrace: bytes = b""
+    deferred_failure: str | None = None
+    """Set by a sweep or a parent: fail with this reason without running."""
+    progress: bytes = b""
+    broken: str | None = None
+    """Why this job cannot be run at all (a hash without a name, data that is not JSON): fail with this reason."""
+
+
+class Completed(Struct, frozen=True):
+    """The processor returned; `value` is its result as JSON."""
+
+    value: bytes
+
+
+class Failed(Struct, frozen=True):
+    """The job is over: no attempt is left, or none would help."""
+
+    reason: str
+    stacktrace: bytes = b""
+    """JSON array of texts, oldest first."""
+    error: str = ""
+    """Class name of the exception."""
+
+
+class Retrying(Struct, frozen=True):
+    """An attempt failed and another is left: run again after `delay` ms."""
+
+    delay: int
+    reason: str
+    stacktrace: bytes = b""
+    error: str = ""
+
+
+class Released(Struct, frozen=True):
+    """Claimed but not started: back to the front of the line, no attempt used."""
+
+
+Outcome = Completed | Failed | Retrying | Released
+
+Returned = Any | Retry
+"""What a processor may return: its result, or `Retry` for another run."""
+
+
+class Snapshot(Struct, frozen=True):
+    """A stored job at one moment, undecoded. None or empty where the field is not there."""
+
+    id: str
+    name: str = ""
+    data: bytes = b"{}"
+    opts: bytes = b"{}"
+    timestamp: int = 0
+    delay: int = 0
+    priority: int = 0
+    attempts_made: int = 0
+    attempts_started: int = 0
+    stalls: int = 0
+    progress: bytes = b""
+    return_value: bytes = b""
+    failed_reason: str | None = None
+    stacktrace: bytes = b"[]"
+    processed_on: int | None = None
+    finished_on: int | None = None
+    processed_by: str | None = None
+    parent_key: str | None = None
+    deduplication_id: str | None = None
+    scheduler_id: str | None = None
+    state: str = "unknown"
+
+
+class Counts(Struct, frozen=True):
+    """How many jobs are in each state. `waiting` has no priority; `paused` waits in a queue that BullMQ 5 paused."""
+
+    waiting: int = 0
+    active: int = 0
+    delayed: int = 0
+    prioritized: int = 0
+    completed: int = 0
+    failed: int = 0
+    waiting_children: int = 0
+    paused: int = 0
+
+
+def moment(ms: int | None) -> datetime | None:
+    """The aware datetime of a stored time, if there is one."""
+    return None if ms is None else clock.from_ms(ms)
