@@ -1,0 +1,77 @@
+"""The port to Redis: one small Protocol, spoken by our own connection and by redis-py.
+
+Knows commands and replies; knows neither jobs nor scripts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Literal, cast
+
+from msgspec import structs
+
+from engine.errors import InvalidOption
+from engine.link.address import RedisSettings
+from engine.link.checks import check_server
+from engine.link.connection import Connection
+from engine.link.port import Argument, Link, Reply
+from engine.link.redis_py import RedisPyLink
+
+__all__ = [
+    "Argument",
+    "Link",
+    "Reply",
+    "RedisSettings",
+    "Connection",
+    "RedisPyLink",
+    "Implementation",
+    "check_server",
+    "open_link",
+]
+
+Implementation = Literal["own", "redis-py"]
+
+
+async def open_link(
+    where: str | RedisSettings | None = None,
+    *,
+    name: str = "",
+    prelude: Sequence[Sequence[Argument]] = (),
+    implementation: Implementation | None = None,
+    wait: bool = False,
+) -> Connection | RedisPyLink:
+    """Connect to Redis. Close what it returns.
+
+    where           an address, settings, or None for the environment's (REDIS_URL and the like)
+    name            what CLIENT LIST shows
+    prelude         commands sent at each connect before any other, such as SCRIPT LOAD; their errors are ignored
+    implementation  None asks CORRAL_LINK, and takes our own where that is not set
+    wait            keep trying until the server is there
+
+    Raises ConnectFailed or AuthFailed, with what to do, if the first connect fails; InvalidOption for a wrong address.
+    """
+    settings = await _running(RedisSettings.parse(where))
+    kind = RedisPyLink if _implementation(implementation) == "redis-py" else Connection
+    link = kind(settings, name=name, prelude=prelude)
+    await link.connect(wait=wait)
+    return link
+
+
+async def _running(settings: RedisSettings) -> RedisSettings:
+    """The settings themselves, or those of the server that `embedded:` asks for, which is started if need be."""
+    if settings.embedded is None:
+        return settings
+    from engine.embedded import ensure_server
+
+    url = await asyncio.to_thread(ensure_server, settings.embedded or None)
+    times = {"connect_timeout": settings.connect_timeout, "call_timeout": settings.call_timeout}
+    return structs.replace(RedisSettings.parse(url), **times)
+
+
+def _implementation(asked: Implementation | None) -> Implementation:
+    chosen = asked or os.environ.get("CORRAL_LINK") or "own"
+    if chosen not in ("own", "redis-py"):
+        raise InvalidOption(f"CORRAL_LINK: {chosen!r} is no implementation; set it to own or redis-py, or unset it")
+    return cast(Implementation, chosen)

@@ -1,0 +1,28 @@
+"""What every link to Redis can do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+Argument = bytes | str | int | float | memoryview
+Reply = Any
+"""A reply as RESP2 has it: bytes, int, None, or a list of those."""
+
+
+class Link(Protocol):
+    """Commands go out in the order of the calls; each call waits for its own reply.
+
+    Raises ServerError for an error reply (ServerBusy where the same command may succeed later and nothing was done),
+    ConnectFailed when nothing could be sent, OutcomeUnknown when a command was sent and no reply came. A link never
+    sends a command twice.
+    """
+
+    async def call(self, *command: Argument) -> Reply:
+        """Send one command and return its reply."""
+
+    async def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
+        """Send commands in one write. Error replies stand in the list as ServerError instances, in their places."""
+
+    async def close(self) -> None:
+        """Close the connection; calls under way end with OutcomeUnknown, later ones with LinkClosed."""

@@ -1,0 +1,274 @@
+"""The same Link over redis-py, for what our own connection is compared with. The only module that catches its errors.
+
+One redis-py connection used by turns, so that commands keep their order; slower than our own, and it says so: no
+pipelining across callers. Replies are RESP2's, as our own connection gives them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+from engine.clock import monotonic
+from engine.errors import ConnectFailed, InvalidOption, LinkClosed, OutcomeUnknown, ServerError
+from engine.link.address import RedisSettings
+from engine.link.connection import BLOCKING_GRACE, Hook, backoff
+from engine.link.dial import connect_failed
+from engine.link.line import MOVED_AWAY, error_reply, pack
+from engine.link.login import greeting, refusal
+from engine.link.port import Argument, Reply
+
+
+class RedisPyLink:
+    """A Link over one redis-py connection. A cancelled or late call throws the connection away; the next makes one."""
+
+    def __init__(self, settings: RedisSettings, *, name: str = "", prelude: Sequence[Sequence[Argument]] = ()) -> None:
+        self.settings = settings
+        self.name = name
+        self.on_connect: list[Hook] = []
+        self.on_disconnect: list[Hook] = []
+        self._greeting = greeting(settings, name)
+        self._opening = [*self._greeting, *prelude]
+        self._connection: Any = _connection(settings)
+        self._turn = asyncio.Lock()
+        self._since: float | None = None
+        self._closed = False
+        self._failure: ConnectFailed | None = None
+        self._begun = False
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name else ""
+        state = (
+            "closed" if self._closed else "connected" if self.connected else "reconnecting" if self._begun else "new"
+        )
+        return f"<RedisPyLink{name} {self.settings.shown} {state}>"
+
+    @property
+    def connected(self) -> bool:
+        return self._since is not None
+
+    @property
+    def connected_since(self) -> float | None:
+        """When the line came up, in monotonic seconds; None while there is none, as far as the last call has shown."""
+        return self._since
+
+    async def connect(self, *, wait: bool = False) -> None:
+        """Connect. Raises ConnectFailed or AuthFailed when that fails; with `wait` tries until it succeeds."""
+        async with self._turn:
+            await self._connect(wait)
+
+    async def _connect(self, wait: bool) -> None:
+        for delay in backoff():
+            try:
+                await self._connect_once()
+                return
+            except ConnectFailed as failure:
+                self._failure = failure
+                if not wait:
+                    raise
+            await asyncio.sleep(delay)
+
+    async def call(self, *command: Argument) -> Reply:
+        """Send one command and return its reply; see Link for what it raises."""
+        (reply,) = await self._send([command], self.settings.call_timeout)
+        if isinstance(reply, ServerError):
+            raise reply
+        return reply
+
+    async def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
+        """Send commands in one write. Error replies stand in the list as ServerError instances, in their places."""
+        return await self._send(commands, self.settings.call_timeout) if commands else []
+
+    async def call_blocking(self, *command: Argument, timeout: float) -> Reply:
+        """Send a command that waits at the server for up to `timeout` seconds, over 0."""
+        if not timeout > 0:
+            raise InvalidOption(f"timeout: {timeout!r} would wait for ever; give the command's own timeout in seconds")
+        (reply,) = await self._send([command], timeout + BLOCKING_GRACE)
+        if isinstance(reply, ServerError):
+            raise reply
+        return reply
+
+    async def close(self) -> None:
+        """Close the connection; calls under way end with OutcomeUnknown, later ones with LinkClosed."""
+        self._closed = True
+        self._gone()
+        await self._connection.disconnect()
+
+    # --------------------------------------------------------------------------------------------------------------
+
+    async def _send(self, commands: Sequence[Sequence[Argument]], patience: float) -> list[Reply]:
+        self._refuse_closed()
+        packed = _pack(commands)
+        async with self._connected():
+            try:
+                with _sent():
+                    async with asyncio.timeout(patience):
+                        replies = await self._exchange(packed, len(commands))
+            except BaseException:
+                await self._throw_away()
+                raise
+            if any(isinstance(reply, ServerError) and reply.code in MOVED_AWAY for reply in replies):
+                await self._throw_away()
+        return replies
+
+    async def _exchange(self, packed: bytes, count: int) -> list[Reply]:
+        await self._connection.send_packed_command(packed, check_health=False)
+        return [_reply(await _read(self._connection)) for _ in range(count)]
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[None]:
+        """Our turn on a connection that is up. Raises ConnectFailed if that takes longer than the call timeout."""
+        try:
+            async with asyncio.timeout(self.settings.call_timeout):
+                await self._turn.acquire()
+                await self._prepare()
+        except TimeoutError:
+            waited = f"nothing was sent in {self.settings.call_timeout:g} s"
+            if self._failure is None:
+                raise ConnectFailed(f"Redis at {self.settings.shown} is busy with other calls ({waited})") from None
+            raise type(self._failure)(f"{self._failure} ({waited})") from None
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    async def _prepare(self) -> None:
+        try:
+            self._refuse_closed()
+            if self.connected and await self._is_broken():
+                await self._throw_away()
+            if not self.connected:
+                await self._connect(wait=True)
+        except BaseException:
+            self._turn.release()
+            raise
+
+    async def _is_broken(self) -> bool:
+        # Something to read before anything was asked: the end of the stream, or what belongs to nobody. A reset shows
+        # only in the writer, which redis-py has no public name for.
+        return bool(self._connection._writer.is_closing() or await self._connection.can_read())
+
+    async def _connect_once(self) -> None:
+        try:
+            with _not_reached(self.settings):
+                await self._connection.connect()
+                async with asyncio.timeout(self.settings.connect_timeout):
+                    replies = await self._exchange(_pack(self._opening), len(self._opening))
+            if failure := refusal(self.settings, self._greeting, replies):
+                raise failure
+        except BaseException:
+            await self._connection.disconnect(nowait=True)
+            raise
+        self._begun = True
+        self._failure = None
+        self._since = monotonic()
+        _tell(self.on_connect)
+
+    async def _throw_away(self) -> None:
+        self._gone()
+        await self._connection.disconnect(nowait=True)
+
+    def _gone(self) -> None:
+        if self._since is not None:
+            self._since = None
+            _tell(self.on_disconnect)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise LinkClosed(f"the link to {self.settings.shown} was closed; the command was not sent")
+        if not self._begun:
+            raise LinkClosed(f"the link to {self.settings.shown} is not connected; await connect() first")
+
+
+def _tell(hooks: list[Hook]) -> None:
+    for hook in hooks:
+        asyncio.get_running_loop().call_soon(hook)
+
+
+def _connection(settings: RedisSettings) -> Any:
+    """A connection of redis-py's that only opens the socket: the greeting is ours."""
+    from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    common: dict[str, Any] = {
+        "protocol": 2,
+        "decode_responses": False,
+        "driver_info": None,
+        "socket_connect_timeout": settings.connect_timeout,
+        # The deadline of a call is ours; theirs, with their retries, would send a slow command again.
+        "socket_timeout": None,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if settings.unix_socket is not None:
+        return UnixDomainSocketConnection(path=settings.unix_socket, **common)
+    place: dict[str, Any] = {"host": settings.host, "port": settings.port}
+    if not settings.tls:
+        return Connection(**place, **common)
+    return SSLConnection(
+        **place,
+        **common,
+        ssl_ca_certs=settings.tls_ca,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        ssl_cert_reqs="required" if settings.tls_verify else "none",
+        ssl_check_hostname=settings.tls_verify,
+    )
+
+
+def _pack(commands: Sequence[Sequence[Argument]]) -> bytes:
+    """Packed as our own connection does it, so that both refuse the same arguments."""
+    return b"".join([pack(command) for command in commands])
+
+
+async def _read(connection: Any) -> Any:
+    """The next reply; an error reply comes back as redis-py's exception, a broken connection is raised."""
+    from redis.exceptions import RedisError, ResponseError
+
+    try:
+        return await connection.read_response(disconnect_on_error=False)
+    except RedisError as error:
+        # Some error replies are ConnectionErrors there; the server's code tells them from a broken connection.
+        if error.status_code or isinstance(error, ResponseError):
+            return error
+        raise
+
+
+def _reply(value: Any) -> Reply:
+    """The reply as our own connection gives it."""
+    if isinstance(value, list):
+        return [_reply(item) for item in value]
+    if isinstance(value, Exception):
+        code = getattr(value, "status_code", None)
+        return error_reply(f"{code} {value}" if code else str(value))
+    return value
+
+
+@contextlib.contextmanager
+def _sent() -> Iterator[None]:
+    """What errors mean once a command was sent: a reply may have been lost."""
+    from redis.exceptions import RedisError
+
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        why = "no reply came in time" if isinstance(error, TimeoutError) else str(error)
+        raise OutcomeUnknown(f"{why}; the command was sent and may have been carried out") from error
+
+
+@contextlib.contextmanager
+def _not_reached(settings: RedisSettings) -> Iterator[None]:
+    """What errors mean while connecting: nothing of the caller's was sent."""
+    from redis.exceptions import RedisError
+    from redis.exceptions import TimeoutError as TheirTimeout
+
+    try:
+        yield
+    except TheirTimeout as error:
+        raise connect_failed(settings, TimeoutError()) from error
+    except (RedisError, OSError) as error:
+        # redis-py wraps the operating system's reason, which says more.
+        wrapped = error.__cause__ or error.__context__
+        raise connect_failed(settings, wrapped if isinstance(wrapped, OSError) else error) from error
