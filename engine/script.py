@@ -1,0 +1,156 @@
+"""How a Lua script is found, composed, checked against its binding, and called by digest.
+
+A script is lua/<verb>.lua: a header in a long comment, then the body. `--@include name` puts lua/include/name.lua in
+the line's place. The header's KEYS, ARGV and ROWS are compared with the binding when the binding is made, so the two
+cannot drift apart. lua/README.md describes the header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from engine.errors import ScriptError, ServerError
+from engine.keys import Keys
+from engine.link import Argument, Link, Reply
+
+_INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
+_HEADER = re.compile(r"\A--\[\[\n(.*?)\n\]\]\n", re.DOTALL)
+_SECTIONS = ("MOVES", "EMITS", "KEYS", "ARGV", "ROWS", "RETURNS")
+
+Now = int | str
+"""The first argument of every script: "" for the server's own time, which is what all but script tests send."""
+
+
+def lua_folder() -> Path:
+    """Where the scripts are: inside an installed wheel, else beside `engine/` in a source tree."""
+    inside = Path(__file__).parent / "_lua"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "lua"
+
+
+class Header(Struct, frozen=True):
+    """What a script says of itself. Each name is followed in the file by its type and meaning."""
+
+    summary: str
+    moves: frozenset[tuple[str, str]]
+    emits: frozenset[str]
+    keys: tuple[str, ...]
+    args: tuple[str, ...]
+    rows: tuple[str, ...]
+    returns: str
+
+
+class Script:
+    """One Lua script and the order of its slots. `await script(link, keys, now, ..., rows=...)` calls it."""
+
+    def __init__(self, name: str, *, keys: str, args: str, rows: str = "") -> None:
+        self.name = name
+        self.keys = tuple(keys.split())
+        self.args = tuple(args.split())
+        self.rows = tuple(rows.split())
+        self.source = compose(name)
+        self.header = read_header(name, self.source)
+        self.body = body(self.source)
+        """What the server is given: without the header, whose bytes it would keep for nothing."""
+        self.digest = hashlib.sha1(self.body.encode()).hexdigest()
+        for part, said, bound in (
+            ("KEYS", self.header.keys, self.keys),
+            ("ARGV", self.header.args, self.args),
+            ("ROWS", self.header.rows, self.rows),
+        ):
+            if said != bound:
+                raise ScriptError(f"lua/{name}.lua says {part} {' '.join(said)}; its binding says {' '.join(bound)}")
+        if self.args[:1] != ("now",):
+            raise ScriptError(f"lua/{name}.lua: the first argument is `now`")
+
+    def __repr__(self) -> str:
+        return f"Script({self.name!r})"
+
+    async def __call__(self, link: Link, keys: Keys, *args: Argument, rows: Iterable[Argument] = ()) -> Reply:
+        """Call the script. `rows` are its rows, flattened. A server that does not know it is sent the text instead."""
+        slots: list[Argument] = [self.digest, len(self.keys), *keys.pick(self.keys), *args, *rows]
+        try:
+            return await link.call("EVALSHA", *slots)
+        except ServerError as error:
+            if error.code != "NOSCRIPT":
+                raise
+        # NOSCRIPT is said before anything runs, so sending again is safe; EVAL loads the script for the next call.
+        slots[0] = self.body
+        return await link.call("EVAL", *slots)
+
+
+def loading(*names: str) -> list[tuple[str, str, str]]:
+    """The commands that load these scripts, for a link's prelude: a hot script should not wait for its first NOSCRIPT."""
+    return [("SCRIPT", "LOAD", body(compose(name))) for name in names]
+
+
+def body(source: str) -> str:
+    """A script's text without its header."""
+    return _HEADER.sub("", source, count=1)
+
+
+def compose(name: str) -> str:
+    """The text of lua/<name>.lua with its fragments in place."""
+    folder = lua_folder()
+    seen: set[str] = set()
+
+    def fragment(match: re.Match[str]) -> str:
+        if match[1] in seen:
+            raise ScriptError(f"lua/{name}.lua includes {match[1]} twice")
+        seen.add(match[1])
+        text = (folder / "include" / f"{match[1]}.lua").read_text()
+        return _INCLUDE.sub(fragment, text.rstrip("\n"))
+
+    return _INCLUDE.sub(fragment, (folder / f"{name}.lua").read_text())
+
+
+def read_header(name: str, source: str) -> Header:
+    """Read the header of a script's text. Raises ScriptError where it has none or a line is not of its form."""
+    found = _HEADER.match(source)
+    if not found:
+        raise ScriptError(f"lua/{name}.lua has no header")
+    sections: dict[str, list[str]] = {section: [] for section in _SECTIONS}
+    summary: list[str] = []
+    section = ""
+    for line in found[1].splitlines():
+        word, _, rest = line.partition(" ")
+        if word in _SECTIONS:
+            section = word
+            if rest.strip():
+                sections[section].append(rest.strip())
+        elif section and line.startswith("  "):
+            sections[section].append(line.strip() if not line.startswith("   ") else "")
+        elif line.strip() and not section:
+            summary.append(line.strip())
+        elif line.strip():
+            raise ScriptError(f"lua/{name}.lua: header line {line!r} belongs to no section")
+    if not summary or not summary[0].startswith(f"{name}: "):
+        raise ScriptError(f"lua/{name}.lua: the header opens with {name!r}, a colon and what it does")
+
+    def slots(section: str) -> tuple[str, ...]:
+        return tuple(line.split()[0] for line in sections[section] if line)
+
+    def listed(section: str) -> Sequence[str]:
+        return [
+            item.strip() for line in sections[section] for item in line.split(",") if item.strip() not in ("", "none")
+        ]
+
+    moves = set()
+    for move in listed("MOVES"):
+        source_state, arrow, target = move.partition(" -> ")
+        if not arrow:
+            raise ScriptError(f"lua/{name}.lua: MOVES has {move!r}; it reads 'wait -> active'")
+        moves.add((source_state.strip(), target.strip()))
+    return Header(
+        summary=" ".join(summary),
+        moves=frozenset(moves),
+        emits=frozenset(listed("EMITS")),
+        keys=slots("KEYS"),
+        args=slots("ARGV"),
+        rows=slots("ROWS"),
+        returns="\n".join(sections["RETURNS"]),
+    )

@@ -1,0 +1,26 @@
+"""Say how many jobs are in each state (lua/counts.lua)."""
+
+from __future__ import annotations
+
+from engine.job import Counts
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+from engine.scripts.snapshots import ALL_PLACES
+
+_counts = Script("counts", keys=ALL_PLACES, args="now")
+
+
+async def counts(link: Link, keys: Keys, *, now: Now = "") -> Counts:
+    """All counts at one moment."""
+    wait, paused, active, prioritized, delayed, waiting_children, completed, failed = await _counts(link, keys, now)
+    return Counts(
+        waiting=wait,
+        active=active,
+        delayed=delayed,
+        prioritized=prioritized,
+        completed=completed,
+        failed=failed,
+        waiting_children=waiting_children,
+        paused=paused,
+    )

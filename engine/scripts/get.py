@@ -1,0 +1,24 @@
+"""Show stored jobs (lua/get.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine import states
+from engine.job import Snapshot
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+from engine.scripts.pace import chunks
+from engine.scripts.snapshots import ALL_PLACES, read_snapshot
+
+_get = Script("get", keys=f"{ALL_PLACES} jobs", args="now", rows="id")
+
+
+async def get(link: Link, keys: Keys, ids: Sequence[str], *, now: Now = "") -> list[Snapshot | None]:
+    """Jobs with their states, in the order of `ids`; None for one that is not there."""
+    found: list[Snapshot | None] = []
+    for chunk in chunks(ids):
+        rows = await _get(link, keys, now, rows=chunk)
+        found += [row and read_snapshot(row[:-1], states.spoken(row[-1].decode())) for row in rows]
+    return found

@@ -1,0 +1,35 @@
+"""Delete a queue and all that is in it (lua/obliterate.lua)."""
+
+from __future__ import annotations
+
+from engine.errors import ScriptError, WrongState
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+from engine.scripts.pace import PER_CALL
+
+_obliterate = Script(
+    "obliterate",
+    keys="meta id wait paused active prioritized pc delayed waiting_children completed failed stalled stalled_check"
+    " repeat limiter marker events jobs",
+    args="now force count",
+)
+
+
+async def obliterate(link: Link, keys: Keys, *, force: bool = False, count: int = PER_CALL, now: Now = "") -> None:
+    """Delete a paused queue, `count` jobs a call. A queue that is not there is no error.
+
+    Raises WrongState, with nothing written, if the queue is not paused, or jobs are being run and `force` is not given.
+    """
+    while True:
+        match await _obliterate(link, keys, now, 1 if force else 0, count):
+            case 0:
+                return
+            case 1:
+                continue
+            case 2:
+                raise WrongState(f"queue {keys.queue!r} is not paused; pause it first, so that no worker takes a job")
+            case 3:
+                raise WrongState(f"queue {keys.queue!r} has jobs that are being run; wait for them, or give force=True")
+            case other:
+                raise ScriptError(f"obliterate.lua returned {other!r}")

@@ -1,0 +1,26 @@
+"""Store how far jobs are (lua/progress.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from engine.job import Claimed
+from engine.keys import Keys
+from engine.link import Argument, Link
+from engine.script import Now, Script
+from engine.scripts.rows import Refusals, read_refusals
+
+_progress = Script("progress", keys="meta active events jobs", args="now", rows="id token fence value")
+
+
+async def progress(
+    link: Link, keys: Keys, rows: Iterable[tuple[str, Claimed | None, bytes]], *, now: Now = ""
+) -> Refusals:
+    """Store the progress of at most 1,000 jobs: id, the claim that says so (None: a producer does), the value as JSON.
+
+    A row whose claim no longer holds the job is refused. What is not JSON would stop BullMQ's event readers for good.
+    """
+    slots: list[Argument] = []
+    for id, claim, value in rows:
+        slots += (id, claim.token if claim else "", claim.fence if claim else 0, value)
+    return read_refusals(await _progress(link, keys, now, rows=slots))

@@ -1,0 +1,23 @@
+"""Give claimed jobs back without using an attempt (lua/release.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.job import Claimed
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+from engine.scripts.rows import Refusals, claims, read_refusals
+
+_release = Script(
+    "release",
+    keys="meta wait paused active prioritized pc stalled marker events jobs",
+    args="now",
+    rows="id token fence",
+)
+
+
+async def release(link: Link, keys: Keys, jobs: Sequence[Claimed], *, now: Now = "") -> Refusals:
+    """Put at most 1,000 jobs back at the front of the line, the first of them first."""
+    return read_refusals(await _release(link, keys, now, rows=claims(jobs)))

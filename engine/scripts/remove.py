@@ -1,0 +1,54 @@
+"""Delete jobs that no worker holds (lua/remove.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+from engine.errors import CorralError, JobLocked, JobNotFound, WrongState
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+from engine.scripts.pace import PER_CALL
+
+_remove = Script(
+    "remove",
+    keys="meta wait paused active prioritized delayed waiting_children completed failed stalled repeat events jobs",
+    args="now",
+    rows="id",
+)
+
+
+class NotRemoved(IntEnum):
+    """Why a job was left where it is."""
+
+    LOCKED = 1
+    """A worker holds it."""
+    MISSING = 2
+    """It is not there."""
+    SCHEDULED = 3
+    """It is the pending run of a schedule."""
+
+    def error(self, id: str, queue: str = "") -> CorralError:
+        """The exception that says so of job `id`."""
+        match self:
+            case NotRemoved.LOCKED:
+                return JobLocked(id)
+            case NotRemoved.MISSING:
+                return JobNotFound(id, queue)
+            case NotRemoved.SCHEDULED:
+                return WrongState(f"job {id!r} is the pending run of a schedule; remove the schedule instead")
+
+
+async def remove(link: Link, keys: Keys, ids: Sequence[str], *, now: Now = "") -> dict[str, NotRemoved]:
+    """Delete jobs with all that belongs to them; those that were not, and why.
+
+    Many jobs, or a line of many thousands, take several calls of the script, none of them long.
+    """
+    left = list(ids)
+    refused: dict[str, NotRemoved] = {}
+    while left:
+        handled, codes = await _remove(link, keys, now, rows=left[:PER_CALL])
+        refused |= {left[codes[i]]: NotRemoved(codes[i + 1]) for i in range(0, len(codes), 2)}
+        del left[:handled]
+    return refused

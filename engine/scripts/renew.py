@@ -1,0 +1,18 @@
+"""Prolong the locks of jobs that are being run (lua/renew.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.job import Claimed
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+from engine.scripts.rows import Refusals, claims, read_refusals
+
+_renew = Script("renew", keys="active stalled jobs", args="now lock", rows="id token fence")
+
+
+async def renew(link: Link, keys: Keys, jobs: Sequence[Claimed], *, lock_ms: int, now: Now = "") -> Refusals:
+    """Let the locks of at most 1,000 jobs run `lock_ms` from now. A refused job is no longer this claim's."""
+    return read_refusals(await _renew(link, keys, now, lock_ms, rows=claims(jobs)))

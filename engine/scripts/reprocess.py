@@ -1,0 +1,51 @@
+"""Put failed or completed jobs back in line (lua/reprocess.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+from engine.errors import CorralError, JobNotFound, WrongState
+from engine.keys import Keys
+from engine.link import Argument, Link
+from engine.script import Now, Script
+from engine.scripts.pace import chunks
+
+_reprocess = Script(
+    "reprocess",
+    keys="meta wait paused active prioritized pc completed failed marker events jobs",
+    args="now reset",
+    rows="id lifo",
+)
+
+
+class NotReprocessed(IntEnum):
+    """Why a job was left where it is."""
+
+    WRONG_STATE = 1
+    """It is neither failed nor completed."""
+    MISSING = 2
+    """It is not there."""
+
+    def error(self, id: str, queue: str = "") -> CorralError:
+        """The exception that says so of job `id`."""
+        if self is NotReprocessed.MISSING:
+            return JobNotFound(id, queue)
+        return WrongState(f"job {id!r} is neither failed nor completed, so there is nothing to run again")
+
+
+async def reprocess(
+    link: Link, keys: Keys, jobs: Sequence[tuple[str, bool]], *, reset: bool = False, now: Now = ""
+) -> dict[str, NotReprocessed]:
+    """Run jobs again: each an id, and whether it goes to the front (its option `lifo`). Those that were left, and why.
+
+    Attempts already made stay counted, as in BullMQ: a job that used them all runs once more. `reset` forgets them.
+    """
+    refused: dict[str, NotReprocessed] = {}
+    for chunk in chunks(jobs):
+        slots: list[Argument] = []
+        for id, lifo in chunk:
+            slots += (id, 1 if lifo else 0)
+        codes = await _reprocess(link, keys, now, 1 if reset else 0, rows=slots)
+        refused |= {chunk[codes[i]][0]: NotReprocessed(codes[i + 1]) for i in range(0, len(codes), 2)}
+    return refused

@@ -1,0 +1,92 @@
+"""Rows that several scripts share: how a claim is named, how a claimed job is read, what a refusal means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from enum import IntEnum
+from typing import Any
+
+from engine.job import Claimed
+from engine.link import Argument
+from engine.options import Keep
+
+
+class Refusal(IntEnum):
+    """Why a script did not carry out a row of a claim; nothing was written for it."""
+
+    LOST = 1
+    """Another claim holds the job, or none does."""
+    MISSING = 2
+    """There is no such job."""
+    DONE = 3
+    """This claim did the same before: an earlier send of the call."""
+
+
+Refusals = dict[int, Refusal]
+"""Number of a row (from 0) -> why it was refused."""
+
+
+def read_refusals(reply: Sequence[int]) -> Refusals:
+    return {reply[i]: Refusal(reply[i + 1]) for i in range(0, len(reply), 2)} if reply else {}
+
+
+def keep_slots(keep: Keep) -> tuple[Argument, Argument]:
+    """Count and age as scripts take them; empty text is no limit."""
+    return "" if keep.count is None else keep.count, "" if keep.age is None else keep.age
+
+
+Finished = tuple[Claimed, bytes, Keep]
+"""A claimed job, its result as JSON, and what is kept of completed jobs."""
+
+
+def finished_slots(finished: Iterable[Finished]) -> list[Argument]:
+    slots: list[Argument] = []
+    for job, value, keep in finished:
+        slots += (job.id, job.token, job.fence, value, *keep_slots(keep))
+    return slots
+
+
+def claims(jobs: Sequence[Claimed]) -> Iterator[Argument]:
+    """The three slots that begin the row of a claim."""
+    for job in jobs:
+        yield job.id
+        yield job.token
+        yield job.fence
+
+
+def read_claimed(rows: Sequence[Sequence[Any]], token: str) -> list[Claimed]:
+    """The jobs of a claim's reply."""
+    return [_claimed(row, token) for row in rows]
+
+
+def _claimed(row: Sequence[Any], token: str) -> Claimed:
+    name, data, opts, timestamp, priority, made, fence, stalls, stacktrace, deferred, progress, id = row
+    broken = None
+    if name is None:
+        broken, name = "the job has no name: its hash was half written or damaged", b""
+    return Claimed(
+        id.decode(),
+        int(fence),
+        token,
+        name.decode(errors="replace"),
+        b"{}" if data is None else data,
+        opts or b"",
+        _number(timestamp),
+        _number(priority),
+        _number(made),
+        _number(stalls),
+        stacktrace or b"",
+        None if deferred is None else deferred.decode(errors="replace"),
+        progress or b"",
+        broken,
+    )
+
+
+def _number(text: bytes | None) -> int:
+    """A stored number of any producer; 0 where it is missing or is none."""
+    if not text:
+        return 0
+    try:
+        return int(text)
+    except ValueError:
+        return 0

@@ -1,0 +1,25 @@
+"""Say in which state jobs are (lua/state.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine import states
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+from engine.scripts.pace import chunks
+from engine.scripts.snapshots import ALL_PLACES
+
+_state = Script("state", keys=f"{ALL_PLACES} jobs", args="now", rows="id")
+
+
+async def state(link: Link, keys: Keys, ids: Sequence[str], *, now: Now = "") -> list[str]:
+    """The states of jobs, as BullMQ names them; "unknown" for a job that is not there.
+
+    In a line of a hundred thousand, or for many ids sooner, a job that is in nothing else is taken to be waiting.
+    """
+    words: list[bytes] = []
+    for chunk in chunks(ids):
+        words += await _state(link, keys, now, rows=chunk)
+    return [states.spoken(word.decode()) for word in words]

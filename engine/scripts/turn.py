@@ -1,0 +1,46 @@
+"""Finish jobs and claim others in one call (lua/turn.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from engine.job import Claimed
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+from engine.scripts.rows import Finished, Refusals, finished_slots, read_claimed, read_refusals
+
+_turn = Script(
+    "turn",
+    keys="meta wait paused active prioritized pc delayed completed stalled marker events jobs",
+    args="now token lock worker count",
+    rows="id token fence value keep_count keep_age",
+)
+
+
+class Turned(Struct, frozen=True):
+    refused: Refusals
+    jobs: list[Claimed]
+    next_due: int | None
+    """Milliseconds until the next delayed job is due; None without one."""
+    more: bool
+    """Further jobs wait."""
+
+
+async def turn(
+    link: Link,
+    keys: Keys,
+    finished: Iterable[Finished],
+    *,
+    token: str,
+    lock_ms: int,
+    worker: str,
+    count: int,
+    now: Now = "",
+) -> Turned:
+    """`finish` and `claim` in one call: at most 1,000 finished jobs, then up to `count` new ones locked by `token`."""
+    slots = finished_slots(finished)
+    refused, rows, next_due, more = await _turn(link, keys, now, token, lock_ms, worker, count, rows=slots)
+    return Turned(read_refusals(refused), read_claimed(rows, token), None if next_due < 0 else next_due, more == 1)

@@ -1,0 +1,95 @@
+--[[
+add: put new jobs in line, or into the delayed set if they have a delay.
+
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed
+EMITS    added, waiting, delayed, duplicated
+
+KEYS
+  meta         hash    of the queue
+  id           counter of the jobs ever added
+  wait         list    ids without a priority
+  paused       list    the same while the queue is paused
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  pc           counter that keeps one priority first in, first out
+  delayed      zset    ids by due time
+  marker       zset    wakes idle workers
+  events       stream
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+  cap          int     bytes that the data of one job may have
+ROWS
+  id           str     chosen by the producer, or empty for a number
+  name         str
+  data         bytes   JSON
+  opts         bytes   JSON
+  timestamp    int     ms, or empty for now
+  delay        int     ms after the timestamp
+  priority     int     0 none, then 1 first
+  lifo         int     1: to the front of the line, of the jobs without a priority
+RETURNS
+  the ids in the order of the rows, then a list with the numbers (from 0) of the rows whose id was there already;
+  or, with nothing written, the number of the first row whose data is over the cap
+]]
+local meta, counter, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)
+local stride = 8
+
+--@include clock
+--@include gate
+--@include sound
+--@include due
+--@include place
+
+local cap = tonumber(ARGV[2])
+for i = 3, #ARGV, stride do
+  if #ARGV[i + 2] > cap then return (i - 3) / stride end
+end
+local is_paused, room, kept = gate(meta, active)
+local list = is_paused and paused or wait
+sound(events, { list }, { prioritized, delayed, marker }, {}, { pc })
+
+local now = clock(ARGV[1])
+local count = (#ARGV - 2) / stride
+local number = redis.call('INCRBY', counter, count) - count
+local ids, known, scores, last = {}, {}, {}, {}
+local front, back, back_priorities = {}, {}, {}
+for i = 3, #ARGV, stride do
+  local id, delay = ARGV[i], tonumber(ARGV[i + 5])
+  number = number + 1
+  if id == '' then id = string.format('%.0f', number) end
+  ids[#ids + 1] = id
+  if ARGV[i] ~= '' and redis.call('EXISTS', jobs .. id) == 1 then
+    known[#known + 1] = #ids - 1
+    redis.call('XADD', events, '*', 'event', 'duplicated', 'jobId', id)
+  else
+    local timestamp = ARGV[i + 4] ~= '' and ARGV[i + 4] or string.format('%.0f', now)
+    redis.call('HSET', jobs .. id, 'name', ARGV[i + 1], 'data', ARGV[i + 2], 'opts', ARGV[i + 3],
+      'timestamp', timestamp, 'delay', ARGV[i + 5], 'priority', ARGV[i + 6])
+    redis.call('XADD', events, '*', 'event', 'added', 'jobId', id, 'name', ARGV[i + 1])
+    if delay > 0 then
+      local due = timestamp + delay
+      scores[#scores + 1] = due_score(delayed, due, last)
+      scores[#scores + 1] = id
+      redis.call('XADD', events, '*', 'event', 'delayed', 'jobId', id, 'delay', due)
+    else
+      if ARGV[i + 7] == '1' and tonumber(ARGV[i + 6]) == 0 then
+        front[#front + 1] = id
+      else
+        back[#back + 1] = id
+        back_priorities[#back] = ARGV[i + 6]
+      end
+      redis.call('XADD', events, '*', 'event', 'waiting', 'jobId', id)
+    end
+  end
+end
+if #scores > 0 then
+  redis.call('ZADD', delayed, unpack(scores))
+  mark_due(delayed, marker)
+end
+-- One after the other, so the last of several is the first to run, as if each had been added alone.
+if #front > 0 then redis.call('RPUSH', list, unpack(front)) end
+if #back > 0 then place(list, prioritized, pc, back, back_priorities, false) end
+if #front + #back > 0 and not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
+redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+return { ids, known }

@@ -1,0 +1,43 @@
+--[[
+change_delay: let a delayed job be due at another time.
+
+MOVES    delayed -> delayed
+EMITS    delayed
+
+KEYS
+  meta     hash    of the queue
+  active   list    ids being run
+  delayed  zset    ids by due time
+  marker   zset    wakes idle workers
+  events   stream
+  jobs     prefix  of the job hashes; the script appends an id
+ARGV
+  now      int     ms, or empty for the server's time
+  id       str
+  delay    int     ms from now
+RETURNS
+  0 done
+  1 not delayed, 2 missing; nothing was written
+  Sent again the delay counts from the second time.
+]]
+local meta, active, delayed, marker, events, jobs = unpack(KEYS)
+local now, id, delay = unpack(ARGV)
+
+--@include clock
+--@include gate
+--@include sound
+--@include known
+--@include due
+
+local _, _, kept = gate(meta, active)
+sound(events, {}, { delayed, marker })
+if not known(jobs, id) then return 2 end
+if not redis.call('ZSCORE', delayed, id) then return 1 end
+
+local due = clock(now) + delay
+redis.call('HSET', jobs .. id, 'delay', delay)
+redis.call('ZADD', delayed, due_score(delayed, due, {}), id)
+redis.call('XADD', events, '*', 'event', 'delayed', 'jobId', id, 'delay', due)
+mark_due(delayed, marker)
+redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+return 0

@@ -1,0 +1,54 @@
+--[[
+change_priority: give a job another priority, and its new place if it is in line.
+
+MOVES    wait -> wait, wait -> paused, wait -> prioritized, paused -> wait, paused -> paused, paused -> prioritized,
+  prioritized -> wait, prioritized -> paused, prioritized -> prioritized
+EMITS    none
+
+KEYS
+  meta         hash    of the queue
+  wait         list    ids without a priority
+  paused       list    the same while the queue is paused
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  pc           counter that keeps one priority first in, first out
+  marker       zset    wakes idle workers
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+  id           str
+  priority     int     0 none, then 1 first
+  lifo         int     1: to the front of those with the same priority
+RETURNS
+  0 done; a job that is not in line takes its place later
+  2 missing; nothing was written
+  Sent again it puts the job behind, or before, its equals once more.
+]]
+local meta, wait, paused, active, prioritized, pc, marker, jobs = unpack(KEYS)
+local _, id, priority, lifo = unpack(ARGV)
+local front = lifo == '1'
+
+--@include gate
+--@include known
+--@include place
+
+local is_paused, room = gate(meta, active)
+local list = is_paused and paused or wait
+if not known(jobs, id) then return 2 end
+local ranked = redis.call('ZSCORE', prioritized, id)
+local from = not ranked and (redis.call('LPOS', wait, id) and wait or redis.call('LPOS', paused, id) and paused)
+redis.call('LLEN', list)
+redis.call('ZCARD', marker)
+if not tonumber(redis.call('GET', pc) or 0) then error('a counter of the queue is not a number') end
+
+redis.call('HSET', jobs .. id, 'priority', priority)
+if not ranked and not from then return 0 end
+place(list, prioritized, pc, { id }, { priority }, front)
+if ranked then
+  if tonumber(priority) == 0 then redis.call('ZREM', prioritized, id) end
+else
+  -- From the end where the new entry is not.
+  redis.call('LREM', from, front and 1 or -1, id)
+end
+if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
+return 0

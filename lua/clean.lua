@@ -1,0 +1,64 @@
+--[[
+clean: delete the jobs of one structure that have been there for some time, but neither locked ones nor pending runs of schedules.
+
+MOVES    wait -> gone, paused -> gone, active -> gone, prioritized -> gone, delayed -> gone, completed -> gone, failed -> gone
+EMITS    cleaned
+
+KEYS
+  meta         hash    of the queue
+  wait         list    ids without a priority
+  paused       list    the same while the queue is paused
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  delayed      zset    ids by due time
+  completed    zset    ids by finish time, ms
+  failed       zset    ids by finish time, ms
+  stalled      set     ids that a BullMQ worker suspects
+  repeat       zset    schedules
+  events       stream
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+  state        str     structure to clean
+  grace        int     ms since a job was finished; of one that is not, since it was last started, or added
+  skip         int     jobs at the old end of the structure that are to stay
+  count        int     jobs looked at in this call, at most 1,000
+RETURNS
+  the ids deleted; how many were looked at and stay
+  Sent again it deletes further ones.
+]]
+local meta, wait, paused, active, prioritized, delayed, completed, failed, stalled, schedules, events, jobs = unpack(KEYS)
+local now, state, grace, skip, count = unpack(ARGV)
+
+--@include clock
+--@include gate
+--@include sound
+--@include drop
+--@include forget
+--@include scheduled
+--@include sift
+
+local _, _, kept = gate(meta, active)
+sound(events, { wait, paused, active }, { prioritized, delayed, completed, failed, schedules }, { stalled })
+local cutoff = clock(now) - grace
+local key = ({ wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
+  completed = completed, failed = failed })[state]
+
+local function goes(id)
+  if state == 'active' and redis.call('EXISTS', jobs .. id .. ':lock') == 1 then return false end
+  local times = redis.pcall('HMGET', jobs .. id, 'finishedOn', 'processedOn', 'timestamp')
+  local since = times.err and 0 or tonumber(times[1] or times[2] or times[3]) or 0
+  return since <= cutoff and not scheduled(schedules, jobs, id)
+end
+if state == 'completed' or state == 'failed' then
+  -- Their score is the time of the finish, so those that are too young need not be looked at.
+  count = math.min(count, redis.call('ZCOUNT', key, '-inf', string.format('%.0f', cutoff)) - skip)
+  if count < 1 then return { {}, 0 } end
+end
+
+local gone, stayed = sift(key, state == 'wait' or state == 'paused' or state == 'active', jobs, tonumber(skip), tonumber(count), goes)
+if #gone == 0 then return { gone, stayed } end
+if state == 'active' then redis.call('SREM', stalled, unpack(gone)) end
+redis.call('XADD', events, '*', 'event', 'cleaned', 'count', #gone)
+redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+return { gone, stayed }

@@ -1,0 +1,59 @@
+--[[
+delay: move jobs whose attempt failed to the delayed set, to run again later.
+
+MOVES    active -> delayed
+EMITS    delayed
+
+KEYS
+  meta         hash    of the queue
+  active       list    ids being run
+  delayed      zset    ids by due time
+  stalled      set     ids that a BullMQ worker suspects
+  marker       zset    wakes idle workers
+  events       stream
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+ROWS
+  id           str
+  token        str     of the claim
+  fence        int     `ats` of the claim
+  delay        int     ms from now
+  reason       str
+  stacktrace   bytes   JSON array of texts
+RETURNS
+  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
+  Sent again it answers 1: the job is no longer held by this claim.
+]]
+local meta, active, delayed, stalled, marker, events, jobs = unpack(KEYS)
+local stride, first = 6, 2
+
+--@include clock
+--@include gate
+--@include sound
+--@include due
+--@include held
+--@include unlock
+
+local now = clock(ARGV[1])
+local is_paused, room, kept = gate(meta, active)
+sound(events, { active }, { delayed, marker }, { stalled })
+local good, facts, refused = held(jobs, active, ARGV, first, stride)
+if #good == 0 then return refused end
+
+unlock(jobs, stalled, ARGV, good)
+local last = {}
+for _, i in ipairs(good) do
+  local id, due = ARGV[i], now + ARGV[i + 3]
+  redis.call('HSET', jobs .. id, 'delay', ARGV[i + 3], 'failedReason', ARGV[i + 4], 'stacktrace', ARGV[i + 5], 'atm', (tonumber(facts[i][1]) or 0) + 1)
+  redis.call('HDEL', jobs .. id, 'owner')
+  redis.call('ZADD', delayed, due_score(delayed, due, last), id)
+  redis.call('LREM', active, -1, id)
+  redis.call('XADD', events, '*', 'event', 'delayed', 'jobId', id, 'delay', due)
+end
+mark_due(delayed, marker)
+-- Under a global concurrency the slots that were left are for others that sleep.
+room = room + #good
+if not is_paused and room > 0 and room < math.huge then redis.call('ZADD', marker, 0, '0') end
+redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+return refused

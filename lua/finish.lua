@@ -1,0 +1,54 @@
+--[[
+finish: record the results of jobs that ran, release their locks and apply retention.
+
+MOVES    active -> completed, active -> gone, completed -> gone
+EMITS    completed, drained
+
+KEYS
+  meta         hash    of the queue
+  wait         list    ids without a priority
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  completed    zset    ids by finish time, ms
+  stalled      set     ids that a BullMQ worker suspects
+  marker       zset    wakes idle workers
+  events       stream
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+ROWS
+  id           str
+  token        str     of the claim
+  fence        int     `ats` of the claim
+  value        bytes   JSON
+  keep_count   int     completed jobs kept, this one included; empty for all
+  keep_age     int     seconds that they are kept; empty for ever
+RETURNS
+  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
+  Sent again it answers 3 (2 where the job was dropped at once) and writes nothing.
+]]
+local meta, wait, active, prioritized, completed, stalled, marker, events, jobs = unpack(KEYS)
+local stride, first = 6, 2
+
+--@include clock
+--@include gate
+--@include sound
+--@include held
+--@include unlock
+--@include drop
+--@include trim
+--@include settle
+--@include ended
+
+local now = clock(ARGV[1])
+local is_paused, room, kept = gate(meta, active)
+local k = { wait = wait, active = active, prioritized = prioritized, marker = marker, events = events, jobs = jobs }
+sound(events, { wait, active }, { prioritized, completed, marker }, { stalled })
+local good, facts, refused = held(jobs, active, ARGV, first, stride)
+if #good == 0 then return refused end
+
+unlock(jobs, stalled, ARGV, good)
+settle(k, completed, 'returnvalue', 'completed', now, ARGV, good, facts)
+ended(k, is_paused, room + #good)
+redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+return refused

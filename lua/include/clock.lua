@@ -1,0 +1,6 @@
+-- The time in ms: `now` where a test gives it, else the server's own.
+local function clock(now)
+  if now ~= '' then return tonumber(now) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end

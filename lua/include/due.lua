@@ -1,0 +1,18 @@
+-- The score of a delayed job: its due time in ms times 4096, plus its place among those due in the same ms.
+-- `last` remembers the scores given in this call, by due time, so that a batch asks the server once a ms.
+local function due_score(delayed, due, last)
+  local low, high = due * 4096, due * 4096 + 4095
+  local taken = last[due]
+  if not taken then
+    local found = redis.call('ZREVRANGEBYSCORE', delayed, string.format('%.0f', high), string.format('%.0f', low), 'WITHSCORES', 'LIMIT', 0, 1)
+    taken = tonumber(found[2] or low - 1)
+  end
+  last[due] = math.min(taken + 1, high)
+  return last[due]
+end
+
+-- Tell sleeping workers when the next delayed job is due.
+local function mark_due(delayed, marker)
+  local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+  if first[2] then redis.call('ZADD', marker, first[2] / 4096, '1') end
+end

@@ -1,0 +1,8 @@
+-- What stands in the way of a claim, and how long the event stream may grow.
+-- Returns: paused or not; how many more jobs may be active (below 0: too many are); entries kept in the stream.
+local function gate(meta, active)
+  local said = redis.call('HMGET', meta, 'paused', 'concurrency', 'opts.maxLenEvents')
+  local room = math.huge
+  if said[2] then room = tonumber(said[2]) - redis.call('LLEN', active) end
+  return said[1] ~= false, room, said[3] or '10000'
+end

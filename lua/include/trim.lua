@@ -1,0 +1,19 @@
+-- Retention: drop from a set of finished jobs what is older than `age` seconds and what is beyond the newest `count`.
+-- Empty text is no limit. At most 1,000 of each a call, so a long backlog is worked off over several.
+local function trim(set, jobs, now, count, age)
+  if age ~= '' then
+    local old = redis.call('ZRANGEBYSCORE', set, '-inf', string.format('%.0f', now - age * 1000), 'LIMIT', 0, 1000)
+    if #old > 0 then
+      drop(jobs, old)
+      redis.call('ZREM', set, unpack(old))
+    end
+  end
+  if count ~= '' then
+    local excess = redis.call('ZCARD', set) - count
+    if excess > 0 then
+      local old = redis.call('ZRANGE', set, 0, math.min(excess, 1000) - 1)
+      drop(jobs, old)
+      redis.call('ZREM', set, unpack(old))
+    end
+  end
+end

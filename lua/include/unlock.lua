@@ -1,0 +1,11 @@
+-- Give up the locks of those rows. The first write of a call, and one that a full server still allows.
+local function unlock(jobs, stalled, rows, good)
+  if #good == 0 then return end
+  local locks, ids = {}, {}
+  for n, i in ipairs(good) do
+    ids[n] = rows[i]
+    locks[n] = jobs .. rows[i] .. ':lock'
+  end
+  redis.call('DEL', unpack(locks))
+  redis.call('SREM', stalled, unpack(ids))
+end

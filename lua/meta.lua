@@ -1,0 +1,27 @@
+--[[
+meta: make a queue known to those that look for queues, and say who opened it last.
+
+MOVES    none
+EMITS    none
+
+KEYS
+  meta        hash    of the queue
+  id          counter of the jobs ever added
+ARGV
+  now         int     ms, or empty for the server's time
+  version     str     library and its version
+  max_events  int     entries kept in the event stream, unless the queue says already
+RETURNS
+  1 if something was written, else 0
+  Sent again it answers 0.
+]]
+local meta, counter = unpack(KEYS)
+local _, version, max_events = unpack(ARGV)
+
+local said = redis.call('HMGET', meta, 'version', 'opts.maxLenEvents')
+local known = redis.call('EXISTS', counter) == 1
+-- A queue that is known already opens on a full server too, since nothing is written.
+if known and said[1] == version and said[2] then return 0 end
+redis.call('HSET', meta, 'version', version, 'opts.maxLenEvents', said[2] or max_events)
+if not known then redis.call('SET', counter, 0) end
+return 1

@@ -1,0 +1,78 @@
+--[[
+obliterate: delete a paused queue and all that is in it.
+
+MOVES    wait -> gone, paused -> gone, active -> gone, prioritized -> gone, delayed -> gone, waiting-children -> gone,
+  completed -> gone, failed -> gone
+EMITS    none
+
+KEYS
+  meta              hash    of the queue
+  id                counter of the jobs ever added
+  wait              list    ids without a priority
+  paused            list    the same while the queue is paused
+  active            list    ids being run
+  prioritized       zset    ids by priority
+  pc                counter that keeps one priority first in, first out
+  delayed           zset    ids by due time
+  waiting_children  zset    parents whose children are not all done
+  completed         zset    ids by finish time, ms
+  failed            zset    ids by finish time, ms
+  stalled           set     ids that a BullMQ worker suspects
+  stalled_check     str     there while a sweep of any worker is recent
+  repeat            zset    schedules
+  limiter           counter of the claims in a rate limit's window
+  marker            zset    wakes idle workers
+  events            stream
+  jobs              prefix  of the job hashes; the script appends an id
+ARGV
+  now               int     ms, or empty for the server's time
+  force             int     1: even if jobs are being run
+  count             int     jobs deleted in this call, at most 1,000
+RETURNS
+  0 nothing is left
+  1 more is to be deleted by a further call
+  2 not paused, 3 jobs are being run; nothing was written
+  Sent again it answers 0.
+]]
+local meta, counter, wait, paused, active, prioritized, pc, delayed, waiting_children, completed, failed, stalled, stalled_check,
+  schedules, limiter, marker, events, jobs = unpack(KEYS)
+local left = tonumber(ARGV[3])
+
+--@include drop
+--@include forget
+
+local lists, zsets = { active, wait, paused }, { prioritized, delayed, waiting_children, completed, failed }
+local names = { meta, counter, pc, stalled, stalled_check, limiter, marker, events, schedules, jobs .. 'delay', jobs .. 'priority',
+  jobs .. 'metrics:completed', jobs .. 'metrics:completed:data', jobs .. 'metrics:failed', jobs .. 'metrics:failed:data' }
+local found = redis.call('EXISTS', unpack(names))
+for _, key in ipairs(lists) do found = found + redis.call('LLEN', key) end
+for _, key in ipairs(zsets) do found = found + redis.call('ZCARD', key) end
+redis.call('ZCARD', schedules)
+if found == 0 then return 0 end
+if redis.call('HEXISTS', meta, 'paused') == 0 then return 2 end
+if ARGV[2] ~= '1' and redis.call('LLEN', active) > 0 then return 3 end
+
+for _, key in ipairs(lists) do
+  local ids = left > 0 and redis.call('LRANGE', key, -left, -1) or {}
+  left = left - #ids
+  if key == active then
+    for _, id in ipairs(ids) do redis.call('DEL', jobs .. id .. ':lock') end
+  end
+  forget(jobs, ids)
+  if #ids > 0 then redis.call('LTRIM', key, 0, -#ids - 1) end
+end
+for _, key in ipairs(zsets) do
+  local ids = left > 0 and redis.call('ZRANGE', key, 0, left - 1) or {}
+  left = left - #ids
+  forget(jobs, ids)
+  if #ids > 0 then redis.call('ZREM', key, unpack(ids)) end
+end
+local gone = left > 0 and redis.call('ZRANGE', schedules, 0, left - 1) or {}
+left = left - #gone
+for _, schedule in ipairs(gone) do redis.call('DEL', jobs .. 'repeat:' .. schedule) end
+if #gone > 0 then redis.call('ZREM', schedules, unpack(gone)) end
+if left == 0 then return 1 end
+
+-- Last of all, since the flag in `meta` is what keeps workers away until then.
+redis.call('DEL', unpack(names))
+return 0

@@ -1,0 +1,37 @@
+--[[
+pause: let no job be claimed until a resume, and put those that wait aside.
+
+MOVES    wait -> paused
+EMITS    paused
+
+KEYS
+  meta    hash    of the queue
+  wait    list    ids without a priority
+  paused  list    the same while the queue is paused
+  active  list    ids being run
+  marker  zset    wakes idle workers
+  events  stream
+ARGV
+  now     int     ms, or empty for the server's time
+RETURNS
+  1 if the queue was not paused before, else 0; 1 if jobs that wait are to be moved by a further call, else 0
+  Sent again it moves what got into `wait` meanwhile, by producers that put it there.
+]]
+local meta, wait, paused, active, marker, events = unpack(KEYS)
+
+--@include gate
+--@include sound
+--@include gather
+
+local was_paused, _, kept = gate(meta, active)
+sound(events, { wait, paused }, { marker })
+
+-- First of all a command that a full server allows: a queue that fills it must be possible to pause.
+redis.call('DEL', marker)
+if not was_paused then redis.call('HSET', meta, 'paused', 1) end
+local all = gather(wait, paused)
+if not was_paused then
+  redis.call('XADD', events, '*', 'event', 'paused')
+  redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+end
+return { was_paused and 0 or 1, all and 0 or 1 }

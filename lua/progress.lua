@@ -1,0 +1,51 @@
+--[[
+progress: store how far jobs are and tell who listens.
+
+MOVES    none
+EMITS    progress
+
+KEYS
+  meta      hash    of the queue
+  active    list    ids being run
+  events    stream
+  jobs      prefix  of the job hashes; the script appends an id
+ARGV
+  now       int     ms, or empty for the server's time
+ROWS
+  id        str
+  token     str     of the claim; empty: not from a claim, and so not fenced
+  fence     int     `ats` of the claim
+  value     bytes   JSON
+RETURNS
+  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already finished by this claim
+  Sent again it stores the same and tells again.
+]]
+local meta, active, events, jobs = unpack(KEYS)
+local stride, first = 4, 2
+
+--@include gate
+--@include sound
+--@include held
+--@include known
+--@include writable
+
+local _, _, kept = gate(meta, active)
+sound(events, { active })
+local good, refused = {}, {}
+for i = first, #ARGV, stride do
+  local code = writable(jobs, active, ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  if code == 0 then
+    good[#good + 1] = i
+  else
+    refused[#refused + 1] = (i - first) / stride
+    refused[#refused + 1] = code
+  end
+end
+if #good == 0 then return refused end
+
+for _, i in ipairs(good) do
+  redis.call('HSET', jobs .. ARGV[i], 'progress', ARGV[i + 3])
+  redis.call('XADD', events, '*', 'event', 'progress', 'jobId', ARGV[i], 'data', ARGV[i + 3])
+end
+redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+return refused

@@ -1,0 +1,38 @@
+--[[
+promote: put delayed jobs that are due in line. A claim does so too; this is for a queue whose workers are all busy.
+
+MOVES    delayed -> wait, delayed -> paused, delayed -> prioritized
+EMITS    waiting
+
+KEYS
+  meta         hash    of the queue
+  wait         list    ids without a priority
+  paused       list    the same while the queue is paused
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  pc           counter that keeps one priority first in, first out
+  delayed      zset    ids by due time
+  marker       zset    wakes idle workers
+  events       stream
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+RETURNS
+  how many, 1,000 at most; ms until the next is due (0: more are), or -1
+  Sent again it promotes what has become due since.
+]]
+local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)
+
+--@include clock
+--@include gate
+--@include sound
+--@include place
+--@include promote
+
+local is_paused, room, kept = gate(meta, active)
+local list = is_paused and paused or wait
+sound(events, { list }, { prioritized, delayed, marker }, {}, { pc })
+local k = { list = list, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, events = events, jobs = jobs }
+local count, next_due = promote(k, clock(ARGV[1]), not is_paused and room > 0)
+if count > 0 then redis.call('XTRIM', events, 'MAXLEN', '~', kept) end
+return { count, next_due }

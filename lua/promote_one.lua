@@ -1,0 +1,46 @@
+--[[
+promote_one: put a delayed job in line before it is due.
+
+MOVES    delayed -> wait, delayed -> paused, delayed -> prioritized
+EMITS    waiting
+
+KEYS
+  meta         hash    of the queue
+  wait         list    ids without a priority
+  paused       list    the same while the queue is paused
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  pc           counter that keeps one priority first in, first out
+  delayed      zset    ids by due time
+  marker       zset    wakes idle workers
+  events       stream
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+  id           str
+RETURNS
+  0 done
+  1 not delayed, 2 missing; nothing was written
+  Sent again it answers 1: the job is in line.
+]]
+local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)
+local id = ARGV[2]
+
+--@include gate
+--@include sound
+--@include known
+--@include place
+
+local is_paused, room, kept = gate(meta, active)
+local list = is_paused and paused or wait
+sound(events, { list }, { prioritized, delayed, marker }, {}, { pc })
+if not known(jobs, id) then return 2 end
+if not redis.call('ZSCORE', delayed, id) then return 1 end
+
+place(list, prioritized, pc, { id }, { redis.call('HGET', jobs .. id, 'priority') }, false)
+redis.call('ZREM', delayed, id)
+redis.call('HSET', jobs .. id, 'delay', 0)
+redis.call('XADD', events, '*', 'event', 'waiting', 'jobId', id, 'prev', 'delayed')
+if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
+redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+return 0

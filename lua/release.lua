@@ -1,0 +1,56 @@
+--[[
+release: give claimed jobs back, to the front of the line in their old order, without using an attempt.
+
+MOVES    active -> wait, active -> paused, active -> prioritized
+EMITS    waiting
+
+KEYS
+  meta         hash    of the queue
+  wait         list    ids without a priority
+  paused       list    the same while the queue is paused
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  pc           counter that keeps one priority first in, first out
+  stalled      set     ids that a BullMQ worker suspects
+  marker       zset    wakes idle workers
+  events       stream
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+ROWS
+  id           str     the first row is the job to run first
+  token        str     of the claim
+  fence        int     `ats` of the claim
+RETURNS
+  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
+  Sent again it answers 1: the job is no longer held by this claim.
+]]
+local meta, wait, paused, active, prioritized, pc, stalled, marker, events, jobs = unpack(KEYS)
+local stride, first = 3, 2
+
+--@include gate
+--@include sound
+--@include held
+--@include unlock
+--@include place
+
+local is_paused, room, kept = gate(meta, active)
+local list = is_paused and paused or wait
+sound(events, { list, active }, { prioritized, marker }, { stalled }, { pc })
+local good, facts, refused = held(jobs, active, ARGV, first, stride)
+if #good == 0 then return refused end
+
+unlock(jobs, stalled, ARGV, good)
+local ids, priorities = {}, {}
+for n, i in ipairs(good) do
+  ids[n], priorities[n] = ARGV[i], facts[i][3]
+end
+place(list, prioritized, pc, ids, priorities, true)
+for _, id in ipairs(ids) do
+  redis.call('HDEL', jobs .. id, 'owner')
+  redis.call('LREM', active, -1, id)
+  redis.call('XADD', events, '*', 'event', 'waiting', 'jobId', id, 'prev', 'active')
+end
+if not is_paused and room + #good > 0 then redis.call('ZADD', marker, 0, '0') end
+redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+return refused

@@ -1,0 +1,86 @@
+--[[
+remove: delete jobs that no worker holds, wherever they are.
+
+MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, completed -> gone, failed -> gone,
+  waiting-children -> gone, active -> gone
+EMITS    removed
+
+KEYS
+  meta              hash    of the queue
+  wait              list    ids without a priority
+  paused            list    the same while the queue is paused
+  active            list    ids being run
+  prioritized       zset    ids by priority
+  delayed           zset    ids by due time
+  waiting_children  zset    parents whose children are not all done
+  completed         zset    ids by finish time, ms
+  failed            zset    ids by finish time, ms
+  stalled           set     ids that a BullMQ worker suspects
+  repeat            zset    schedules
+  events            stream
+  jobs              prefix  of the job hashes; the script appends an id
+ARGV
+  now               int     ms, or empty for the server's time
+ROWS
+  id                str
+RETURNS
+  how many rows were handled: fewer than were sent where lists are long, and never none; then for each row that was
+  refused: its number from 0, then 1 locked, 2 missing or 3 the pending run of a schedule
+  Sent again it answers 2.
+]]
+local meta, wait, paused, active, prioritized, delayed, waiting_children, completed, failed, stalled, schedules, events, jobs = unpack(KEYS)
+
+--@include gate
+--@include sound
+--@include known
+--@include drop
+--@include forget
+--@include scheduled
+
+local _, _, kept = gate(meta, active)
+sound(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules }, { stalled })
+local zsets = { { completed, 'completed' }, { failed, 'failed' }, { delayed, 'delayed' }, { prioritized, 'prioritized' },
+  { waiting_children, 'waiting-children' } }
+local lists = { { wait, 'wait' }, { paused, 'paused' }, { active, 'active' } }
+local walk = redis.call('LLEN', wait) + redis.call('LLEN', paused) + redis.call('LLEN', active)
+local reach = 100000
+
+local function take(id)
+  for _, set in ipairs(zsets) do
+    if redis.call('ZREM', set[1], id) == 1 then return set[2] end
+  end
+  reach = reach - walk
+  for _, list in ipairs(lists) do
+    if redis.call('LREM', list[1], -1, id) == 1 then return list[2] end
+  end
+  return false
+end
+
+local handled, refused = 0, {}
+for i = 2, #ARGV do
+  if reach <= 0 then break end
+  handled = handled + 1
+  local id, code = ARGV[i], 0
+  if redis.call('EXISTS', jobs .. id .. ':lock') == 1 then
+    code = 1
+  elseif scheduled(schedules, jobs, id) then
+    code = 3
+  else
+    -- A hash that nothing names goes too, and an id without a hash; but not what is no job at all.
+    local there = known(jobs, id)
+    local prev = take(id)
+    if there or prev then
+      redis.call('SREM', stalled, id)
+      forget(jobs, { id })
+      redis.call('XADD', events, '*', 'event', 'removed', 'jobId', id, 'prev', prev or 'unknown')
+    else
+      code = 2
+    end
+  end
+  if code ~= 0 then
+    refused[#refused + 1] = i - 2
+    refused[#refused + 1] = code
+  end
+end
+if handled * 2 > #refused then redis.call('XTRIM', events, 'MAXLEN', '~', kept) end
+return { handled, refused }

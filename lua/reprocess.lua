@@ -1,0 +1,72 @@
+--[[
+reprocess: put failed or completed jobs back in line, to run again from the start.
+
+MOVES    failed -> wait, failed -> paused, failed -> prioritized, completed -> wait, completed -> paused, completed -> prioritized
+EMITS    waiting
+
+KEYS
+  meta         hash    of the queue
+  wait         list    ids without a priority
+  paused       list    the same while the queue is paused
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  pc           counter that keeps one priority first in, first out
+  completed    zset    ids by finish time, ms
+  failed       zset    ids by finish time, ms
+  marker       zset    wakes idle workers
+  events       stream
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+  reset        int     1: all attempts and stalls are allowed anew; 0: what was used stays used, as BullMQ has it
+ROWS
+  id           str
+  lifo         int     1: to the front of the line
+RETURNS
+  for each row that was refused: its number from 0, then 1 neither failed nor completed or 2 missing
+  Sent again it answers 1: the job is in line.
+]]
+local meta, wait, paused, active, prioritized, pc, completed, failed, marker, events, jobs = unpack(KEYS)
+local stride, first = 2, 3
+
+--@include gate
+--@include sound
+--@include known
+--@include place
+
+local is_paused, room, kept = gate(meta, active)
+local list = is_paused and paused or wait
+sound(events, { list }, { prioritized, completed, failed, marker }, {}, { pc })
+local good, seen, refused = {}, {}, {}
+for i = first, #ARGV, stride do
+  local id, code = ARGV[i], 1
+  if not known(jobs, id) then
+    code = 2
+  elseif not seen[id] then
+    for _, state in ipairs({ 'failed', 'completed' }) do
+      local set = state == 'failed' and failed or completed
+      if code ~= 0 and redis.call('ZSCORE', set, id) then
+        code = 0
+        local priority = redis.call('HGET', jobs .. id, 'priority')
+        good[#good + 1] = { id = id, priority = priority, front = ARGV[i + 1] == '1', set = set, state = state }
+      end
+    end
+  end
+  seen[id] = true
+  if code ~= 0 then
+    refused[#refused + 1] = (i - first) / stride
+    refused[#refused + 1] = code
+  end
+end
+if #good == 0 then return refused end
+
+for _, job in ipairs(good) do
+  place(list, prioritized, pc, { job.id }, { job.priority }, job.front)
+  redis.call('ZREM', job.set, job.id)
+  redis.call('HDEL', jobs .. job.id, 'finishedOn', 'processedOn', 'owner', job.state == 'failed' and 'failedReason' or 'returnvalue')
+  if ARGV[2] == '1' then redis.call('HDEL', jobs .. job.id, 'atm', 'stc') end
+  redis.call('XADD', events, '*', 'event', 'waiting', 'jobId', job.id, 'prev', job.state)
+end
+if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
+redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+return refused

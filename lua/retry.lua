@@ -1,0 +1,57 @@
+--[[
+retry: put jobs whose attempt failed back in line at once.
+
+MOVES    active -> wait, active -> paused, active -> prioritized
+EMITS    waiting
+
+KEYS
+  meta         hash    of the queue
+  wait         list    ids without a priority
+  paused       list    the same while the queue is paused
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  pc           counter that keeps one priority first in, first out
+  stalled      set     ids that a BullMQ worker suspects
+  marker       zset    wakes idle workers
+  events       stream
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+ROWS
+  id           str
+  token        str     of the claim
+  fence        int     `ats` of the claim
+  reason       str
+  stacktrace   bytes   JSON array of texts
+  lifo         int     1: to the front of the line, of the jobs without a priority
+RETURNS
+  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
+  Sent again it answers 1: the job is no longer held by this claim.
+]]
+local meta, wait, paused, active, prioritized, pc, stalled, marker, events, jobs = unpack(KEYS)
+local stride, first = 6, 2
+
+--@include gate
+--@include sound
+--@include held
+--@include unlock
+--@include place
+
+local is_paused, room, kept = gate(meta, active)
+local list = is_paused and paused or wait
+sound(events, { list, active }, { prioritized, marker }, { stalled }, { pc })
+local good, facts, refused = held(jobs, active, ARGV, first, stride)
+if #good == 0 then return refused end
+
+unlock(jobs, stalled, ARGV, good)
+for _, i in ipairs(good) do
+  local id = ARGV[i]
+  redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 3], 'stacktrace', ARGV[i + 4], 'atm', (tonumber(facts[i][1]) or 0) + 1)
+  redis.call('HDEL', jobs .. id, 'owner')
+  place(list, prioritized, pc, { id }, { facts[i][3] }, ARGV[i + 5] == '1' and (tonumber(facts[i][3]) or 0) == 0)
+  redis.call('LREM', active, -1, id)
+  redis.call('XADD', events, '*', 'event', 'waiting', 'jobId', id, 'prev', 'active')
+end
+if not is_paused and room + #good > 0 then redis.call('ZADD', marker, 0, '0') end
+redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+return refused

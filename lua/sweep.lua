@@ -1,0 +1,88 @@
+--[[
+sweep: put active jobs whose lock has ended back at the front of the line: their worker is dead.
+
+MOVES    active -> wait, active -> paused, active -> prioritized
+EMITS    waiting, stalled, missing
+
+KEYS
+  meta           hash    of the queue
+  wait           list    ids without a priority
+  paused         list    the same while the queue is paused
+  active         list    ids being run
+  prioritized    zset    ids by priority
+  pc             counter that keeps one priority first in, first out
+  stalled        set     ids that a BullMQ worker suspects
+  stalled_check  str     there while a sweep of any worker is recent
+  repeat         zset    schedules
+  marker         zset    wakes idle workers
+  events         stream
+  jobs           prefix  of the job hashes; the script appends an id
+ARGV
+  now            int     ms, or empty for the server's time
+  interval       int     ms between the sweeps of all workers together
+  max_stalls     int     recoveries that a job may have; at the next it fails
+  skip           int     ids at the old end of `active` looked at in this sweep and left there; empty at its begin
+  count          int     ids looked at in this call
+RETURNS
+  the ids put back; ids to skip in the next call of this sweep, or -1 when it is done or another worker did it
+  Sent again it finds nothing more to do.
+]]
+local meta, wait, paused, active, prioritized, pc, stalled, stalled_check, schedules, marker, events, jobs = unpack(KEYS)
+local now, interval, max_stalls, skip, count = unpack(ARGV)
+local begins = skip == ''
+skip, count = tonumber(skip) or 0, tonumber(count)
+
+--@include clock
+--@include gate
+--@include sound
+--@include place
+
+now = clock(now)
+local is_paused, room, kept = gate(meta, active)
+local list = is_paused and paused or wait
+sound(events, { list, active }, { prioritized, marker, schedules }, { stalled }, { pc })
+if begins and redis.call('EXISTS', stalled_check) == 1 then return { {}, -1 } end
+
+local ids = redis.call('LRANGE', active, -skip - count, -skip - 1)
+local locks, dead, lost, priorities = {}, {}, {}, {}
+for i, id in ipairs(ids) do locks[i] = jobs .. id .. ':lock' end
+local tokens = #locks > 0 and redis.call('MGET', unpack(locks)) or {}
+-- From the tail: the job that was claimed first goes back in front of the others.
+for i = #ids, 1, -1 do
+  if not tokens[i] then
+    local job = redis.pcall('HMGET', jobs .. ids[i], 'ats', 'priority', 'stc', 'rjk', 'name')
+    if job.err or not (job[1] or job[5]) then
+      lost[#lost + 1] = ids[i]
+    else
+      dead[#dead + 1] = { id = ids[i], stalls = (tonumber(job[3]) or 0) + 1, schedule = job[4] }
+      priorities[#dead] = job[2]
+    end
+  end
+end
+
+local back = {}
+for i, job in ipairs(dead) do back[i] = job.id end
+-- PEXPIRE and SREM first: a full server refuses SET as the first write, and must not keep dead workers' jobs.
+if begins then redis.call('PEXPIRE', stalled_check, interval) end
+if #back > 0 then redis.call('SREM', stalled, unpack(back)) end
+if #lost > 0 then redis.call('SREM', stalled, unpack(lost)) end
+if begins then redis.call('SET', stalled_check, string.format('%.0f', now), 'PX', interval) end
+if #back > 0 then place(list, prioritized, pc, back, priorities, true) end
+for _, job in ipairs(dead) do
+  redis.call('HSET', jobs .. job.id, 'stc', job.stalls)
+  redis.call('HDEL', jobs .. job.id, 'owner')
+  -- A schedule's job is exempt: its next run depends on it.
+  if job.stalls > tonumber(max_stalls) and not (job.schedule and redis.call('ZSCORE', schedules, job.schedule)) then
+    redis.call('HSET', jobs .. job.id, 'defa', 'job stalled more than allowable limit')
+  end
+  redis.call('LREM', active, -1, job.id)
+  redis.call('XADD', events, '*', 'event', 'waiting', 'jobId', job.id, 'prev', 'active')
+  redis.call('XADD', events, '*', 'event', 'stalled', 'jobId', job.id)
+end
+for _, id in ipairs(lost) do
+  redis.call('LREM', active, -1, id)
+  redis.call('XADD', events, '*', 'event', 'missing', 'jobId', id)
+end
+if #back > 0 and not is_paused and room + #back > 0 then redis.call('ZADD', marker, 0, '0') end
+if #back + #lost > 0 then redis.call('XTRIM', events, 'MAXLEN', '~', kept) end
+return { back, #ids < count and -1 or skip + #ids - #back - #lost }

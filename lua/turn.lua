@@ -1,0 +1,78 @@
+--[[
+turn: finish jobs and claim others in one call. What a busy worker does; `finish` and `claim` are the plain versions.
+
+MOVES    active -> completed, active -> gone, completed -> gone, wait -> active, prioritized -> active, delayed -> wait, delayed -> paused, delayed -> prioritized
+EMITS    completed, active, waiting, missing, drained
+
+KEYS
+  meta         hash    of the queue
+  wait         list    ids without a priority
+  paused       list    the same while the queue is paused
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  pc           counter that keeps one priority first in, first out
+  delayed      zset    ids by due time
+  completed    zset    ids by finish time, ms
+  stalled      set     ids that a BullMQ worker suspects
+  marker       zset    wakes idle workers
+  events       stream
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+  token        str     of this call: the value of every lock it sets
+  lock         int     ms until a lock ends by itself
+  worker       str     name shown as having processed the job
+  count        int     jobs wanted at most
+ROWS
+  id           str
+  token        str     of the claim
+  fence        int     `ats` of the claim
+  value        bytes   JSON
+  keep_count   int     completed jobs kept, this one included; empty for all
+  keep_age     int     seconds that they are kept; empty for ever
+RETURNS
+  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim;
+  the claimed rows, as `claim` gives them; ms until the next delayed job is due, or -1; 1 if more jobs wait, else 0
+  Sent again: the rows are refused with 3 and further jobs are claimed; see `recover`.
+]]
+local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, marker, events, jobs = unpack(KEYS)
+local now, token, lock_ms, worker, count = unpack(ARGV, 1, 5)
+local stride, first = 6, 6
+
+--@include clock
+--@include gate
+--@include sound
+--@include held
+--@include unlock
+--@include drop
+--@include trim
+--@include settle
+--@include place
+--@include promote
+--@include claim
+
+now = clock(now)
+local is_paused, room, kept = gate(meta, active)
+sound(events, { wait, paused, active }, { prioritized, delayed, completed, marker }, { stalled }, { pc })
+local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
+  events = events, jobs = jobs, list = is_paused and paused or wait }
+
+local good, facts, refused = held(jobs, active, ARGV, first, stride)
+unlock(jobs, stalled, ARGV, good)
+settle(k, completed, 'returnvalue', 'completed', now, ARGV, good, facts)
+
+-- The finished jobs have left: their slots are free under a global concurrency.
+room = room + #good
+local open = not is_paused and room > 0
+local promoted, next_due = promote(k, now, open)
+local rows, more = {}, false
+if open then rows, more = claim(k, now, token, lock_ms, worker, math.min(tonumber(count), room)) end
+-- A worker that leaves work behind which another could claim wakes the next one.
+more = more and room > #rows
+if more then redis.call('ZADD', marker, 0, '0') end
+if #good > 0 and #rows == 0 and not more and next_due < 0
+  and redis.call('LLEN', active) + redis.call('LLEN', wait) + redis.call('ZCARD', prioritized) == 0 then
+  redis.call('XADD', events, '*', 'event', 'drained')
+end
+if #good + promoted + #rows > 0 then redis.call('XTRIM', events, 'MAXLEN', '~', kept) end
+return { refused, rows, next_due, more and 1 or 0 }

@@ -1,0 +1,32 @@
+--[[
+update_data: replace the data of a job.
+
+MOVES    none
+EMITS    none
+
+KEYS
+  active    list    ids being run
+  jobs      prefix  of the job hashes; the script appends an id
+ARGV
+  now       int     ms, or empty for the server's time
+  id        str
+  token     str     of the claim; empty: not from a claim, and so not fenced
+  fence     int     `ats` of the claim
+  data      bytes   JSON
+  cap       int     bytes that the data may have
+RETURNS
+  0 done
+  1 lost, 2 missing, 3 already finished by this claim, 4 over the cap; nothing was written
+  Sent again it stores the same.
+]]
+local active, jobs = unpack(KEYS)
+local _, id, token, fence, data, cap = unpack(ARGV)
+
+--@include held
+--@include known
+--@include writable
+
+if #data > tonumber(cap) then return 4 end
+local refusal = writable(jobs, active, id, token, fence)
+if refusal == 0 then redis.call('HSET', jobs .. id, 'data', data) end
+return refusal

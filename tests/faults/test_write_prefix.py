@@ -1,0 +1,97 @@
+"""A script that breaks off before any of its writes leaves no job nowhere: at worst one stands in two places.
+
+Scripts are not rolled back, and a wrong type, a refusal of the ACL or a kill can break one off between two writes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+
+from engine.errors import ServerError
+from engine.keys import Keys
+from engine.link import Argument, Link, Reply
+from engine.scripts.sweep import sweep
+from tests.support.calls import CALLS, script, seed_for_all
+from tests.support.queues import census, violations
+
+_BREAK = """
+local redis = { call = redis.call, pcall = redis.pcall, writes = 0 }
+do
+  local call = redis.call
+  local reads = {}
+  for name in string.gmatch('EXISTS GET HEXISTS HGET HGETALL HLEN HMGET LLEN LPOS LRANGE MGET PTTL SCARD TIME XLEN ' ..
+    'ZCARD ZRANGE ZRANGEBYSCORE ZREVRANGEBYSCORE ZSCORE', '%u+') do reads[name] = true end
+  redis.call = function(name, ...)
+    if not reads[name] then
+      redis.writes = redis.writes + 1
+      if redis.writes == BREAK then error('broken off') end
+    end
+    return call(name, ...)
+  end
+end
+"""
+"""Put before a script: it raises instead of its write number BREAK."""
+
+WRITING = [verb for verb in CALLS if verb != "recover"]
+
+
+class Breaking:
+    """A link that breaks each script off before its write number `at`."""
+
+    def __init__(self, link: Link, at: int) -> None:
+        self._link = link
+        self._prelude = _BREAK.replace("BREAK", str(at))
+        self._bodies = {script(verb).digest: script(verb).body for verb in CALLS}
+
+    async def call(self, *command: Argument) -> Reply:
+        verb, digest, *rest = command
+        assert verb == "EVALSHA", "only scripts are called"
+        return await self._link.call("EVAL", self._prelude + self._bodies[str(digest)], *rest)
+
+    async def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
+        return [await self.call(*command) for command in commands]
+
+    async def close(self) -> None:
+        await self._link.close()
+
+
+@pytest.mark.usefixtures("damaged")
+@pytest.mark.asyncio(loop_factories=["uvloop"])
+@pytest.mark.parametrize("verb", WRITING)
+async def test_no_job_is_lost_wherever_a_script_breaks_off(link: Link, keys: Keys, verb: str) -> None:
+    for at in itertools.count(1):
+        await link.call("FLUSHALL")
+        await seed_for_all(link, keys)
+        were = {id for ids in (await census(link, keys)).values() for id in ids}
+        broke_off = await breaks_off(Breaking(link, at), keys, verb)
+        assert await lost(link, keys, were) == [], f"{verb} broken off before its write {at}"
+        await sweep_all(link, keys)
+        assert await lost(link, keys, were) == [], f"{verb} broken off before its write {at}, then swept"
+        if not broke_off:
+            break
+    assert at > 2, "the script writes, and was broken off"
+
+
+async def breaks_off(link: Link, keys: Keys, verb: str) -> bool:
+    try:
+        await CALLS[verb](link, keys)
+    except ServerError as error:
+        if "broken off" not in str(error):
+            raise
+        return True
+    return False
+
+
+async def sweep_all(link: Link, keys: Keys) -> None:
+    """What a sweep does after a kill, once all locks have ended."""
+    await link.call("DEL", keys.stalled_check, *map(keys.lock, (await census(link, keys))["active"]))
+    await sweep(link, keys, interval_ms=60_000, max_stalls=1, now=8)
+
+
+async def lost(link: Link, keys: Keys, were: set[str]) -> list[str]:
+    """The jobs that were there and are now a hash without a place. Those of which nothing is kept have neither."""
+    wrong = [line for line in await violations(link, keys) if "is nowhere" in line]
+    return [line for line in wrong if any(repr(id) in line for id in were)]

@@ -1,0 +1,167 @@
+"""claim: from the line into the hands of a worker."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.keys import Keys
+from engine.link import Link
+from engine.scripts.claim import Claims, claim
+from tests.support.queues import Held, census, dump, events, job, seed, snapshot
+
+
+async def take(link: Link, keys: Keys, count: int = 10, *, token: str = "t1", now: int = 7) -> Claims:
+    return await claim(link, keys, token=token, lock_ms=30_000, worker="w", count=count, now=now)
+
+
+async def test_a_claimed_job_is_active_locked_and_marked_with_its_claim(link: Link, keys: Keys) -> None:
+    await seed(link, keys, wait=["a", "b"], jobs={"a": {"data": '{"x":1}', "opts": '{"attempts":3}', "timestamp": 5}})
+    claims = await take(link, keys, 1)
+    [first] = claims.jobs
+    assert (first.id, first.token, first.fence, first.name, first.data) == ("a", "t1", 1, "n", b'{"x":1}')
+    assert (first.opts, first.timestamp, first.attempts_made, first.deferred_failure) == (b'{"attempts":3}', 5, 0, None)
+    assert (claims.next_due, claims.more) == (None, True)
+    assert await snapshot(link, keys) == {
+        "wait": ["b"],
+        "active": ["a"],
+        "lock:a": "t1",
+        "marker": {"0": 0},
+        "events": ["active a prev=waiting"],
+        "job:a": {
+            "name": "n", "data": '{"x":1}', "opts": '{"attempts":3}', "timestamp": "5", "delay": "0", "priority": "0",
+            "processedOn": "7", "ats": "1", "owner": "t1", "pb": "w",
+        },
+        "job:b": {"name": "n", "data": "{}", "opts": "{}", "timestamp": "0", "delay": "0", "priority": "0"},
+    }  # fmt: skip
+    assert 29_000 < await link.call("PTTL", keys.lock("a")) <= 30_000
+
+
+async def test_jobs_come_in_the_order_of_the_line_then_by_priority(link: Link, keys: Keys) -> None:
+    await seed(link, keys, wait=["a", "b"], prioritized={"p5": 5, "p1": 1, "p1b": 1})
+    assert [job.id for job in (await take(link, keys)).jobs] == ["a", "b", "p1", "p1b", "p5"]
+    assert (await census(link, keys))["active"] == ["a", "b", "p1", "p1b", "p5"]
+    assert await link.call("EXISTS", keys.pc, keys.marker) == 0, "nothing was left behind: no counter and no wake-up"
+
+
+async def test_a_thousand_jobs_come_in_one_call(link: Link, keys: Keys) -> None:
+    ids = [f"j{n}" for n in range(1_000)]
+    await seed(link, keys, wait=ids)
+    assert [job.id for job in (await take(link, keys, 1_000)).jobs] == ids
+
+
+async def test_a_job_is_never_claimed_twice(link: Link, keys: Keys) -> None:
+    await seed(link, keys, wait=["a"])
+    assert len((await take(link, keys, token="t1")).jobs) == 1
+    before = await dump(link)
+    assert (await take(link, keys, token="t1")).jobs == []
+    assert (await take(link, keys, token="t2")).jobs == []
+    assert await dump(link) == before
+
+
+async def test_an_id_that_stands_in_line_twice_is_claimed_once(link: Link, keys: Keys) -> None:
+    await seed(link, keys, wait=["a", "b"])
+    await link.call("LPUSH", keys.wait, "a")
+    assert [job.id for job in (await take(link, keys)).jobs] == ["a", "b"]
+    found = await census(link, keys)
+    assert {state: ids for state, ids in found.items() if ids} == {"active": ["a", "b"]}
+
+
+async def test_delayed_jobs_come_when_they_are_due_and_never_before(link: Link, keys: Keys) -> None:
+    await seed(link, keys, delayed={"a": 100, "b": 101}, prioritized={"p": 1})
+    claims = await take(link, keys, 1, now=99)
+    assert ([job.id for job in claims.jobs], claims.next_due) == (["p"], 1)
+    claims = await take(link, keys, now=100)
+    assert ([job.id for job in claims.jobs], claims.next_due) == (["a"], 1)
+    assert (await job(link, keys, "a"))["delay"] == "0"
+    assert (await take(link, keys, now=101)).next_due is None
+    assert await events(link, keys) == [
+        "active p prev=waiting",
+        "waiting a prev=delayed",
+        "active a prev=waiting",
+        "waiting b prev=delayed",
+        "active b prev=waiting",
+    ]
+
+
+async def test_more_due_jobs_than_one_call_promotes_follow_in_the_next(link: Link, keys: Keys) -> None:
+    ids = [f"j{n:04}" for n in range(1_500)]
+    await seed(link, keys, delayed=dict.fromkeys(ids, 5))
+    claims = await take(link, keys, 1_000)
+    assert ([job.id for job in claims.jobs], claims.next_due) == (ids[:1_000], 0)
+    assert [job.id for job in (await take(link, keys, 1_000)).jobs] == ids[1_000:]
+
+
+@pytest.mark.parametrize("stray", ["", "0:1700000000000", "gone", "meta", "events"])
+async def test_an_id_without_a_job_is_dropped_and_told(link: Link, keys: Keys, stray: str) -> None:
+    await seed(link, keys, wait=["a"], meta={"opts.maxLenEvents": 100})
+    await link.call("RPUSH", keys.wait, stray)
+    await link.call("ZADD", keys.prioritized, 1, "away")
+    assert [job.id for job in (await take(link, keys)).jobs] == ["a"]
+    assert set(await events(link, keys)) >= {f"missing {stray}", "missing away"}
+    assert (await census(link, keys))["wait"] == []
+
+
+@pytest.mark.usefixtures("damaged")
+async def test_a_foreign_key_at_a_jobs_place_does_not_stop_the_queue(link: Link, keys: Keys) -> None:
+    await seed(link, keys, wait=["a", "b"], delayed={"c": 3, "d": 4})
+    for id in ("a", "c"):
+        await link.call("DEL", keys.job(id))
+        await link.call("SET", keys.job(id), "not a hash")
+    assert [job.id for job in (await take(link, keys)).jobs] == ["b", "d"]
+
+
+async def test_a_hash_without_a_name_comes_with_what_is_wrong(link: Link, keys: Keys) -> None:
+    await seed(link, keys, wait=["a"])
+    await link.call("HDEL", keys.job("a"), "name")
+    [broken] = (await take(link, keys)).jobs
+    assert broken.broken
+
+
+async def test_what_a_sweep_left_comes_with_the_claim(link: Link, keys: Keys) -> None:
+    await seed(
+        link, keys, wait=["a"],
+        jobs={"a": {"stc": 2, "atm": 1, "ats": 4, "defa": "stalled", "stacktrace": '["x"]', "progress": "50"}},
+    )  # fmt: skip
+    [job] = (await take(link, keys)).jobs
+    assert (job.stalls, job.attempts_made, job.fence) == (2, 1, 5)
+    assert (job.deferred_failure, job.stacktrace, job.progress) == ("stalled", b'["x"]', b"50")
+
+
+async def test_bytes_that_are_no_text_come_untouched(link: Link, keys: Keys) -> None:
+    data = bytes(range(256)) + "ä🚀".encode()
+    await seed(link, keys, wait=["ä🚀"], jobs={"ä🚀": {"data": data}})
+    [job] = (await take(link, keys)).jobs
+    assert (job.id, job.data) == ("ä🚀", data)
+
+
+@pytest.mark.parametrize("place", ["wait", "paused"])
+async def test_a_paused_queue_gives_nothing_and_promotes_into_paused(link: Link, keys: Keys, place: str) -> None:
+    await seed(link, keys, **{place: ["a"]}, prioritized={"p": 1}, delayed={"d": 3}, meta={"paused": 1})  # type: ignore[arg-type]
+    claims = await take(link, keys)
+    assert (claims.jobs, claims.more) == ([], False)
+    found = await census(link, keys)
+    assert found[place][0] == "a"
+    assert found["paused"][-1:] == ["d"]
+    assert await link.call("EXISTS", keys.marker) == 0
+
+
+async def test_a_global_concurrency_is_never_exceeded(link: Link, keys: Keys) -> None:
+    await seed(link, keys, wait=["b", "c", "d"], active={"a": Held()}, meta={"concurrency": 3})
+    assert [job.id for job in (await take(link, keys)).jobs] == ["b", "c"]
+    assert await link.call("EXISTS", keys.marker) == 0, "nobody is woken for a slot that is not there"
+    claims = await take(link, keys, token="t2")
+    assert (claims.jobs, claims.more) == ([], False)
+
+
+async def test_nothing_wanted_takes_nothing(link: Link, keys: Keys) -> None:
+    await seed(link, keys, wait=["a"])
+    claims = await take(link, keys, 0)
+    assert (claims.jobs, claims.more) == ([], True)
+    assert (await census(link, keys))["wait"] == ["a"]
+
+
+async def test_the_stream_is_trimmed_to_the_length_that_meta_names(link: Link, keys: Keys) -> None:
+    await seed(link, keys, wait=[f"j{n}" for n in range(900)], meta={"opts.maxLenEvents": 100})
+    for _ in range(9):
+        await take(link, keys, 100)
+    assert await link.call("XLEN", keys.events) < 900

@@ -1,0 +1,55 @@
+"""delay: from the hands of a worker to the delayed set."""
+
+from __future__ import annotations
+
+from engine.job import Retrying
+from engine.keys import Keys
+from engine.link import Link
+from engine.scripts.claim import claim
+from engine.scripts.delay import delay
+from engine.scripts.rows import Refusal
+from tests.support.queues import Held, census, claimed, dump, seed, snapshot
+
+
+async def test_a_delayed_job_waits_from_now_on_and_has_used_an_attempt(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held()}, stalled=["a"], jobs={"a": {"opts": '{"attempts":2}'}})
+    assert await delay(link, keys, [(claimed("a"), Retrying(50, "boom", b'["x"]'))], now=7) == {}
+    assert await snapshot(link, keys) == {
+        "delayed": {"a": 57 * 4096},
+        "marker": {"1": 57},
+        "events": ["delayed a delay=57"],
+        "job:a": {
+            "name": "n", "data": "{}", "opts": '{"attempts":2}', "timestamp": "0", "delay": "50", "priority": "0",
+            "processedOn": "1", "ats": "1", "pb": "w", "failedReason": "boom", "stacktrace": '["x"]', "atm": "1",
+        },
+    }  # fmt: skip
+
+
+async def test_it_comes_back_when_it_is_due_and_keeps_its_priority(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held()}, jobs={"a": {"priority": 3, "opts": '{"attempts":2}'}})
+    await delay(link, keys, [(claimed("a"), Retrying(50, "boom"))], now=7)
+    early = await claim(link, keys, token="t2", lock_ms=9, worker="w", count=9, now=56)
+    assert (early.jobs, early.next_due) == ([], 1)
+    [job] = (await claim(link, keys, token="t2", lock_ms=9_000, worker="w", count=9, now=57)).jobs
+    assert (job.id, job.priority, job.attempts_made, job.fence) == ("a", 3, 1, 2)
+
+
+async def test_sent_again_it_says_that_the_job_is_not_held_any_more(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held()})
+    await delay(link, keys, [(claimed("a"), Retrying(50, "x"))], now=7)
+    before = await dump(link)
+    assert await delay(link, keys, [(claimed("a"), Retrying(50, "x"))], now=8) == {0: Refusal.LOST}
+    assert await dump(link) == before
+
+
+async def test_many_due_in_one_ms_stand_behind_those_that_were_there(link: Link, keys: Keys) -> None:
+    ids = [f"j{n:04}" for n in range(1_000)]
+    await seed(link, keys, active={id: Held() for id in ids}, delayed={"there": 57, "after": 58})
+    assert await delay(link, keys, [(claimed(id), Retrying(50, "ä🚀")) for id in ids], now=7) == {}
+    assert (await census(link, keys))["delayed"] == ["there", *ids, "after"]
+
+
+async def test_a_slot_left_under_a_global_concurrency_wakes_a_worker(link: Link, keys: Keys) -> None:
+    await seed(link, keys, wait=["w"], active={"a": Held()}, meta={"concurrency": 1})
+    await delay(link, keys, [(claimed("a"), Retrying(50, "x"))], now=7)
+    assert (await snapshot(link, keys))["marker"] == {"0": 0, "1": 57}

@@ -1,0 +1,150 @@
+"""What holds for every script that operators, dashboards and single jobs call, said once."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from engine import states, wire
+from engine.errors import ServerBusy, ServerError
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Script
+from engine.scripts.answer import answer
+from engine.scripts.change_delay import change_delay
+from engine.scripts.change_priority import change_priority
+from engine.scripts.clean import clean
+from engine.scripts.counts import counts
+from engine.scripts.drain import drain
+from engine.scripts.get import get
+from engine.scripts.log import log
+from engine.scripts.meta import meta
+from engine.scripts.obliterate import obliterate
+from engine.scripts.page import page
+from engine.scripts.pause import pause
+from engine.scripts.progress import progress
+from engine.scripts.promote_one import promote_one
+from engine.scripts.remove import remove
+from engine.scripts.reprocess import reprocess
+from engine.scripts.resume import resume
+from engine.scripts.state import state
+from engine.scripts.update_data import update_data
+from tests.support.calls import seed_for_all
+from tests.support.queues import claimed, dump, events
+
+CALLS: dict[str, Callable[[Link, Keys], Awaitable[Any]]] = {
+    "progress": lambda link, keys: progress(link, keys, [("a", claimed("a"), b"1"), ("w1", None, b"2")], now=7),
+    "log": lambda link, keys: log(link, keys, [("a", claimed("a"), "x", 5), ("w1", None, "y", None)], now=7),
+    "update_data": lambda link, keys: update_data(link, keys, id="a", data=b"1", claim=claimed("a"), now=7),
+    "reprocess": lambda link, keys: reprocess(link, keys, [("f1", False), ("c1", True)], reset=True, now=7),
+    "promote_one": lambda link, keys: promote_one(link, keys, id="soon-ranked", now=7),
+    "change_delay": lambda link, keys: change_delay(link, keys, id="later", delay_ms=5, now=7),
+    "change_priority": lambda link, keys: change_priority(link, keys, id="w1", priority=3, now=7),
+    "meta": lambda link, keys: meta(link, keys, version="corral:1", now=7),
+    "remove": lambda link, keys: remove(link, keys, ["w1", "p", "soon", "dead", "c1", "f1"], now=7),
+    "pause": lambda link, keys: pause(link, keys, now=7),
+    "resume": lambda link, keys: resume(link, keys, now=7),
+    "drain": lambda link, keys: drain(link, keys, delayed=True, now=7),
+    "clean": lambda link, keys: clean(link, keys, state="completed", now=7),
+    "obliterate": lambda link, keys: obliterate(link, keys, force=True, now=7),
+    "state": lambda link, keys: state(link, keys, ["w1", "a", "gone"], now=7),
+    "get": lambda link, keys: get(link, keys, ["w1", "a", "gone"], now=7),
+    "counts": lambda link, keys: counts(link, keys, now=7),
+    "page": lambda link, keys: page(link, keys, state="waiting", now=7),
+    "answer": lambda link, keys: answer(link, keys, ["c1", "f1", "a", "gone"], now=7),
+}
+READ = ("state", "get", "counts", "page", "answer")
+GROW = ("progress", "log", "update_data", "reprocess", "promote_one", "change_delay", "change_priority", "meta")
+"""What brings something in. A full server may refuse it, and then wholly."""
+ANY_TYPE = {
+    "obliterate": {"id", "pc", "stalled", "stalled_check", "limiter", "marker", "events"},
+    "drain": {"prioritized", "delayed"},
+}
+"""Keys that a script deletes whatever they are, or that only a later call of its binding looks into."""
+
+
+async def seed_operators(link: Link, keys: Keys, verb: str) -> None:
+    await seed_for_all(link, keys)
+    if verb in ("resume", "obliterate"):
+        await pause(link, keys, now=7)
+        await link.call("LPUSH", keys.wait, "w3")
+        await link.call("HSET", keys.job("w3"), "name", "n", "data", "{}", "opts", "{}", "timestamp", 0)
+
+
+def script(verb: str) -> Script:
+    found: Script = getattr(importlib.import_module(f"engine.scripts.{verb}"), f"_{verb}")
+    return found
+
+
+STRUCTURES = [
+    (verb, key) for verb in CALLS for key in script(verb).keys if key != "jobs" and key not in ANY_TYPE.get(verb, ())
+]
+
+
+@pytest.mark.usefixtures("damaged")
+@pytest.mark.parametrize(("verb", "name"), STRUCTURES)
+async def test_a_structure_of_a_wrong_type_is_an_error_before_anything_is_written_or_is_not_needed(
+    link: Link, keys: Keys, verb: str, name: str
+) -> None:
+    await seed_operators(link, keys, verb)
+    await link.call("SET", getattr(keys, name), "foreign")
+    before = await dump(link)
+    try:
+        await CALLS[verb](link, keys)
+    except ServerError:
+        assert await dump(link) == before
+    else:
+        assert await link.call("GET", getattr(keys, name)) == b"foreign"
+        assert name in ("active", "paused", "id") or verb == "page", "all other keys are needed"
+
+
+@pytest.mark.parametrize("verb", CALLS)
+async def test_it_leaves_a_sound_queue_and_says_only_what_its_header_names(link: Link, keys: Keys, verb: str) -> None:
+    await seed_operators(link, keys, verb)
+    await link.call("DEL", keys.events)
+    before = await dump(link)
+    await CALLS[verb](link, keys)
+    assert {line.split()[0] for line in await events(link, keys)} <= script(verb).header.emits
+    assert (await dump(link) == before) == (verb in READ)
+
+
+@pytest.mark.parametrize("verb", CALLS)
+async def test_a_full_server_refuses_only_what_brings_something_in(link: Link, keys: Keys, verb: str) -> None:
+    await seed_operators(link, keys, verb)
+    before = await dump(link)
+    await link.call("CONFIG", "SET", "maxmemory", 1)
+    try:
+        if verb in GROW:
+            with pytest.raises(ServerBusy):
+                await CALLS[verb](link, keys)
+            assert await dump(link) == before
+        else:
+            await CALLS[verb](link, keys)
+            assert (await dump(link) == before) == (verb in READ)
+    finally:
+        await link.call("CONFIG", "SET", "maxmemory", 0)
+
+
+@pytest.mark.parametrize("verb", sorted(CALLS.keys() - {*GROW, "pause"}))
+async def test_a_queue_that_is_not_there_is_no_error(link: Link, keys: Keys, verb: str) -> None:
+    await CALLS[verb](link, keys)
+    assert await dump(link) == {}
+
+
+@pytest.mark.parametrize("verb", CALLS)
+def test_its_header_says_the_moves_that_the_table_allows(verb: str) -> None:
+    header = script(verb).header
+    assert header.moves == states.TRANSITIONS.get(verb, frozenset())
+    assert header.emits <= set(wire.EVENTS)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in CALLS if script(verb).header.emits])
+async def test_what_it_tells_does_not_let_the_stream_grow(link: Link, keys: Keys, verb: str) -> None:
+    await seed_operators(link, keys, verb)
+    await link.call("HSET", keys.meta, "opts.maxLenEvents", 100)
+    await link.call_many([("XADD", keys.events, "*", "event", "drained")] * 600)
+    await CALLS[verb](link, keys)
+    assert await link.call("XLEN", keys.events) < 300

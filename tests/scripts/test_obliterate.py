@@ -1,0 +1,79 @@
+"""obliterate: nothing of the queue is left."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.errors import WrongState
+from engine.keys import Keys
+from engine.link import Link
+from engine.scripts.obliterate import obliterate
+from tests.support.queues import Held, dump, seed
+
+
+async def seed_full(link: Link, keys: Keys, *, paused: bool = True, active: bool = True) -> None:
+    ids = [f"j{n}" for n in range(700)]
+    await seed(
+        link, keys, wait=["w1", "w2"], paused=["v"], prioritized={"p": 3}, delayed={"d": 99}, waiting_children={"c": 1},
+        active={"a": Held(), "dead": Held(lock_ms=None)} if active else {}, stalled=["dead"] if active else [],
+        completed=dict.fromkeys(ids, 1), failed={"f": 2},
+        meta={"opts.maxLenEvents": 9} | ({"paused": 1} if paused else {}),
+        jobs={"w1": {"deid": "one"}, "f": {"parentKey": "bull:q:c"}},
+    )  # fmt: skip
+    for command in (
+        ("SET", keys.jobs + "de:one", "w1"),
+        ("HSET", keys.jobs + "dn:one", "name", "n"),
+        ("RPUSH", keys.logs("w2"), "row"),
+        ("SADD", keys.job("c") + ":dependencies", keys.job("f")),
+        ("ZADD", keys.job("c") + ":unsuccessful", 1, "x"),
+        ("ZADD", keys.repeat, 9, "daily", 10, "weekly"),
+        ("HSET", keys.repeat + ":daily", "name", "n"),
+        ("HSET", keys.repeat + ":weekly", "name", "n"),
+        ("SET", keys.stalled_check, "1"),
+        ("SET", keys.limiter, "1"),
+        ("SET", keys.id, "700"),
+        ("ZADD", keys.marker, 0, "0"),
+        ("XADD", keys.events, "*", "event", "drained"),
+        ("HSET", keys.jobs + "metrics:completed", "count", 1),
+        ("LPUSH", keys.jobs + "metrics:failed:data", 1),
+    ):
+        await link.call(*command)
+
+
+async def test_nothing_of_the_queue_is_left_and_nothing_of_others_is_lost(link: Link, keys: Keys) -> None:
+    await seed(link, Keys("q2"), wait=["a"])
+    other = await dump(link)
+    await seed_full(link, keys)
+    await obliterate(link, keys, force=True, now=7)
+    assert await dump(link) == other
+    await obliterate(link, keys, now=8)
+    assert await dump(link) == other
+
+
+@pytest.mark.parametrize("count", [1, 3, 1_000])
+async def test_it_takes_as_many_calls_as_it_needs(link: Link, keys: Keys, count: int) -> None:
+    await seed(link, keys, wait=["a", "b", "c"], failed={"d": 1, "e": 2, "f": 3}, meta={"paused": 1})
+    await link.call("ZADD", keys.repeat, 9, "daily", 10, "weekly", 11, "yearly")
+    await obliterate(link, keys, count=count, now=7)
+    assert await dump(link) == {}
+
+
+async def test_a_queue_that_is_not_paused_is_left_alone(link: Link, keys: Keys) -> None:
+    await seed_full(link, keys, paused=False)
+    before = await dump(link)
+    with pytest.raises(WrongState, match="not paused"):
+        await obliterate(link, keys, force=True, now=7)
+    assert await dump(link) == before
+
+
+async def test_jobs_being_run_are_in_the_way_unless_forced(link: Link, keys: Keys) -> None:
+    await seed_full(link, keys)
+    before = await dump(link)
+    with pytest.raises(WrongState, match="force=True"):
+        await obliterate(link, keys, now=7)
+    assert await dump(link) == before
+
+
+async def test_a_queue_that_is_not_there_is_no_error(link: Link, keys: Keys) -> None:
+    await obliterate(link, keys, now=7)
+    assert await dump(link) == {}

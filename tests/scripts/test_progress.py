@@ -1,0 +1,38 @@
+"""progress: how far a job is, stored and told."""
+
+from __future__ import annotations
+
+from engine.keys import Keys
+from engine.link import Link
+from engine.scripts.progress import progress
+from engine.scripts.rows import Refusal
+from tests.support.queues import Held, claimed, dump, events, job, seed
+
+
+async def test_progress_is_stored_and_told(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held(), "b": Held("t2", fence=3)})
+    rows = [("a", claimed("a"), b"50"), ("b", claimed("b", "t2", 3), b'{"of":7}'), ("a", claimed("a"), b"60")]
+    assert await progress(link, keys, rows, now=7) == {}
+    assert ((await job(link, keys, "a"))["progress"], (await job(link, keys, "b"))["progress"]) == ("60", '{"of":7}')
+    assert await events(link, keys) == ["progress a data=50", 'progress b data={"of":7}', "progress a data=60"]
+
+
+async def test_a_producer_may_set_it_without_a_claim(link: Link, keys: Keys) -> None:
+    await seed(link, keys, wait=["a"], active={"b": Held()})
+    assert await progress(link, keys, [("a", None, b"1"), ("b", None, b"2")], now=7) == {}
+    assert (await job(link, keys, "b"))["progress"] == "2"
+
+
+async def test_a_claim_that_lost_the_job_writes_nothing(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held("t2", fence=2)}, wait=["b"], completed={"c": 5})
+    before = await dump(link)
+    rows = [(id, claimed(id, token), b"50") for id, token in (("a", "t1"), ("b", "t1"), ("c", "done"), ("gone", "t1"))]
+    lost, missing, done = Refusal.LOST, Refusal.MISSING, Refusal.DONE
+    assert await progress(link, keys, rows, now=7) == {0: lost, 1: lost, 2: done, 3: missing}
+    assert await dump(link) == before
+
+
+async def test_the_refused_row_holds_up_no_other(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held()})
+    assert await progress(link, keys, [("gone", None, b"1"), ("a", claimed("a"), b"2")], now=7) == {0: Refusal.MISSING}
+    assert await events(link, keys) == ["progress a data=2"]

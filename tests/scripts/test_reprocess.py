@@ -1,0 +1,91 @@
+"""reprocess: failed or completed jobs run again."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.errors import JobNotFound, WrongState
+from engine.keys import Keys
+from engine.link import Link
+from engine.options import Keep
+from engine.scripts.claim import claim
+from engine.scripts.finish import finish
+from engine.scripts.reprocess import NotReprocessed, reprocess
+from engine.scripts.rows import Refusal
+from tests.support.queues import Held, census, claimed, dump, events, job, seed
+
+
+@pytest.mark.parametrize(("place", "field"), [("failed", "failedReason"), ("completed", "returnvalue")])
+async def test_a_job_is_in_line_as_if_it_had_not_ended(link: Link, keys: Keys, place: str, field: str) -> None:
+    await seed(link, keys, **{place: {"a": 5}}, wait=["w"], jobs={"a": {"stacktrace": '["s"]', "stc": 1}})  # type: ignore[arg-type]
+    assert field in await job(link, keys, "a")
+    assert await reprocess(link, keys, [("a", False)], now=7) == {}
+    assert await job(link, keys, "a") == {
+        "name": "n", "data": "{}", "opts": "{}", "timestamp": "0", "delay": "0", "priority": "0",
+        "atm": "1", "ats": "1", "stc": "1", "stacktrace": '["s"]',
+    }  # fmt: skip
+    assert {name: ids for name, ids in (await census(link, keys)).items() if ids} == {"wait": ["w", "a"]}
+    assert await events(link, keys) == [f"waiting a prev={place}"]
+    assert await link.call("ZSCORE", keys.marker, "0") == b"0"
+
+
+async def test_priority_and_lifo_are_kept(link: Link, keys: Keys) -> None:
+    await seed(
+        link, keys, wait=["w"], prioritized={"p": 2}, failed=dict.fromkeys(["a", "b", "c", "d"], 1),
+        jobs={"c": {"priority": 2}, "d": {"priority": 2}},
+    )  # fmt: skip
+    assert await reprocess(link, keys, [("a", False), ("b", True), ("c", False), ("d", True)], now=7) == {}
+    found = await census(link, keys)
+    assert (found["wait"], found["prioritized"]) == (["b", "w", "a"], ["d", "p", "c"])
+
+
+async def test_a_reset_allows_all_attempts_anew_but_the_fence_goes_on_rising(link: Link, keys: Keys) -> None:
+    await seed(link, keys, failed={"a": 5}, jobs={"a": {"atm": 3, "ats": 4, "stc": 2}})
+    assert await reprocess(link, keys, [("a", False)], reset=True, now=7) == {}
+    found = await job(link, keys, "a")
+    assert ("atm" in found, "stc" in found, found["ats"]) == (False, False, "4")
+    [again] = (await claim(link, keys, token="t2", lock_ms=9_000, worker="w", count=1, now=8)).jobs
+    assert (again.fence, again.attempts_made, again.stalls) == (5, 0, 0)
+
+
+async def test_the_claim_that_ended_the_job_is_not_taken_for_the_new_one(link: Link, keys: Keys) -> None:
+    await seed(link, keys, completed={"a": 5})
+    assert await reprocess(link, keys, [("a", False)], now=7) == {}
+    before = await dump(link)
+    assert await finish(link, keys, [(claimed("a", "done"), b"2", Keep())], now=8) == {0: Refusal.LOST}
+    assert await dump(link) == before
+
+
+async def test_sent_twice_it_does_nothing_more(link: Link, keys: Keys) -> None:
+    await seed(link, keys, failed={"a": 5})
+    assert await reprocess(link, keys, [("a", False), ("a", False)], now=7) == {"a": NotReprocessed.WRONG_STATE}
+    before = await dump(link)
+    assert await reprocess(link, keys, [("a", False)], now=8) == {"a": NotReprocessed.WRONG_STATE}
+    assert await dump(link) == before
+
+
+async def test_other_jobs_are_refused_and_hold_up_no_other(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held()}, delayed={"d": 9}, failed={"f": 1})
+    wrong, missing = NotReprocessed.WRONG_STATE, NotReprocessed.MISSING
+    rows = [("a", False), ("d", False), ("gone", False), ("failed", False), ("f", False)]
+    assert await reprocess(link, keys, rows, now=7) == {"a": wrong, "d": wrong, "gone": missing, "failed": missing}
+    assert (await census(link, keys))["wait"] == ["f"]
+    assert isinstance(wrong.error("a"), WrongState)
+    assert isinstance(missing.error("a"), JobNotFound)
+
+
+@pytest.mark.parametrize("meta", [{"paused": 1}, {"concurrency": 1}])
+async def test_nobody_is_woken_where_nothing_can_be_claimed(link: Link, keys: Keys, meta: dict[str, int]) -> None:
+    await seed(link, keys, failed={"a": 1}, active={"x": Held()}, meta=meta)
+    assert await reprocess(link, keys, [("a", False)], now=7) == {}
+    assert (await census(link, keys))["paused" if "paused" in meta else "wait"] == ["a"]
+    assert await link.call("EXISTS", keys.marker) == 0
+
+
+async def test_many_jobs_go_in_their_order_and_each_refusal_names_its_job(link: Link, keys: Keys) -> None:
+    ids = [f"j{n:03}" for n in range(600)]
+    await seed(link, keys, failed=dict.fromkeys(ids, 1))
+    rows = [(id, False) for id in (*ids[:300], "gone", *ids[300:], "gone2")]
+    missing = NotReprocessed.MISSING
+    assert await reprocess(link, keys, rows, now=7) == {"gone": missing, "gone2": missing}
+    assert (await census(link, keys))["wait"] == ids

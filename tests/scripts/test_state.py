@@ -1,0 +1,40 @@
+"""state: where jobs are."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.keys import Keys
+from engine.link import Link
+from engine.scripts.state import state
+from tests.support.queues import Held, dump, seed
+
+
+async def test_every_place_has_its_word(link: Link, keys: Keys) -> None:
+    await seed(
+        link, keys, wait=["w"], paused=["v"], prioritized={"p": 2}, delayed={"d": 9}, waiting_children={"c": 1},
+        active={"a": Held(), "dead": Held(lock_ms=None)}, completed={"ok": 1}, failed={"no": 1},
+    )  # fmt: skip
+    before = await dump(link)
+    words = {
+        "w": "waiting", "v": "waiting", "p": "prioritized", "d": "delayed", "c": "waiting-children", "a": "active",
+        "dead": "active", "ok": "completed", "no": "failed", "gone": "unknown",
+    }  # fmt: skip
+    assert await state(link, keys, list(words)) == list(words.values())
+    assert await dump(link) == before
+
+
+@pytest.mark.usefixtures("damaged")
+async def test_a_hash_that_nothing_names_is_in_no_state(link: Link, keys: Keys) -> None:
+    await seed(link, keys, jobs={"orphan": {}})
+    assert await state(link, keys, ["orphan"]) == ["unknown"]
+
+
+async def test_long_lists_are_not_walked_for_every_one_of_many_ids(link: Link, keys: Keys) -> None:
+    ids = [f"j{n}" for n in range(1_000)]
+    await seed(link, keys, wait=ids)
+    await link.call("CONFIG", "RESETSTAT")
+    assert await state(link, keys, ids[:250]) == ["waiting"] * 250
+    stats = (await link.call("INFO", "commandstats")).decode()
+    [line] = [line for line in stats.splitlines() if line.startswith("cmdstat_lpos:")]
+    assert int(line.partition("calls=")[2].partition(",")[0]) <= 210

@@ -1,0 +1,92 @@
+"""turn: finish and claim in one call."""
+
+from __future__ import annotations
+
+from engine.job import Claimed
+from engine.keys import Keys
+from engine.link import Link
+from engine.options import Keep
+from engine.scripts.claim import claim
+from engine.scripts.finish import finish
+from engine.scripts.rows import Refusal
+from engine.scripts.turn import Turned, turn
+from tests.support.calls import seed_for_all
+from tests.support.queues import Held, census, claimed, dump, events, seed, snapshot
+
+ALL = Keep()
+
+
+async def take_turn(link: Link, keys: Keys, finished: list[Claimed], *, count: int = 10, now: int = 7) -> Turned:
+    rows = [(job, b"1", ALL) for job in finished]
+    return await turn(link, keys, rows, token="t2", lock_ms=9_000, worker="w", count=count, now=now)
+
+
+async def test_it_does_what_finish_and_claim_do_one_after_the_other(link: Link, keys: Keys) -> None:
+    jobs = [claimed("a"), claimed("b", "stale"), claimed("r")]
+    apart = Keys("apart")
+    await seed_for_all(link, keys)
+    await seed_for_all(link, apart)
+    turned = await take_turn(link, keys, jobs)
+    refused = await finish(link, apart, [(job, b"1", ALL) for job in jobs], now=7)
+    claims = await claim(link, apart, token="t2", lock_ms=9_000, worker="w", count=10, now=7)
+    assert (turned.refused, turned.jobs, turned.next_due, turned.more) == (
+        refused,
+        claims.jobs,
+        claims.next_due,
+        claims.more,
+    )
+    assert turned.refused == {1: Refusal.LOST}
+    assert await snapshot(link, keys) == await snapshot(link, apart)
+
+
+async def test_sent_again_it_finishes_nothing_twice_and_claims_what_is_left(link: Link, keys: Keys) -> None:
+    await seed(link, keys, wait=["w", "x"], active={"a": Held()})
+    first = await take_turn(link, keys, [claimed("a")], count=1)
+    again = await take_turn(link, keys, [claimed("a")], count=1)
+    assert ([job.id for job in first.jobs], [job.id for job in again.jobs]) == (["w"], ["x"])
+    assert again.refused == {0: Refusal.DONE}
+    assert [line.split()[0] for line in await events(link, keys)].count("completed") == 1
+
+
+async def test_the_last_job_drains_the_queue_and_a_delayed_one_is_not_forgotten(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held()})
+    await take_turn(link, keys, [claimed("a")])
+    assert (await events(link, keys))[-1] == "drained"
+    await seed(link, keys, active={"b": Held()}, delayed={"d": 12})
+    turned = await take_turn(link, keys, [claimed("b")])
+    assert (turned.next_due, (await events(link, keys))[-1]) == (5, "completed b returnvalue=1 prev=active")
+
+
+async def test_nothing_to_hand_in_and_nothing_to_take_changes_nothing(link: Link, keys: Keys) -> None:
+    before = await dump(link)
+    assert await take_turn(link, keys, []) == Turned({}, [], None, False)
+    assert await dump(link) == before
+
+
+async def test_a_slot_left_under_a_global_concurrency_is_taken_at_once(link: Link, keys: Keys) -> None:
+    await seed(link, keys, wait=["w", "x"], active={"a": Held(), "b": Held()}, meta={"concurrency": 2})
+    turned = await take_turn(link, keys, [claimed("a")])
+    assert [job.id for job in turned.jobs] == ["w"]
+    assert "marker" not in await snapshot(link, keys)
+
+
+async def test_a_worker_that_takes_no_more_wakes_another_for_the_slot(link: Link, keys: Keys) -> None:
+    await seed(link, keys, wait=["w"], active={"a": Held()}, meta={"concurrency": 1})
+    await take_turn(link, keys, [claimed("a")], count=0)
+    assert (await snapshot(link, keys))["marker"] == {"0": 0}
+
+
+async def test_a_paused_queue_takes_results_and_gives_nothing(link: Link, keys: Keys) -> None:
+    await seed(link, keys, paused=["x"], active={"a": Held()}, meta={"paused": 1})
+    turned = await take_turn(link, keys, [claimed("a")])
+    assert (turned.jobs, turned.more) == ([], False)
+    assert (await census(link, keys))["completed"] == ["a"]
+
+
+async def test_a_thousand_out_and_a_thousand_in(link: Link, keys: Keys) -> None:
+    out, wanted = [f"o{n}" for n in range(1_000)], [f"i{n}" for n in range(1_000)]
+    await seed(link, keys, active={id: Held() for id in out}, wait=wanted)
+    turned = await take_turn(link, keys, [claimed(id) for id in out], count=1_000)
+    assert [job.id for job in turned.jobs] == wanted
+    found = await census(link, keys)
+    assert (found["active"], sorted(found["completed"])) == (wanted, sorted(out))
