@@ -1,0 +1,188 @@
+"""The `Job` that users hold: what a job was when it was read, and what can be asked of it and told it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from engine import codec
+from engine.errors import CorralError, JobNotFound, LockLost
+from engine.events import Answers
+from engine.job import Claimed, Snapshot, moment
+from engine.keys import Keys
+from engine.link import Link
+from engine.options import JobOptions, read_options
+from engine.scripts.get import get
+from engine.scripts.log import log
+from engine.scripts.progress import progress
+from engine.scripts.rows import Refusal
+from engine.scripts.state import state
+from engine.scripts.update_data import update_data
+
+D = TypeVar("D")
+
+
+class Job(Generic[D]):
+    """A job of a queue, as it was when it was added, claimed or read; `await job.refresh()` reads it anew.
+
+    data: its payload, as the processor's type or as plain JSON values. opts: its options.
+    attempts_made: runs that ended; attempts_started: runs begun. progress: what was last reported.
+    timestamp, processed_on, finished_on: when it was made, last started and finished, by the server's clock.
+    return_value, failed_reason, stacktrace: what its runs came to.
+    """
+
+    __slots__ = (
+        "_answers", "_claimed", "_keys", "_link", "_opts", "attempts_made", "attempts_started", "data", "delay", "failed_reason",
+        "finished_on", "id", "name", "priority", "processed_on", "progress", "queue_name", "return_value", "stacktrace",
+        "stalls", "timestamp",
+    )  # fmt: skip
+
+    def __init__(self, link: Link, keys: Keys, id: str, name: str, data: D, opts: JobOptions | bytes) -> None:
+        self._link = link
+        self._keys = keys
+        self._answers: Answers | None = None
+        self._claimed: Claimed | None = None
+        self._opts = opts
+        self.id = id
+        self.name = name
+        self.data: D = data
+        self.queue_name = keys.queue
+        self.attempts_made = 0
+        self.attempts_started = 0
+        self.stalls = 0
+        self.delay = 0
+        self.priority = 0
+        self.progress: Any = None
+        self.return_value: Any = None
+        self.failed_reason: str | None = None
+        self.stacktrace: list[str] = []
+        self.timestamp: datetime | None = None
+        self.processed_on: datetime | None = None
+        self.finished_on: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.name!r} of {self.queue_name}>"
+
+    @property
+    def opts(self) -> JobOptions:
+        """The job's options; what another producer wrote that cannot be understood counts as not said."""
+        if isinstance(self._opts, bytes):
+            self._opts = read_options(self._opts)
+        return self._opts
+
+    @property
+    def tenant(self) -> str | None:
+        """The `subAccountId` that the job belongs to, if its data names one."""
+        found = (
+            self.data.get("subAccountId") if isinstance(self.data, dict) else getattr(self.data, "sub_account_id", None)
+        )
+        return None if found is None else str(found)
+
+    async def refresh(self) -> Job[D]:
+        """Read the job anew. Raises JobNotFound if it is gone. The data keeps its type."""
+        fresh = (await get(self._link, self._keys, [self.id]))[0]
+        if fresh is None:
+            raise JobNotFound(self.id, self.queue_name)
+        kind = type(self.data)
+        self._read(fresh)
+        self.data = codec.decode("data", fresh.data, kind) if hasattr(kind, "__struct_fields__") else _value(fresh.data)
+        return self
+
+    async def state(self) -> str:
+        """Where the job is: waiting, active, delayed, prioritized, completed, failed, waiting-children, or unknown."""
+        return (await state(self._link, self._keys, [self.id]))[0]
+
+    async def result(self, timeout: float | None = None) -> Any:
+        """Wait until the job is finished and return what its processor returned, as plain JSON values.
+
+        timeout: seconds. Raises JobFailed with the reason, JobNotFound if the job was removed, TimeoutError.
+        """
+        if self._answers is not None:
+            return await self._answers.wait(self.id, timeout)
+        answers = Answers(self._link, self._keys)
+        try:
+            return await answers.wait(self.id, timeout)
+        finally:
+            await answers.close()
+
+    async def update_progress(self, value: Any) -> None:
+        """Report how far the job is: a number from 0 to 100, or any JSON value. Raises LockLost if another run took over."""
+        encoded = codec.encode("progress", value)
+        refused = await progress(self._link, self._keys, [(self.id, self._claimed, encoded)])
+        if refused:
+            raise self._refused(refused[0])
+        self.progress = value
+
+    async def log(self, row: str) -> int:
+        """Append a row to the job's log and return how many rows it keeps."""
+        kept = (await log(self._link, self._keys, [(self.id, self._claimed, row, self.opts.keep_logs)]))[0]
+        if isinstance(kept, Refusal):
+            raise self._refused(kept)
+        return kept
+
+    async def update_data(self, data: D) -> None:
+        """Replace the job's data. Raises LockLost if another run took over, JobNotFound if the job is gone."""
+        await update_data(self._link, self._keys, id=self.id, data=codec.encode("data", data), claim=self._claimed)
+        self.data = data
+
+    def _refused(self, why: Refusal) -> CorralError:
+        return JobNotFound(self.id, self.queue_name) if why is Refusal.MISSING else LockLost(self.id)
+
+    def _read(self, snapshot: Snapshot) -> None:
+        self._opts = snapshot.opts
+        self.attempts_made = snapshot.attempts_made
+        self.attempts_started = snapshot.attempts_started
+        self.stalls = snapshot.stalls
+        self.delay = snapshot.delay
+        self.priority = snapshot.priority
+        self.progress = _value(snapshot.progress)
+        self.return_value = _value(snapshot.return_value)
+        self.failed_reason = snapshot.failed_reason
+        traces = _value(snapshot.stacktrace)
+        self.stacktrace = [str(trace) for trace in traces] if isinstance(traces, list) else []
+        self.timestamp = moment(snapshot.timestamp)
+        self.processed_on = moment(snapshot.processed_on)
+        self.finished_on = moment(snapshot.finished_on)
+
+
+def stored_job(link: Link, keys: Keys, snapshot: Snapshot, answers: Answers | None = None) -> Job[Any]:
+    """The handle of a job that was read from the queue; data that is not JSON stands as text."""
+    job: Job[Any] = Job(link, keys, snapshot.id, snapshot.name, _value(snapshot.data), snapshot.opts)
+    job._answers = answers
+    job._read(snapshot)
+    return job
+
+
+def added_job(
+    link: Link, keys: Keys, id: str, name: str, data: D, options: JobOptions, answers: Answers | None = None
+) -> Job[D]:
+    """The handle of a job that was just added."""
+    job = Job(link, keys, id, name, data, options)
+    job._answers = answers
+    job.delay = options.delay
+    job.priority = options.priority
+    return job
+
+
+def claimed_job(link: Link, keys: Keys, claimed: Claimed, data: D, options: JobOptions) -> Job[D]:
+    """The handle that a processor is given: what it tells the queue is fenced by this claim."""
+    job = Job(link, keys, claimed.id, claimed.name, data, options)
+    job._claimed = claimed
+    job.attempts_made = claimed.attempts_made
+    job.attempts_started = claimed.fence
+    job.stalls = claimed.stalls
+    job.priority = claimed.priority
+    if claimed.progress:
+        job.progress = _value(claimed.progress)
+    job.timestamp = moment(claimed.timestamp)
+    return job
+
+
+def _value(encoded: bytes) -> Any:
+    """A stored JSON value of any producer; text where it is not JSON."""
+    if not encoded:
+        return None
+    try:
+        return codec.decode("", encoded)
+    except ValueError:
+        return encoded.decode(errors="replace")

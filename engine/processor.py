@@ -1,0 +1,193 @@
+"""The face of a processor: a function or class that does the jobs of one type. Knows nothing of workers and Redis."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin, overload
+
+from engine.backoff import Backoff
+from engine.errors import InvalidInput
+from engine.handle import Job
+
+D = TypeVar("D")
+R = TypeVar("R")
+
+RunIn = Literal["loop", "thread", "process"]
+logger = logging.getLogger("engine.jobs")
+
+
+class JobLog:
+    """The log lines of a job's life. The worker calls them around each run; override one in a processor to log otherwise."""
+
+    def log_start(self, job: Job[Any]) -> None:
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("🔄 Processing %s job %s", job.name, job.id, extra=_fields(job, "processing"))
+
+    def log_success(self, job: Job[Any], result: Any = None) -> None:
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("✅ %s job %s completed", job.name, job.id, extra=_fields(job, "completed"))
+
+    def log_error(self, job: Job[Any], error: BaseException | str, *, retry: bool = False) -> None:
+        """A failure for good is an error, one that will be retried a warning."""
+        level = logging.WARNING if retry else logging.ERROR
+        reason = _one_line(str(error) or type(error).__name__)
+        logger.log(level, "❌ %s job %s failed: %s", job.name, job.id, reason, extra=_fields(job, "failed", reason))
+
+
+class Processor(Generic[D, R]):
+    """How the jobs of one name are done. Made by `@processor` or from a `BaseProcessor`; calling it calls the function.
+
+    name: the job name it takes; None takes every name.
+    data_type: what `job.data` is decoded as, from the annotation of the first parameter; Any without one.
+    run_in: "loop" (coroutine functions), "thread" (plain functions), "process" (only if asked).
+    attempts, backoff: for jobs that say nothing themselves. retry_on: if given, other exceptions fail the job at once.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Job[D]], Awaitable[R] | R],
+        name: str | None = None,
+        *,
+        attempts: int = 0,
+        backoff: Backoff | dict[str, Any] | int | None = None,
+        retry_on: tuple[type[BaseException], ...] = (),
+        run_in: RunIn | None = None,
+        data_type: Any = None,
+        log: JobLog | None = None,
+    ) -> None:
+        is_async = inspect.iscoroutinefunction(function)
+        self.function = function
+        self.name = name
+        self.attempts = attempts
+        self.backoff = None if backoff is None else Backoff.check(backoff)
+        self.retry_on = retry_on
+        self.run_in: RunIn = run_in or ("loop" if is_async else "thread")
+        self.data_type = _data_type(function) if data_type is None else data_type
+        self.log = log or JobLog()
+        if is_async and self.run_in == "thread":
+            raise InvalidInput(
+                f"run_in: {self!r} is a coroutine function and runs on the loop; make it a plain `def` for a thread"
+            )
+        if not is_async and self.run_in == "loop":
+            raise InvalidInput(f"run_in: {self!r} is a plain function and would block the loop; make it `async def`")
+        self.__doc__ = function.__doc__
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+
+    def __repr__(self) -> str:
+        return f"<processor {self.name or '*'}: {getattr(self.function, '__qualname__', self.function)}>"
+
+    def __call__(self, job: Job[D]) -> Any:
+        return self.function(job)
+
+
+class Wrap(Protocol):
+    """Makes a function a processor."""
+
+    @overload
+    def __call__(self, function: Callable[[Job[D]], Awaitable[R]], /) -> Processor[D, R]: ...
+    @overload
+    def __call__(self, function: Callable[[Job[D]], R], /) -> Processor[D, R]: ...
+
+
+def processor(
+    name: str,
+    *,
+    attempts: int = 0,
+    backoff: Backoff | dict[str, Any] | int | None = None,
+    retry_on: tuple[type[BaseException], ...] = (),
+    run_in: RunIn | None = None,
+) -> Wrap:
+    """Make a function the processor of the jobs called `name`, a chosen word that stays the same when code moves.
+
+    `async def` runs on the worker's loop, `def` in a thread, `run_in="process"` in a process pool. `attempts` counts
+    runs in all. With `retry_on`, only those exceptions are tried again.
+    """
+    if not isinstance(name, str) or not name:
+        raise InvalidInput(f"processor name: {name!r} is not a word; write @processor('sms')")
+
+    def wrap(function: Callable[[Job[Any]], Any], /) -> Processor[Any, Any]:
+        return Processor(function, name, attempts=attempts, backoff=backoff, retry_on=retry_on, run_in=run_in)
+
+    return wrap
+
+
+class BaseProcessor(JobLog, ABC, Generic[D, R]):
+    """The class form of a processor, for one that is given what it uses in its constructor.
+
+    `name` is the job name it takes; without one it takes what it is registered for.
+    """
+
+    name: ClassVar[str | None] = None
+    attempts: ClassVar[int] = 0
+    backoff: ClassVar[Backoff | dict[str, Any] | int | None] = None
+    retry_on: ClassVar[tuple[type[BaseException], ...]] = ()
+
+    @abstractmethod
+    def process(self, job: Job[D]) -> Any:
+        """Do the job and return its result: `async def` on the loop, `def` in a thread."""
+
+
+def as_processor(given: Any, name: str | None = None) -> Processor[Any, Any]:
+    """The Processor of what a user gave: a Processor, a BaseProcessor instance, or a plain function.
+
+    `name` names what has no name of its own. Raises InvalidInput for anything else.
+    """
+    if isinstance(given, Processor):
+        return given
+    if isinstance(given, BaseProcessor):
+        return Processor(
+            given.process,
+            given.name or name,
+            attempts=given.attempts,
+            backoff=given.backoff,
+            retry_on=given.retry_on,
+            data_type=_class_data_type(type(given)),
+            log=given,
+        )
+    if isinstance(given, type):
+        raise InvalidInput(f"processor: {given.__name__} is a class; give an instance, such as {given.__name__}(...)")
+    if callable(given):
+        return Processor(given, name)
+    raise InvalidInput(f"processor: {given!r} is neither a function nor a BaseProcessor")
+
+
+def _data_type(function: Callable[..., Any]) -> Any:
+    """X of a first parameter annotated Job[X]; Any where nothing is said."""
+    target = function if inspect.isroutine(function) else type(function).__call__
+    parameters = list(inspect.signature(function).parameters)
+    if not parameters:
+        raise InvalidInput(f"processor: {function!r} takes no job; write `async def f(job: Job[...])`")
+    try:
+        hint = typing.get_type_hints(target).get(parameters[0])
+    except NameError as error:
+        raise InvalidInput(f"processor: an annotation of {function!r} cannot be resolved: {error}") from None
+    return get_args(hint)[0] if get_origin(hint) is Job else Any
+
+
+def _class_data_type(cls: type[BaseProcessor[Any, Any]]) -> Any:
+    """D of the BaseProcessor[D, R] among the bases of a class; Any where nothing is said."""
+    for parent in cls.__mro__:
+        for base in getattr(parent, "__orig_bases__", ()):
+            if get_origin(base) is BaseProcessor:
+                found = get_args(base)[0]
+                return Any if isinstance(found, TypeVar) else found
+    return Any
+
+
+def _fields(job: Job[Any], status: str, error: str | None = None) -> dict[str, Any]:
+    return {
+        "job_type": job.name,
+        "job_id": job.id,
+        "status": status,
+        "attempt": job.attempts_made + 1,
+        "error": error,
+    }
+
+
+def _one_line(text: str) -> str:
+    """Text of a user's error, fit for one line of a log: control characters are escaped, the end is cut."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:1000])

@@ -1,0 +1,349 @@
+"""A queue, as producers and operators see it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from engine import codec, wire
+from engine.clock import duration_ms
+from engine.errors import InvalidInput, InvalidOption
+from engine.events import Answers
+from engine.handle import Job, added_job, stored_job
+from engine.job import Counts, NewJob, NewRow
+from engine.keys import Keys
+from engine.link import Connection, Link, RedisPyLink, RedisSettings, open_link
+from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions
+from engine.script import loading
+from engine.scripts.add import Added, add
+from engine.scripts.change_delay import change_delay
+from engine.scripts.change_priority import change_priority
+from engine.scripts.clean import clean
+from engine.scripts.counts import counts
+from engine.scripts.drain import drain
+from engine.scripts.get import get
+from engine.scripts.meta import meta
+from engine.scripts.obliterate import obliterate
+from engine.scripts.pace import PER_CALL
+from engine.scripts.page import page
+from engine.scripts.pause import pause
+from engine.scripts.promote_one import promote_one
+from engine.scripts.remove import NotRemoved, remove
+from engine.scripts.reprocess import reprocess
+from engine.scripts.resume import resume
+
+if TYPE_CHECKING:
+    from engine.sync import SyncQueue
+
+State = Literal["waiting", "active", "delayed", "prioritized", "completed", "failed", "waiting-children", "paused"]
+
+_CALLS_UNDER_WAY = 2
+_CALL_BYTES = 4 * 1024 * 1024
+"""Payload bytes that one call carries; larger lots are cut, so that no call holds the server for long."""
+
+
+class Queue:
+    """A queue of jobs in Redis, shared with every BullMQ or Corral program that uses the same name and prefix.
+
+        async with Queue("sms-queue", redis="redis://localhost:6379/0") as queue:
+            job = await queue.add("sms", SmsJobData(...), delay=5_000, attempts=3)
+            result = await job.result(timeout=30)
+
+    redis: a URL (`redis:`, `rediss:`, `unix:`, `embedded:`), RedisSettings, or None for the environment's.
+    max_payload: bytes that a job's data may have. max_events: entries kept in the queue's event stream.
+    link: an open connection to share, which stays open when the queue is closed.
+    The connection is made by `async with` or by the first call; the queue belongs to the event loop that made it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        redis: str | RedisSettings | None = None,
+        prefix: str = wire.DEFAULT_PREFIX,
+        max_payload: int = codec.DEFAULT_MAX_PAYLOAD,
+        max_events: int = wire.DEFAULT_MAX_EVENTS,
+        link: Connection | RedisPyLink | None = None,
+    ) -> None:
+        self.name = name
+        self.keys = Keys(name, prefix)
+        self._redis = link.settings if link is not None else RedisSettings.parse(redis)
+        self._max_payload = max_payload
+        self._max_events = max_events
+        self._shared = link
+        self._link: Connection | RedisPyLink | None = None
+        self._opening: asyncio.Task[Connection | RedisPyLink] | None = None
+        self._answers: Answers | None = None
+        self._pending: list[tuple[NewRow, asyncio.Future[str]]] = []
+        self._flush_due = False
+        self._calls: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        state = "open" if self._link else "not connected"
+        return f"<Queue {self.name}: {state}, {len(self._pending)} adds pending>"
+
+    async def __aenter__(self) -> Queue:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> Queue:
+        """Connect. Raises ConnectFailed or AuthFailed with what to do."""
+        await self._ready()
+        return self
+
+    async def close(self) -> None:
+        """Send what was added, then close the connection. May be called twice."""
+        while self._pending or self._calls:
+            self._flush()
+            await asyncio.gather(*self._calls, return_exceptions=True)
+        if self._answers is not None:
+            await self._answers.close()
+            self._answers = None
+        link, self._link = self._link, None
+        if link is not None and link is not self._shared:
+            await link.close()
+
+    # --- adding -------------------------------------------------------------------------------------------------------
+
+    async def add(self, name: str, data: Any = None, **options: Any) -> Job[Any]:
+        """Add a job. Calls made while another is on the way leave together in the next one.
+
+        name: the word that chooses the processor. data: JSON values or a msgspec Struct. options: see JobOptions.
+        Raises InvalidInput, naming what is wrong, before anything is written; OutcomeUnknown when the connection was
+        lost before the reply (a `job_id` of your own makes a second try safe).
+        """
+        checked = JobOptions.check(options)
+        row = self._row(name, data, checked)
+        if self._link is None:
+            await self._ready()
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._pending.append((row, future))
+        if not self._flush_due and len(self._calls) < _CALLS_UNDER_WAY:
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+        job_id = await future
+        return added_job(self.link, self.keys, job_id, name, data, checked, self._answered())
+
+    async def add_many(self, jobs: Iterable[NewJob]) -> list[Job[Any]]:
+        """Add jobs in their order, up to 1,000 a call. All are checked before the first call; each call is all or none."""
+        await self._ready()
+        new = list(jobs)
+        rows = [self._row(job.name, job.data, job.options) for job in new]
+        added = await asyncio.gather(
+            *(add(self.link, self.keys, lot, cap=self._max_payload) for lot in _lots(rows)),
+        )
+        ids = [job_id for lot in added for job_id in lot.ids]
+        answers = self._answered()
+        return [
+            added_job(self.link, self.keys, job_id, job.name, job.data, job.options, answers)
+            for job_id, job in zip(ids, new, strict=True)
+        ]
+
+    # --- asking -------------------------------------------------------------------------------------------------------
+
+    async def get_job(self, job_id: str) -> Job[Any] | None:
+        """The job of that id, or None."""
+        found = (await get(await self._ready(), self.keys, [job_id]))[0]
+        return None if found is None else stored_job(self.link, self.keys, found, self._answered())
+
+    async def jobs(self, state: State, start: int = 0, end: int = 99, *, newest_first: bool = False) -> list[Job[Any]]:
+        """A page of the jobs in a state: numbers `start` to `end`, both included, from 0.
+
+        The first is the next to run or the oldest, unless `newest_first`.
+        """
+        found: list[Job[Any]] = []
+        link, answers = await self._ready(), self._answered()
+        for first in range(start, end + 1, PER_CALL):
+            last = min(end, first + PER_CALL - 1)
+            rows = await page(link, self.keys, state=state, start=first, end=last, ascending=not newest_first)
+            found += [stored_job(self.link, self.keys, row, answers) for row in rows]
+            if len(rows) < last - first + 1:
+                break
+        return found
+
+    async def counts(self) -> Counts:
+        """How many jobs are in each state."""
+        return await counts(await self._ready(), self.keys)
+
+    async def is_paused(self) -> bool:
+        return bool(await (await self._ready()).call("HEXISTS", self.keys.meta, "paused"))
+
+    async def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
+        """The rows of a job's log, oldest first."""
+        rows = await (await self._ready()).call("LRANGE", self.keys.logs(job_id), start, end)
+        return [row.decode(errors="replace") for row in rows]
+
+    # --- telling ------------------------------------------------------------------------------------------------------
+
+    async def pause(self) -> None:
+        """Let workers take no further jobs; those being run are finished. Adding goes on."""
+        await pause(await self._ready(), self.keys)
+
+    async def resume(self) -> None:
+        """Let workers take jobs again, in the old order."""
+        await resume(await self._ready(), self.keys)
+
+    async def remove(self, job_id: str) -> bool:
+        """Remove a job; False if there is none. Raises JobLocked while a worker runs it."""
+        refused = (await remove(await self._ready(), self.keys, [job_id])).get(job_id)
+        if refused is None:
+            return True
+        if refused is NotRemoved.MISSING:
+            return False
+        raise refused.error(job_id, self.name)
+
+    async def retry(self, job_id: str, *, reset_attempts: bool = False) -> None:
+        """Put a failed or completed job back in line, with `reset_attempts` as if it had never run.
+
+        Raises JobNotFound, WrongState.
+        """
+        job = await self.get_job(job_id)
+        lifo = job is not None and job.opts.lifo
+        refused = await reprocess(self.link, self.keys, [(job_id, lifo)], reset=reset_attempts)
+        if job_id in refused:
+            raise refused[job_id].error(job_id, self.name)
+
+    async def promote(self, job_id: str) -> None:
+        """Put a delayed job in line now. Raises JobNotFound, WrongState."""
+        await promote_one(await self._ready(), self.keys, id=job_id)
+
+    async def change_delay(self, job_id: str, delay: int | timedelta) -> None:
+        """Let a delayed job start `delay` from now. Raises JobNotFound, WrongState."""
+        await change_delay(await self._ready(), self.keys, id=job_id, delay_ms=duration_ms("delay", delay))
+
+    async def change_priority(self, job_id: str, priority: int, *, lifo: bool = False) -> None:
+        """Give a job another priority (0 goes first); with `lifo`, before its equals. Raises JobNotFound."""
+        checked = JobOptions.check({"priority": priority})
+        await change_priority(await self._ready(), self.keys, id=job_id, priority=checked.priority, lifo=lifo)
+
+    async def drain(self, *, delayed: bool = False) -> int:
+        """Remove all jobs that wait, and with `delayed` those that are delayed; how many went."""
+        return await drain(await self._ready(), self.keys, delayed=delayed)
+
+    async def clean(self, state: State, *, grace: int | timedelta = 0, limit: int = 1000) -> list[str]:
+        """Remove up to `limit` jobs of a state that are older than `grace` (ms or timedelta); their ids. 0 is no limit."""
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+            raise InvalidOption(f"limit: {limit!r} is not a whole number; 0 removes all")
+        grace_ms = duration_ms("grace", grace)
+        return await clean(await self._ready(), self.keys, state=state, grace_ms=grace_ms, limit=limit or None)
+
+    async def obliterate(self, *, force: bool = False) -> None:
+        """Remove the queue with everything in it. It must be paused; with `force` jobs being run go too."""
+        await obliterate(await self._ready(), self.keys, force=force)
+
+    @cached_property
+    def sync(self) -> SyncQueue:
+        """This queue for code without an event loop: the same names, each call blocks, on a connection of its own."""
+        from engine.sync import SyncQueue  # it is built on this module
+
+        return SyncQueue(
+            self.name,
+            redis=self._redis,
+            prefix=self.keys.prefix,
+            max_payload=self._max_payload,
+            max_events=self._max_events,
+        )
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    @property
+    def link(self) -> Link:
+        """The open connection."""
+        if self._link is None:
+            raise InvalidInput("queue: not connected; use `async with Queue(...)` or await queue.open() first")
+        return self._link
+
+    async def _ready(self) -> Link:
+        if self._link is not None:
+            return self._link
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._connect())
+        try:
+            self._link = await asyncio.shield(self._opening)
+        finally:
+            if self._opening is not None and self._opening.done():
+                self._opening = None
+        return self._link
+
+    async def _connect(self) -> Connection | RedisPyLink:
+        link = self._shared or await open_link(self._redis, prelude=loading("add"))
+        try:
+            await meta(link, self.keys, version=f"corral:{wire.VERSION}", max_events=self._max_events)
+        except BaseException:
+            if link is not self._shared:
+                await link.close()
+            raise
+        return link
+
+    def _answered(self) -> Answers:
+        if self._answers is None:
+            self._answers = Answers(self.link, self.keys, self._listen)
+        return self._answers
+
+    async def _listen(self) -> Connection | RedisPyLink:
+        return await open_link(self._redis, name=self.keys.client_name(":qe"))
+
+    def _row(self, name: str, data: Any, options: JobOptions) -> NewRow:
+        if not isinstance(name, str) or not name:
+            raise InvalidInput(f"job name: {name!r} is empty or not text; it is the word that chooses the processor")
+        encoded = b"{}" if data is None else codec.encode("data", data)
+        limit = self._max_payload if options.size_limit is None else min(options.size_limit, self._max_payload)
+        codec.check_size("data", encoded, limit)
+        return NewRow(
+            options.job_id or "",
+            name,
+            encoded,
+            NO_OPTIONS_WIRE if options is NO_OPTIONS else options.to_wire(),
+            options.timestamp,
+            options.delay,
+            options.priority,
+            options.lifo,
+        )
+
+    def _flush(self) -> None:
+        """Send what is pending, as one call."""
+        self._flush_due = False
+        if not self._pending:
+            return
+        lot = len(next(_lots([row for row, _ in self._pending])))
+        taken, self._pending = self._pending[:lot], self._pending[lot:]
+        call = asyncio.create_task(self._send(taken))
+        self._calls.add(call)
+        call.add_done_callback(self._sent)
+
+    async def _send(self, taken: Sequence[tuple[NewRow, asyncio.Future[str]]]) -> None:
+        try:
+            added: Added = await add(self.link, self.keys, [row for row, _ in taken], cap=self._max_payload)
+        except Exception as error:
+            for _, future in taken:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), job_id in zip(taken, added.ids, strict=True):
+            if not future.done():
+                future.set_result(job_id)
+
+    def _sent(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        if self._pending:
+            self._flush()
+
+
+def _lots(rows: list[NewRow]) -> Iterator[list[NewRow]]:
+    """The rows in lots that one call may carry."""
+    lot: list[NewRow] = []
+    size = 0
+    for row in rows:
+        if lot and (len(lot) == wire.MAX_ROWS or size + len(row.data) > _CALL_BYTES):
+            yield lot
+            lot, size = [], 0
+        lot.append(row)
+        size += len(row.data)
+    if lot:
+        yield lot

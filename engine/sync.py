@@ -1,0 +1,175 @@
+"""A queue for code without an event loop: Flask and Django views, scripts, notebooks. The same names, each call blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import CancelledError
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from engine.handle import Job
+from engine.job import Counts, NewJob
+from engine.queue import Queue, State
+
+T = TypeVar("T")
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+"""Runs a coroutine on a loop of another thread and returns its result."""
+
+
+class SyncJob:
+    """A Job whose methods block. Its attributes (`id`, `data`, `progress`, ...) are those of the Job."""
+
+    def __init__(self, job: Job[Any], run: Run) -> None:
+        self._job = job
+        self._run = run
+
+    def __repr__(self) -> str:
+        return repr(self._job)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._job, name)
+
+    def refresh(self) -> SyncJob:
+        self._run(self._job.refresh())
+        return self
+
+    def state(self) -> str:
+        return str(self._run(self._job.state()))
+
+    def result(self, timeout: float | None = None) -> Any:
+        return self._run(self._job.result(timeout))
+
+    def update_progress(self, value: Any) -> None:
+        self._run(self._job.update_progress(value))
+
+    def log(self, row: str) -> int:
+        return int(self._run(self._job.log(row)))
+
+    def update_data(self, data: Any) -> None:
+        self._run(self._job.update_data(data))
+
+
+class SyncQueue:
+    """The blocking view of a Queue. Takes the same arguments; methods have the same names and raise the same errors.
+
+        with SyncQueue("sms-queue") as queue:
+            job = queue.add("sms", {...})
+            print(job.result(timeout=30))
+
+    May be used from several threads; after a fork the child connects anew.
+    """
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self.name = name
+        self._options = options
+        Queue(name, **options)  # so that a wrong argument is refused here and not at the first call
+        self._guard = threading.Lock()
+        self._pid = 0
+        self._loop: asyncio.AbstractEventLoop
+        self._queue: Queue
+
+    def __repr__(self) -> str:
+        return f"<SyncQueue {self.name}: {'open' if self._pid == os.getpid() else 'not connected'}>"
+
+    def __enter__(self) -> SyncQueue:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self) -> SyncQueue:
+        self._call(lambda queue: queue.open())
+        return self
+
+    def close(self) -> None:
+        """Send what was added, close the connection, end the thread."""
+        with self._guard:
+            if self._pid != os.getpid():
+                return
+            self._run(self._queue.close())
+            self._pid = 0
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def add(self, name: str, data: Any = None, **options: Any) -> SyncJob:
+        return SyncJob(self._call(lambda queue: queue.add(name, data, **options)), self._run)
+
+    def add_many(self, jobs: Iterable[NewJob]) -> list[SyncJob]:
+        return [SyncJob(job, self._run) for job in self._call(lambda queue: queue.add_many(jobs))]
+
+    def get_job(self, job_id: str) -> SyncJob | None:
+        found = self._call(lambda queue: queue.get_job(job_id))
+        return None if found is None else SyncJob(found, self._run)
+
+    def jobs(self, state: State, start: int = 0, end: int = 99, *, newest_first: bool = False) -> list[SyncJob]:
+        found = self._call(lambda queue: queue.jobs(state, start, end, newest_first=newest_first))
+        return [SyncJob(job, self._run) for job in found]
+
+    def counts(self) -> Counts:
+        return self._call(lambda queue: queue.counts())
+
+    def is_paused(self) -> bool:
+        return self._call(lambda queue: queue.is_paused())
+
+    def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
+        return self._call(lambda queue: queue.logs(job_id, start, end))
+
+    def pause(self) -> None:
+        self._call(lambda queue: queue.pause())
+
+    def resume(self) -> None:
+        self._call(lambda queue: queue.resume())
+
+    def remove(self, job_id: str) -> bool:
+        return self._call(lambda queue: queue.remove(job_id))
+
+    def retry(self, job_id: str, *, reset_attempts: bool = False) -> None:
+        self._call(lambda queue: queue.retry(job_id, reset_attempts=reset_attempts))
+
+    def promote(self, job_id: str) -> None:
+        self._call(lambda queue: queue.promote(job_id))
+
+    def change_delay(self, job_id: str, delay: int | timedelta) -> None:
+        self._call(lambda queue: queue.change_delay(job_id, delay))
+
+    def change_priority(self, job_id: str, priority: int, *, lifo: bool = False) -> None:
+        self._call(lambda queue: queue.change_priority(job_id, priority, lifo=lifo))
+
+    def drain(self, *, delayed: bool = False) -> int:
+        return self._call(lambda queue: queue.drain(delayed=delayed))
+
+    def clean(self, state: State, *, grace: int | timedelta = 0, limit: int = 1000) -> list[str]:
+        return self._call(lambda queue: queue.clean(state, grace=grace, limit=limit))
+
+    def obliterate(self, *, force: bool = False) -> None:
+        self._call(lambda queue: queue.obliterate(force=force))
+
+    def _call(self, what: Callable[[Queue], Coroutine[Any, Any, T]]) -> T:
+        with self._guard:
+            if self._pid != os.getpid():
+                self._start()
+        return self._run(what(self._queue))  # type: ignore[no-any-return]
+
+    def _start(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._queue = Queue(self.name, **self._options)
+        threading.Thread(target=self._serve, args=(self._loop,), name=f"corral-{self.name}", daemon=True).start()
+        self._pid = os.getpid()
+
+    @staticmethod
+    def _serve(loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            loop.run_forever()
+        finally:
+            loop.close()
+
+    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except (KeyboardInterrupt, CancelledError):
+            future.cancel()
+            raise
