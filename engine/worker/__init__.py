@@ -1,0 +1,5 @@
+"""The worker runtime."""
+
+from engine.worker.worker import RunningJob, Worker
+
+__all__ = ["RunningJob", "Worker"]

@@ -1,0 +1,9 @@
+"""`python -m engine.worker`: see daemon.py."""
+
+import sys
+
+from engine.worker.daemon import main
+
+# Children of a process pool import this file again, under another name.
+if __name__ == "__main__":
+    sys.exit(main())

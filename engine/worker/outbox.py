@@ -1,0 +1,176 @@
+"""Outcomes on their way to Redis: which script takes which, in lists, until each has been taken.
+
+The one place where an outcome becomes a call. Completed jobs leave with the turns, all others by a lane of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import assert_never
+
+from engine import wire
+from engine.errors import ConnectFailed, LinkClosed, ServerBusy
+from engine.job import Completed, Failed, Outcome, Released, Retrying
+from engine.keys import Keys
+from engine.link import Link
+from engine.options import Keep
+from engine.scripts.delay import delay
+from engine.scripts.fail import fail
+from engine.scripts.release import release
+from engine.scripts.retry import retry
+from engine.scripts.rows import Refusals
+from engine.worker.hold import Hold
+from engine.worker.service import Report, Setbacks
+
+Settled = Callable[[Sequence[Hold], Refusals], None]
+"""Redis has answered for the outcomes of these jobs."""
+
+NOT_DONE = (ServerBusy, ConnectFailed, LinkClosed)
+"""Errors after which nothing was carried out. After any other, the call may have been."""
+
+
+class Outbox:
+    """Takes each job's outcome and sees to it that Redis does; `completed` takes those of turns."""
+
+    def __init__(
+        self,
+        link: Link,
+        keys: Keys,
+        keep_failed: Keep,
+        completed: Callable[[Hold], None],
+        settled: Settled,
+        report: Report,
+    ) -> None:
+        self._link = link
+        self._keys = keys
+        self._keep_failed = keep_failed
+        self._completed = completed
+        self._failed = _Lane("fail", self._fail, settled, report)
+        self._retried = _Lane("retry", self._retry, settled, report)
+        self._delayed = _Lane("delay", self._delay, settled, report)
+        self._released = _ReleaseLane("release", self._release, settled, report)
+        self._lanes = (self._failed, self._retried, self._delayed, self._released)
+
+    def __repr__(self) -> str:
+        return f"<Outbox {', '.join(f'{len(lane.holds)} to {lane.name}' for lane in self._lanes)}>"
+
+    def put(self, hold: Hold, outcome: Outcome) -> None:
+        hold.outcome = outcome
+        match outcome:
+            case Completed():
+                self._completed(hold)
+            case Failed():
+                self._failed.put(hold)
+            case Retrying(delay=0):
+                self._retried.put(hold)
+            case Retrying():
+                self._delayed.put(hold)
+            case Released():
+                self._released.put(hold)
+            case _:
+                assert_never(outcome)
+
+    def wake(self) -> None:
+        """Go on with what lies here, also where a call was cancelled from outside."""
+        for lane in self._lanes:
+            lane.wake()
+
+    async def close(self) -> None:
+        for lane in self._lanes:
+            await lane.close()
+
+    async def _fail(self, holds: Sequence[Hold]) -> Refusals:
+        rows = []
+        for hold in holds:
+            assert isinstance(hold.outcome, Failed)
+            keep = hold.options.remove_on_fail
+            rows.append((hold.claimed, hold.outcome, self._keep_failed if keep is None else keep, hold.attempts))
+        return await fail(self._link, self._keys, rows)
+
+    async def _retry(self, holds: Sequence[Hold]) -> Refusals:
+        rows = [(hold.claimed, _retrying(hold), hold.options.lifo) for hold in holds]
+        return await retry(self._link, self._keys, rows)
+
+    async def _delay(self, holds: Sequence[Hold]) -> Refusals:
+        return await delay(self._link, self._keys, [(hold.claimed, _retrying(hold)) for hold in holds])
+
+    async def _release(self, holds: Sequence[Hold]) -> Refusals:
+        return await release(self._link, self._keys, [hold.claimed for hold in holds])
+
+
+def _retrying(hold: Hold) -> Retrying:
+    assert isinstance(hold.outcome, Retrying)
+    return hold.outcome
+
+
+class _Lane:
+    """The outcomes that one script takes: at most one call under way, and what gathers meanwhile goes in the next."""
+
+    def __init__(
+        self, name: str, send: Callable[[Sequence[Hold]], Awaitable[Refusals]], settled: Settled, report: Report
+    ) -> None:
+        self.name = name
+        self.holds: deque[Hold] = deque()
+        self._send = send
+        self._settled = settled
+        self._report = report
+        self._task: asyncio.Task[None] | None = None
+        self._context = contextvars.copy_context()  # lest it runs in that of a job
+
+    def put(self, hold: Hold) -> None:
+        self.holds.append(hold)
+        self.wake()
+
+    def wake(self) -> None:
+        if self._task is None and self.holds:
+            deliver = self._deliver()
+            self._task = asyncio.get_running_loop().create_task(
+                deliver, name=f"worker {self.name}", context=self._context.copy()
+            )
+
+    async def close(self) -> None:
+        task = self._task
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _deliver(self) -> None:
+        setbacks = Setbacks()
+        while self.holds:
+            holds = self._next()
+            try:
+                refused = await self._send(holds)
+            except LinkClosed:
+                self._back(holds)
+                break
+            except (Exception, asyncio.CancelledError) as error:
+                for hold in holds:
+                    hold.resent = hold.resent or not isinstance(error, NOT_DONE)
+                self._back(holds)
+                if isinstance(error, asyncio.CancelledError):
+                    self._task = None
+                    raise
+                self._report(error)
+                await asyncio.sleep(setbacks.wait())
+                continue
+            setbacks.clear()
+            self._settled(holds, refused)
+        self._task = None
+
+    def _next(self) -> list[Hold]:
+        return [self.holds.popleft() for _ in range(min(len(self.holds), wire.MAX_ROWS))]
+
+    def _back(self, holds: list[Hold]) -> None:
+        self.holds.extendleft(reversed(holds))
+
+
+class _ReleaseLane(_Lane):
+    """Each call puts its jobs in front of all that wait, so the jobs that were claimed last leave first."""
+
+    def _next(self) -> list[Hold]:
+        ordered = sorted(self.holds, key=lambda hold: hold.number)
+        self.holds = deque(ordered[: -wire.MAX_ROWS])
+        return ordered[-wire.MAX_ROWS :]

@@ -1,0 +1,225 @@
+"""Runs one claimed job and says what it came to. Never touches Redis; what it returns is an Outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from types import NoneType
+from typing import Any
+
+from engine import codec
+from engine.backoff import BUILT_IN, Strategy, delay_before_retry
+from engine.clock import duration_ms
+from engine.errors import InvalidOption, Retry, UnrecoverableError
+from engine.handle import Job, claimed_job
+from engine.job import Completed, Failed, Outcome, Released, Retrying
+from engine.keys import Keys
+from engine.link import Link
+from engine.options import NO_OPTIONS, read_options
+from engine.processor import Processor
+from engine.worker import traces
+from engine.worker.children import Children
+from engine.worker.hold import Hold, Why
+from engine.worker.listeners import Listeners
+from engine.worker.reports import Reports
+from engine.worker.threads import Threads, thread_job
+
+MAX_RESULT = 16 * 1024 * 1024
+"""Bytes that a result may have; a larger one fails the attempt."""
+_NOTHING = Completed(b"null")
+
+
+class Routes:
+    """Which processor takes which job: by the job's name; one that has no name, or is alone, takes every name."""
+
+    def __init__(self, processors: list[Processor[Any, Any]]) -> None:
+        self._by_name: dict[str, Processor[Any, Any]] = {}
+        self._any: Processor[Any, Any] | None = processors[0] if len(processors) == 1 else None
+        for processor in processors:
+            if processor.name is None and len(processors) > 1:
+                raise InvalidOption(
+                    f"processors: {processor!r} has no name beside others; write @processor('sms') above it"
+                )
+            if processor.name in self._by_name:
+                raise InvalidOption(
+                    f"processors: two take {processor.name!r}; a job's name chooses one, so rename one of them"
+                )
+            if processor.name is not None:
+                self._by_name[processor.name] = processor
+
+    def find(self, name: str) -> Processor[Any, Any] | None:
+        return self._by_name.get(name, self._any)
+
+    def __str__(self) -> str:
+        return ", ".join(sorted(self._by_name)) or "every name"
+
+
+class Runner:
+    """Steps of a run: refuse what cannot run, decode, call, encode; and judge what was raised."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        link: Link,
+        keys: Keys,
+        *,
+        threads: Threads,
+        children: Children,
+        backoffs: Mapping[str, Strategy],
+        listeners: Listeners,
+        reports: Reports,
+    ) -> None:
+        self._reports = reports
+        self._routes = routes
+        self._link = link
+        self._keys = keys
+        self._threads = threads
+        self._children = children
+        self._backoffs = backoffs
+        self._listeners = listeners
+
+    async def run(self, hold: Hold) -> Outcome:
+        refused = self._prepare(hold)
+        if refused is not None:
+            return Failed(traces.cut(refused, traces.MAX_MESSAGE), hold.claimed.stacktrace)
+        try:
+            return await self._call(hold)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # SystemExit of a processor must not end the worker
+            return Released() if _was_cut_short(hold, error) else self._verdict(hold, error)
+
+    def _prepare(self, hold: Hold) -> str | None:
+        """Find options, processor and data; why the job cannot run, if so."""
+        claimed = hold.claimed
+        try:
+            hold.options, broken = read_options(claimed.opts), None
+        except (ValueError, RecursionError) as error:
+            hold.options, broken = NO_OPTIONS, f"the job's options cannot be read: {error}"
+        hold.processor = processor = self._routes.find(claimed.name)
+        refused = claimed.deferred_failure or claimed.broken or broken
+        if refused is None and processor is None:
+            refused = f"no processor takes {claimed.name!r} here; this worker has {self._routes}"
+        data = None
+        # A Job[None] has no data: what is stored for it, {}, is BullMQ's word for nothing.
+        if refused is None and processor is not None and processor.data_type is not NoneType:
+            try:
+                data = codec.decode("data", claimed.data, processor.data_type)
+            except ValueError as error:
+                # Bad data does not get better by trying again.
+                refused = str(error)
+        hold.handle = claimed_job(self._link, self._keys, claimed, data, hold.options)
+        return refused
+
+    async def _call(self, hold: Hold) -> Outcome:
+        processor, job = hold.processor, hold.handle
+        assert processor is not None
+        assert job is not None
+        if self._listeners.has("progress"):
+            job = _TellingJob.of(job, self._listeners)
+        if processor.run_in == "process":
+            value = await self._children.run(processor, hold.claimed, self._keys, job, lambda: self._begin(hold))
+            codec.check_size("result", value, MAX_RESULT)
+            hold.result = codec.decode("result", value)
+            return Completed(value)
+        self._begin(hold)
+        if processor.run_in == "loop":
+            result = await processor.function(job)
+        else:
+            result = await self._in_thread(hold, processor.function, job)
+        if isinstance(result, Retry):
+            return self._verdict(hold, result)
+        hold.result = result
+        if result is None:
+            return _NOTHING
+        value = codec.encode("result", result)
+        codec.check_size("result", value, MAX_RESULT)
+        return Completed(value)
+
+    def _begin(self, hold: Hold) -> None:
+        hold.started = True
+        self._reports.started(hold)
+
+    async def _in_thread(self, hold: Hold, function: Callable[[Job[Any]], Any], job: Job[Any]) -> Any:
+        running = asyncio.ensure_future(self._threads.run(function, thread_job(job)))
+        while True:
+            try:
+                result = await asyncio.shield(running)
+                break
+            except asyncio.CancelledError:
+                # A thread cannot be stopped: while its job is lost, its slot stays taken until it returns.
+                if hold.why is not Why.LOST or running.cancelled():
+                    running.cancel()
+                    raise
+        return await result if inspect.isawaitable(result) else result
+
+    # -- judging a failure -----------------------------------------------------------------------------------------
+
+    def _verdict(self, hold: Hold, error: BaseException) -> Failed | Retrying:
+        """What a run came to that raised `error`, or asked for another one."""
+        hold.error = error
+        reason, name = traces.message(error), traces.error_name(error)
+        limit = hold.options.stack_trace_limit
+        stack = traces.appended(hold.claimed.stacktrace, traces.trace(error), limit)
+        try:
+            delay = self._delay(hold, error)
+        except Exception as problem:
+            return Failed(traces.cut(f"{reason} (no retry: {problem})", traces.MAX_MESSAGE), stack, name)
+        return Failed(reason, stack, name) if delay is None else Retrying(delay, reason, stack, name)
+
+    def _delay(self, hold: Hold, error: BaseException) -> int | None:
+        """Milliseconds until the next attempt; None if there is none."""
+        made = hold.claimed.attempts_made + 1
+        if made >= hold.attempts or _is_final(error, hold.processor):
+            return None
+        if isinstance(error, Retry) and error.delay is not None:
+            return duration_ms("Retry.delay", error.delay)
+        backoff = hold.options.backoff or (hold.processor.backoff if hold.processor else None)
+        if backoff is None or backoff.type in BUILT_IN:
+            return delay_before_retry(backoff, made)
+        strategy = self._backoffs.get(backoff.type)
+        if strategy is None:
+            known = ", ".join((*BUILT_IN, *self._backoffs))
+            raise InvalidOption(f"backoff {backoff.type!r} is unknown to this worker, which has {known}")
+        wait = strategy(made, error)
+        return None if wait == -1 else duration_ms(f"backoff {backoff.type!r}", wait)
+
+
+def _is_final(error: BaseException, processor: Processor[Any, Any] | None) -> bool:
+    """Whether no further attempt may follow, however many are left."""
+    if isinstance(error, traces.ErrorElsewhere):
+        return error.final
+    if isinstance(error, UnrecoverableError):
+        return True
+    if isinstance(error, Retry) or processor is None or not processor.retry_on:
+        return False
+    return not isinstance(error, processor.retry_on)
+
+
+def _was_cut_short(hold: Hold, error: BaseException) -> bool:
+    """Whether the run was cancelled from outside; else the processor raised CancelledError by itself."""
+    if hold.why is not None:
+        return True
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+class _TellingJob(Job[Any]):
+    """A job whose progress is told to the worker's listeners too."""
+
+    __slots__ = ("_listeners",)
+
+    _listeners: Listeners
+
+    @classmethod
+    def of(cls, job: Job[Any], listeners: Listeners) -> _TellingJob:
+        twin = cls.__new__(cls)
+        for name in Job.__slots__:
+            setattr(twin, name, getattr(job, name))
+        twin._listeners = listeners
+        return twin
+
+    async def update_progress(self, value: Any) -> None:
+        await super().update_progress(value)
+        self._listeners.tell("progress", self, value)

@@ -1,0 +1,74 @@
+"""The loop of a background service, written once: do a turn, wait as long as it says, live through every trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from engine.errors import LinkClosed
+
+Report = Callable[[BaseException], None]
+"""Tells of trouble that the worker lives through."""
+
+_FIRST_WAIT = 0.05
+_LONGEST_WAIT = 3.0
+
+
+class Setbacks:
+    """Seconds to wait after each failure in a row: growing, and by chance, lest many workers come back at once."""
+
+    def __init__(self) -> None:
+        self._next = _FIRST_WAIT
+
+    def wait(self) -> float:
+        now = self._next * random.uniform(0.5, 1.0)
+        self._next = min(self._next * 2, _LONGEST_WAIT)
+        return now
+
+    def clear(self) -> None:
+        self._next = _FIRST_WAIT
+
+
+class Service:
+    """Calls `turn` again and again. A turn returns the seconds to wait before the next; one that raises is reported.
+
+    States, as `repr` tells them: *idle* before `start` and after `stop`, *running* between. Both may be called at any
+    time, in any number; a turn under way is cancelled by `stop`.
+    """
+
+    def __init__(self, name: str, turn: Callable[[], Awaitable[float]], report: Report) -> None:
+        self.name = name
+        self._turn = turn
+        self._report = report
+        self._task: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Service {self.name} {'running' if self.running else 'idle'}>"
+
+    @property
+    def running(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def start(self) -> None:
+        if not self.running:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name=f"worker {self.name}")
+
+    async def stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _run(self) -> None:
+        setbacks = Setbacks()
+        while True:
+            try:
+                wait = await self._turn()
+                setbacks.clear()
+            except LinkClosed:
+                return
+            except Exception as error:
+                self._report(error)
+                wait = setbacks.wait()
+            await asyncio.sleep(wait)

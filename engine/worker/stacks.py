@@ -1,0 +1,62 @@
+"""SIGUSR1: the stacks of the running jobs and of all threads, written to stderr. Knows coroutines, not workers."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import Any, NamedTuple
+
+_STDERR = 2
+
+
+class Running(NamedTuple):
+    """A job that runs: words that name it, and its task if it is on the loop."""
+
+    title: str
+    task: asyncio.Task[Any] | None
+
+
+def dump_on_signal(running: Callable[[], Iterable[Running]]) -> None:
+    """Let SIGUSR1 write them from now on, also while the event loop is blocked."""
+
+    def write(*_: object) -> None:
+        # Straight to the descriptor: the signal may have come in the middle of a write to sys.stderr.
+        os.write(_STDERR, describe(running()).encode(errors="backslashreplace"))
+
+    signal.signal(signal.SIGUSR1, write)
+    # Threads first and from C, which works even where no Python code gets its turn; then `write`.
+    faulthandler.register(signal.SIGUSR1, file=sys.__stderr__ or _STDERR, all_threads=True, chain=True)
+
+
+def describe(running: Iterable[Running]) -> str:
+    """The running jobs, each with where it is."""
+    parts = [f"{one.title}\n{''.join(_where(one.task))}" for one in running]
+    return f"\nRunning jobs: {len(parts)}\n" + "".join(parts)
+
+
+def _where(task: asyncio.Task[Any] | None) -> Iterator[str]:
+    if task is None:
+        yield "  in a thread or process of its own: see the threads above\n"
+        return
+    for frame, line in _frames(task.get_coro()):
+        yield from traceback.format_list([traceback.FrameSummary(frame.f_code.co_filename, line, frame.f_code.co_name)])
+
+
+def _frames(waiting: Any) -> Iterator[tuple[FrameType, int]]:
+    """From a coroutine down through what each awaits. `Task.get_stack` knows only the first of a suspended one."""
+    while waiting is not None:
+        frame = _first(waiting, "cr_frame", "gi_frame", "ag_frame")
+        if frame is None:
+            return
+        yield frame, frame.f_lineno
+        waiting = _first(waiting, "cr_await", "gi_yieldfrom", "ag_await")
+
+
+def _first(holder: Any, *names: str) -> Any:
+    return next((getattr(holder, name) for name in names if hasattr(holder, name)), None)

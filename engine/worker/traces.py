@@ -1,0 +1,74 @@
+"""The text of failures as it is stored: cut to size, free of what JSON and terminals cannot carry. Never raises."""
+
+from __future__ import annotations
+
+import traceback
+
+import msgspec
+
+MAX_MESSAGE = 4 * 1024
+MAX_FRAMES = 30
+MAX_TEXT = 16 * 1024
+DEFAULT_KEPT = 50
+"""Stack traces kept of a job that does not say; BullMQ keeps them all, and the hash grows with each attempt."""
+
+
+class ErrorElsewhere(Exception):
+    """An error of another process: its words, its class name and its stack trace. `final`: no retry would help."""
+
+    def __init__(self, said: str, error_name: str, trace: str, final: bool = False) -> None:
+        super().__init__(said)
+        self.error_name = error_name
+        self.trace = trace
+        self.final = final
+
+
+def error_name(error: BaseException) -> str:
+    return error.error_name if isinstance(error, ErrorElsewhere) else type(error).__name__
+
+
+def message(error: BaseException) -> str:
+    """What the error says, at most 4 KiB; its class where it says nothing."""
+    try:
+        said = str(error)
+    except Exception:
+        said = ""
+    return cut(said, MAX_MESSAGE) or error_name(error)
+
+
+def trace(error: BaseException) -> str:
+    """The stack trace, the last 30 frames of each error in the chain, at most 16 KiB."""
+    if isinstance(error, ErrorElsewhere):
+        return cut(error.trace, MAX_TEXT)
+    try:
+        lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-MAX_FRAMES)
+    except Exception:
+        lines = [f"{type(error).__name__}: its stack trace cannot be told\n"]
+    return cut("".join(cut(line, MAX_MESSAGE) for line in lines), MAX_TEXT)
+
+
+def appended(stored: bytes, text: str, limit: int | None) -> bytes:
+    """The stored JSON array of stack traces with one more at its end, and the newest `limit` of them."""
+    kept = DEFAULT_KEPT if limit is None else limit
+    if kept < 1:
+        return b"[]"
+    try:
+        before = _stored.decode(stored) if stored else []
+    except ValueError:
+        before = []
+    return msgspec.json.encode([*before[-kept:], text][-kept:])
+
+
+def cut(text: str, size: int) -> str:
+    """At most `size` bytes of UTF-8, the middle left out; lone surrogates are replaced."""
+    # Cut before encoding: the text may be huge, and a character has at least one byte.
+    whole = len(text) <= size
+    encoded = (text if whole else text[:size] + text[-size:]).encode(errors="replace")
+    if whole and len(encoded) <= size:
+        return encoded.decode()
+    gap = b"\n[...]\n"
+    half = (size - len(gap)) // 2
+    return (encoded[:half] + gap + encoded[-half:]).decode(errors="ignore")
+
+
+_stored = msgspec.json.Decoder(list[str])

@@ -1,0 +1,271 @@
+"""Turns: calls that hand in results and claim jobs for free slots. Knows when to send one, and what a lost reply means.
+
+With nothing on the way a turn leaves in the same tick of the loop: one job on an idle worker costs one round trip to
+claim and one to finish. While turns are on the way results gather, so under load turns grow by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import itertools
+from collections import deque
+from collections.abc import Callable, Coroutine
+from enum import Enum
+
+from engine import wire
+from engine.clock import monotonic
+from engine.errors import LinkClosed
+from engine.job import Claimed, Completed
+from engine.keys import Keys
+from engine.link import Link
+from engine.options import Keep
+from engine.scripts.recover import recover
+from engine.scripts.turn import Turned, turn
+from engine.worker.hold import Hold
+from engine.worker.outbox import NOT_DONE, Settled
+from engine.worker.service import Report, Setbacks
+
+ON_THE_WAY = 2
+"""Turns at once: the server works on one while the worker works on the jobs of the other."""
+MAX_BYTES = 4 * 1024 * 1024
+"""Results of one turn; a larger one goes alone."""
+
+
+class Seen(Enum):
+    """What is known of the line of waiting jobs."""
+
+    EMPTY = "empty"
+    """The last turn that looked left nothing: no turn goes only to claim."""
+    PERHAPS = "perhaps"
+    """A marker, a timer or the start says to look: one turn goes for all free slots."""
+    MORE = "more"
+    """The last turn left jobs behind: turns go as slots are free, each for half of them."""
+
+
+class Turns:
+    """Hands in what `put` gathers and claims as many jobs as `free` says; `start` takes the claimed ones.
+
+    `idle` is set while there is a free slot and nothing to claim. `due` is told the milliseconds until the next delayed
+    job. `last` is when the last reply came (monotonic), written here only. `changed` is called after each change.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        keys: Keys,
+        *,
+        worker_id: str,
+        name: str,
+        lock_ms: int,
+        concurrency: int,
+        keep: Keep,
+        free: Callable[[], int],
+        start: Callable[[list[Claimed]], None],
+        settled: Settled,
+        due: Callable[[int | None], None],
+        report: Report,
+        changed: Callable[[], None],
+    ) -> None:
+        self.idle = asyncio.Event()
+        self.last = monotonic()
+        self.count = 0
+        self._link = link
+        self._keys = keys
+        self._worker_id = worker_id
+        self._name = name
+        self._lock_ms = lock_ms
+        self._share = max(1, (concurrency + 1) // 2)
+        self._keep = keep
+        self._free = free
+        self._start = start
+        self._settled = settled
+        self._due = due
+        self._report = report
+        self._results: deque[Hold] = deque()
+        self._seen = Seen.EMPTY
+        self._looks = 0
+        self._asked = 0  # slots promised to claims on the way, or lost and not yet recovered
+        self._flying = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._numbers = itertools.count(1)
+        self._pending = False
+        self._setbacks = Setbacks()
+        self._resting: asyncio.TimerHandle | None = None
+        self._claiming = True
+        self._closed = False
+        self._changed = changed
+        self._context = contextvars.copy_context()  # lest turns, and what they tell, run in a job's own
+        self._loop = asyncio.get_running_loop()
+
+    def __repr__(self) -> str:
+        return f"<Turns {self.count}, {self._flying} on the way, {len(self._results)} results, line {self._seen.value}>"
+
+    @property
+    def claims_on_the_way(self) -> int:
+        """Slots that a claim may still fill."""
+        return self._asked
+
+    def put(self, hold: Hold) -> None:
+        """Hand in this result with the next turn."""
+        self._results.append(hold)
+        if not self._pending:
+            self._pending = True
+            self._loop.call_soon(self._pump, context=self._context)
+
+    def look(self) -> None:
+        """There may be jobs in line."""
+        self._looks += 1
+        if self._seen is Seen.EMPTY:
+            self._seen = Seen.PERHAPS
+        self.pump()
+
+    def pump(self) -> None:
+        """Send turns if there is reason to, at the end of this tick."""
+        if not self._pending:
+            self._pending = True
+            self._loop.call_soon(self._pump, context=self._context)
+
+    def stop_claiming(self) -> None:
+        self._claiming = False
+        self.idle.clear()
+
+    async def close(self) -> None:
+        """Give up what is on the way."""
+        self._claiming = False
+        self._closed = True
+        if self._resting is not None:
+            self._resting.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # --------------------------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        self._pending = False
+        if self._flying < ON_THE_WAY and self._resting is None:
+            wanted = self._wanted()
+            if self._results or wanted:
+                self._send(self._take(), wanted)
+                # A second turn goes a tick later, in a write of its own, so that the server starts on the first.
+                self.pump()
+        if self._claiming and self._seen is Seen.EMPTY and self._free() - self._asked > 0:
+            self.idle.set()
+        else:
+            self.idle.clear()
+        self._changed()
+
+    def _wanted(self) -> int:
+        """How many jobs the next turn asks for."""
+        free = self._free() - self._asked
+        if not self._claiming or free <= 0:
+            return 0
+        if self._seen is Seen.MORE:
+            return min(free, self._share, wire.MAX_ROWS)
+        # A turn that goes anyway looks too; one that is already looking is enough.
+        if self._asked or (self._seen is Seen.EMPTY and not self._results):
+            return 0
+        return min(free, wire.MAX_ROWS)
+
+    def _take(self) -> list[Hold]:
+        taken: list[Hold] = []
+        results, size = self._results, 0
+        most = min(wire.MAX_ROWS, max(self._share, len(results) // 2))
+        while results and len(taken) < most and size < MAX_BYTES:
+            hold = results.popleft()
+            size += len(hold.outcome.value)  # type: ignore[union-attr]
+            taken.append(hold)
+        return taken
+
+    def _send(self, holds: list[Hold], wanted: int) -> None:
+        self._flying += 1
+        self._asked += wanted
+        self._track(self._fly(holds, wanted, self._looks))
+
+    async def _fly(self, holds: list[Hold], wanted: int, looks: int) -> None:
+        token = f"{self._worker_id}:{next(self._numbers)}"
+        try:
+            turned = await turn(
+                self._link,
+                self._keys,
+                [(hold.claimed, *self._row(hold)) for hold in holds],
+                token=token,
+                lock_ms=self._lock_ms,
+                worker=self._name,
+                count=wanted,
+            )
+        except (Exception, asyncio.CancelledError) as error:
+            self._flying -= 1
+            self._failed(error, holds, wanted, token)
+        else:
+            self._flying -= 1
+            self._turned(turned, holds, wanted, looks)
+
+    def _row(self, hold: Hold) -> tuple[bytes, Keep]:
+        outcome, keep = hold.outcome, hold.options.remove_on_complete
+        assert isinstance(outcome, Completed)
+        return outcome.value, self._keep if keep is None else keep
+
+    def _turned(self, turned: Turned, holds: list[Hold], wanted: int, looks: int) -> None:
+        self._setbacks.clear()
+        self.last = monotonic()
+        self.count += 1
+        self._asked -= wanted
+        if turned.more:
+            self._seen = Seen.MORE
+        elif wanted:
+            # What was told after this turn left may be news.
+            self._seen = Seen.EMPTY if looks == self._looks else Seen.PERHAPS
+        if holds:
+            self._settled(holds, turned.refused)
+        if turned.jobs:
+            self._start(turned.jobs)
+        self._due(turned.next_due)
+        self.pump()
+
+    def _failed(self, error: BaseException, holds: list[Hold], wanted: int, token: str) -> None:
+        self._results.extendleft(reversed(holds))
+        if isinstance(error, LinkClosed) or self._closed:
+            self._asked -= wanted
+            return
+        if wanted and self._seen is Seen.EMPTY:
+            self._seen = Seen.PERHAPS
+        if isinstance(error, NOT_DONE):
+            self._asked -= wanted
+        else:
+            for hold in holds:
+                hold.resent = True
+            if wanted:
+                self._track(self._recover(token, wanted))
+        self._report(error)
+        if self._resting is None:
+            self._resting = self._loop.call_later(self._setbacks.wait(), self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        self.pump()
+
+    async def _recover(self, token: str, wanted: int) -> None:
+        """Take the jobs that a claim took whose reply was lost. Their slots stay taken until the server has told."""
+        setbacks = Setbacks()
+        while True:
+            try:
+                jobs = await recover(self._link, self._keys, token=token, lock_ms=self._lock_ms)
+                break
+            except LinkClosed:
+                jobs = []
+                break
+            except Exception as error:
+                self._report(error)
+                await asyncio.sleep(setbacks.wait())
+        self._asked -= wanted
+        if jobs:
+            self._start(jobs)
+        self.pump()
+
+    def _track(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

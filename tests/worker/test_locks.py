@@ -1,0 +1,151 @@
+"""Who holds a job: locks that are renewed whatever the loop does, locks that are lost, and workers that died."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from engine import Job, Queue, Worker, errors
+from engine.embedded import EmbeddedServer
+from engine.keys import Keys
+from engine.link import Link
+from engine.scripts.claim import claim
+from tests.support.queues import events, snapshot
+from tests.support.queues import job as stored
+from tests.support.running import until
+
+SHORT: dict[str, Any] = {"lock_duration": 600, "lock_renew": 100, "stalled_interval": 200}
+
+
+@pytest.fixture
+async def queue(redis_url: str) -> AsyncIterator[Queue]:
+    async with Queue("q", redis=redis_url) as queue:
+        yield queue
+
+
+async def test_locks_are_renewed_while_the_loop_is_blocked(
+    queue: Queue, redis_url: str, link: Link, keys: Keys
+) -> None:
+    async def block(job: Job[Any]) -> str:
+        time.sleep(1.8)  # noqa: ASYNC251
+        return "done"
+
+    async with (
+        Worker("q", block, redis=redis_url, name="w", concurrency=1, **SHORT) as worker,
+    ):
+        job = await queue.add("x", {})
+        assert await job.result(timeout=10) == "done"
+        assert "0 renewed" not in repr(worker)
+    assert (await stored(link, keys, job.id)).get("stc") is None
+    assert not [line for line in await events(link, keys) if line.startswith("stalled")]
+
+
+async def test_a_lost_lock_cancels_the_run_and_nothing_is_written(
+    queue: Queue, redis_url: str, link: Link, keys: Keys
+) -> None:
+    cancelled = asyncio.Event()
+    told: list[BaseException] = []
+
+    async def hang(job: Job[Any]) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async with Worker("q", hang, redis=redis_url, **SHORT) as worker:
+        worker.on("error", told.append)
+        job = await queue.add("x", {})
+        await until(lambda: len(worker.running_jobs()) == 1, "it runs")
+        await link.call("SET", keys.lock(job.id), "another", "PX", 60_000)
+        await link.call("HSET", keys.job(job.id), "owner", "another")
+        before = await snapshot(link, keys)
+        await asyncio.wait_for(cancelled.wait(), 10)
+        await until(lambda: not worker.running_jobs(), "the slot is free")
+        assert await snapshot(link, keys) == before
+    assert [type(error) for error in told] == [errors.LockLost]
+    assert worker.counters.lost == 1
+    assert (await snapshot(link, keys))["lock:" + job.id] == "another"
+
+
+async def test_a_result_that_comes_too_late_is_dropped(queue: Queue, redis_url: str, link: Link, keys: Keys) -> None:
+    go = asyncio.Event()
+
+    async def run(job: Job[Any]) -> None:
+        await go.wait()
+
+    async with Worker("q", run, redis=redis_url) as worker:
+        job = await queue.add("x", {})
+        await until(lambda: len(worker.running_jobs()) == 1, "it runs")
+        await link.call("SET", keys.lock(job.id), "another", "PX", 60_000)
+        go.set()
+        await until(lambda: worker.counters.lost == 1, "the worker knows")
+    assert await job.state() == "active"
+    assert worker.counters.completed == 0
+
+
+async def test_a_lock_that_ended_unseen_is_set_anew(queue: Queue, redis_url: str, link: Link, keys: Keys) -> None:
+    go = asyncio.Event()
+
+    async def run(job: Job[Any]) -> str:
+        await go.wait()
+        return "done"
+
+    async with Worker("q", run, redis=redis_url, lock_duration=3_000, lock_renew=50) as worker:
+        job = await queue.add("x", {})
+        await until(lambda: len(worker.running_jobs()) == 1, "it runs")
+        await link.call("DEL", keys.lock(job.id))
+        await until(lambda: link.call("EXISTS", keys.lock(job.id)), "the lock is back")
+        go.set()
+        assert await job.result(timeout=5) == "done"
+
+
+async def test_jobs_of_a_dead_worker_run_again_and_after_the_second_time_fail(
+    queue: Queue, redis_url: str, link: Link, keys: Keys
+) -> None:
+    stalled: list[str] = []
+
+    async def run(job: Job[Any]) -> int:
+        return job.stalls
+
+    first, second = await queue.add("x", 1), await queue.add("x", 2)
+    await link.call("HSET", keys.job(second.id), "stc", 1)
+    assert len((await claim(link, keys, token="dead", lock_ms=300, worker="dead", count=2)).jobs) == 2
+    async with Worker("q", run, redis=redis_url, **SHORT) as worker:
+        worker.on("stalled", stalled.append)
+        assert await first.result(timeout=10) == 1
+        with pytest.raises(errors.JobFailed, match="stalled more than allowable"):
+            await second.result(timeout=10)
+    assert stalled == [first.id, second.id]
+    assert worker.counters.stalled == 2
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_factories=["uvloop"])
+async def test_an_outage_longer_than_a_lock_runs_no_job_twice() -> None:
+    starts: list[str] = []
+    go = asyncio.Event()
+
+    async def run(job: Job[Any]) -> str:
+        starts.append(job.id)
+        await go.wait()
+        return "done"
+
+    with EmbeddedServer() as server:
+        workers = [Worker("q", run, redis=server.unix_url, concurrency=3, name=f"w{n}", **SHORT) for n in range(2)]
+        async with Queue("q", redis=server.unix_url) as queue, workers[0], workers[1]:
+            link = queue.link
+            jobs = [await queue.add("x", n) for n in range(6)]
+            await until(lambda: len(starts) == 6, "all run")
+            await asyncio.to_thread(server.kill)
+            outage = asyncio.get_running_loop().time()
+            await until(lambda: asyncio.get_running_loop().time() > outage + 1.5, "the outage is long")
+            await asyncio.to_thread(server.start)
+            await until(lambda: link.call("EXISTS", Keys("q").stalled_check), "one of them has swept", timeout=20)
+            go.set()
+            assert [await job.result(timeout=10) for job in jobs] == ["done"] * 6
+    assert sorted(starts) == sorted(job.id for job in jobs)
+    assert sum(worker.counters.completed for worker in workers) == 6

@@ -1,0 +1,117 @@
+"""Every service survives starts and stops at any moment, and a body that fails is reported and called again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from engine.keys import Keys
+from engine.link import Link, RedisSettings, open_link
+from engine.worker.hold import Holds
+from engine.worker.lag import Pulse
+from engine.worker.renewer import Renewer
+from engine.worker.service import Service
+from engine.worker.sweeper import Sweeper
+from engine.worker.threads import Threads
+from engine.worker.turns import Turns
+from engine.worker.wake import Wake
+from tests.support.running import until
+
+
+async def test_a_service_lives_through_what_its_body_raises() -> None:
+    turns = 0
+    told: list[BaseException] = []
+
+    async def turn() -> float:
+        nonlocal turns
+        turns += 1
+        if turns < 3:
+            raise ValueError(turns)
+        return 0
+
+    service = Service("s", turn, told.append)
+    service.start()
+    await until(lambda: turns > 5, "it goes on")
+    await service.stop()
+    assert [str(error) for error in told] == ["1", "2"]
+    assert repr(service) == "<Service s idle>"
+
+
+async def _shake(make: Any) -> None:
+    """Start and stop a service at every moment of its first ticks, and several times at once."""
+    for ticks in range(12):
+        service = make()
+        service.start()
+        service.start()
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        await asyncio.gather(*(_stop(service) for _ in range(3)))
+        service.start()
+        await _stop(service)
+
+
+async def _stop(service: Any) -> None:
+    answer = service.stop()
+    if answer is not None:
+        await answer
+
+
+async def test_services_start_and_stop_at_any_moment(redis_url: str, keys: Keys) -> None:
+    told: list[BaseException] = []
+    link, line = await open_link(redis_url), await open_link(redis_url)
+    pulse = Pulse(lambda: [])
+    turns = _turns(link, keys, told)
+    turns.look()
+    await _shake(lambda: pulse)
+    await _shake(
+        lambda: Sweeper(
+            link, keys, interval_ms=100, lock_ms=1, max_stalls=1, stalled=lambda ids: None, report=told.append
+        )
+    )
+    await _shake(lambda: Wake(line, link, keys, turns, lambda: 1, 0.01, told.append))
+    settings = RedisSettings.parse(redis_url)
+    await _shake(
+        lambda: Renewer(
+            settings,
+            keys,
+            Holds(),
+            pulse,
+            name="r",
+            lock_ms=900,
+            every_ms=1,
+            lost=lambda hold: None,
+            report=told.append,
+        )
+    )
+    await turns.close()
+    await line.close()
+    await link.close()
+    assert told == []
+
+
+def _turns(link: Link, keys: Keys, told: list[BaseException]) -> Turns:
+    from engine.options import Keep
+
+    return Turns(
+        link,
+        keys,
+        worker_id="w",
+        name="w",
+        lock_ms=1_000,
+        concurrency=1,
+        keep=Keep(),
+        free=lambda: 1,
+        start=lambda jobs: None,
+        settled=lambda holds, refused: None,
+        due=lambda next_due: None,
+        report=told.append,
+        changed=lambda: None,
+    )
+
+
+async def test_threads_are_used_again(redis_url: str) -> None:
+    threads = Threads("t")
+    for _ in range(5):
+        assert await threads.run(lambda: 1) == 1
+    assert repr(threads) == "<Threads 0 busy, 1 free>"
+    threads.stop()

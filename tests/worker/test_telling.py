@@ -1,0 +1,152 @@
+"""What a worker tells: listeners, log lines, what runs now; and what a failure looks like when it is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine import BaseProcessor, Job, Queue, Worker, errors
+from engine.worker import traces
+from tests.support.running import until
+
+
+@pytest.fixture
+async def queue(redis_url: str) -> AsyncIterator[Queue]:
+    async with Queue("q", redis=redis_url) as queue:
+        yield queue
+
+
+async def test_listeners_hear_of_each_step(queue: Queue, redis_url: str) -> None:
+    heard: list[tuple[Any, ...]] = []
+
+    async def run(job: Job[str]) -> str:
+        await job.update_progress(50)
+        if job.data == "bad":
+            raise ValueError("no good")
+        return "fine"
+
+    worker = Worker("q", run, redis=redis_url, concurrency=1)
+
+    async def slowly(job: Job[Any], result: Any) -> None:
+        await asyncio.sleep(0)
+        heard.append(("completed", job.id, result))
+
+    def broken(job: Job[Any]) -> None:
+        raise RuntimeError("a listener's own trouble")
+
+    worker.on("active", broken)
+    worker.on("active", lambda job: heard.append(("active", job.id)))
+    worker.on("progress", lambda job, value: heard.append(("progress", job.id, value)))
+    worker.on("completed", slowly)
+    worker.on("failed", lambda job, error: heard.append(("failed", job.id, str(error))))
+    async with worker:
+        good, bad = await queue.add("x", "good"), await queue.add("x", "bad", attempts=2)
+        await until(lambda: worker.counters.failed == 1, "both are over")
+    steps = [tuple(step) for step in heard]
+    assert [step for step in steps if step[1] == good.id] == [
+        ("active", good.id), ("progress", good.id, 50), ("completed", good.id, "fine")
+    ]  # fmt: skip
+    assert [step for step in steps if step[1] == bad.id] == [
+        ("active", bad.id), ("progress", bad.id, 50), ("failed", bad.id, "no good")
+    ] * 2  # fmt: skip
+    with pytest.raises(errors.InvalidInput, match="'complete' does not exist; a worker has active, "):
+        worker.on("complete", print)  # type: ignore[arg-type]
+
+
+async def test_log_lines_follow_a_job(queue: Queue, redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def run(job: Job[str]) -> None:
+        if job.data == "bad":
+            raise ValueError("Connection timeout")
+
+    with caplog.at_level(logging.INFO, "engine.jobs"):
+        async with Worker("q", run, redis=redis_url, concurrency=1):
+            await (await queue.add("sms", "good", job_id="a")).result(timeout=5)
+            bad = await queue.add("sms", "bad", job_id="b", attempts=2)
+            with pytest.raises(errors.JobFailed):
+                await bad.result(timeout=5)
+    assert [(record.levelname, record.message) for record in caplog.records if record.name == "engine.jobs"] == [
+        ("INFO", "🔄 Processing sms job a"),
+        ("INFO", "✅ sms job a completed"),
+        ("INFO", "🔄 Processing sms job b"),
+        ("WARNING", "❌ sms job b failed: Connection timeout"),
+        ("INFO", "🔄 Processing sms job b"),
+        ("ERROR", "❌ sms job b failed: Connection timeout"),
+    ]
+
+
+async def test_a_class_form_processor_may_log_otherwise(queue: Queue, redis_url: str) -> None:
+    said: list[str] = []
+
+    class Sms(BaseProcessor[Any, str]):
+        name = "sms"
+
+        async def process(self, job: Job[Any]) -> str:
+            return "sent"
+
+        def log_success(self, job: Job[Any], result: Any = None) -> None:
+            said.append(f"{job.id} {result}")
+            raise RuntimeError("a log's own trouble")
+
+        def log_start(self, job: Job[Any]) -> None:
+            raise RuntimeError("a log's own trouble")
+
+    async with Worker("q", Sms(), redis=redis_url):
+        assert await (await queue.add("sms", {}, job_id="a")).result(timeout=5) == "sent"
+    assert said == ["a sent"]
+
+
+async def test_a_worker_knows_what_it_runs(queue: Queue, redis_url: str) -> None:
+    go = asyncio.Event()
+
+    async def run(job: Job[Any]) -> None:
+        await go.wait()
+
+    worker = Worker("q", run, redis=redis_url, concurrency=2)
+    assert (repr(worker).split()[-1], worker.last_turn, worker.running_jobs()) == ("new>", None, [])
+    async with worker:
+        await queue.add("x", 1, job_id="a")
+        await queue.add("y", 2, job_id="b")
+        await until(lambda: len(worker.running_jobs()) == 2, "both run")
+        assert [(job.id, job.name, job.run_in) for job in worker.running_jobs()] == [
+            ("a", "x", "loop"),
+            ("b", "y", "loop"),
+        ]
+        assert "running, 2 of 2 slots" in repr(worker)
+        assert worker.last_turn is not None
+        go.set()
+
+
+def test_stored_failures_are_cut() -> None:
+    deep: list[int] = []
+
+    def fall() -> None:
+        deep.append(0)
+        fall()
+
+    try:
+        fall()
+    except RecursionError as error:
+        text = traces.trace(error)
+    assert text.count("in fall") <= traces.MAX_FRAMES
+    assert len(text.encode()) <= traces.MAX_TEXT
+    huge = traces.message(ValueError("é\x1b[31m\ud800" * 1_000_000))
+    assert len(huge.encode()) <= traces.MAX_MESSAGE
+    assert traces.message(KeyError()) == "KeyError"
+
+
+def test_stored_stack_traces_are_appended_whatever_was_there() -> None:
+    def kept(stored: bytes, limit: int | None) -> Any:
+        return msgspec.json.decode(traces.appended(stored, "new", limit))
+
+    assert kept(b"", None) == ["new"]
+    assert kept(b'["a","b"]', None) == ["a", "b", "new"]
+    assert kept(b'["a","b"]', 2) == ["b", "new"]
+    assert kept(b'["a","b"]', 1) == ["new"]
+    assert kept(b'["a","b"]', 0) == []
+    assert kept(b"{nonsense", 5) == ["new"]
+    assert len(kept(msgspec.json.encode(["x"] * 500), None)) == traces.DEFAULT_KEPT

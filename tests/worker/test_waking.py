@@ -1,0 +1,117 @@
+"""How an idle worker learns of work: at once by the marker, in time by its timer, in the end by looking."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from engine import Job, Queue, Worker
+from engine.keys import Keys
+from engine.link import Link
+from tests.support.queues import seed
+from tests.support.running import until
+
+
+@pytest.fixture
+async def queue(redis_url: str) -> AsyncIterator[Queue]:
+    async with Queue("q", redis=redis_url) as queue:
+        yield queue
+
+
+async def echo(job: Job[Any]) -> Any:
+    return job.data
+
+
+async def test_an_idle_worker_takes_a_job_in_one_turn_and_hands_it_in_with_the_next(
+    queue: Queue, redis_url: str
+) -> None:
+    async with Worker("q", echo, redis=redis_url, drain_delay=60_000) as worker:
+        await until(lambda: worker.counters.turns == 1, "the first look is over")
+        assert await (await queue.add("x", 1)).result(timeout=5) == 1
+        assert worker.counters.turns == 3
+
+
+async def test_an_idle_worker_sends_nothing_but_its_wait(queue: Queue, redis_url: str, link: Link) -> None:
+    async with Worker("q", echo, redis=redis_url) as worker:
+        await until(lambda: worker.counters.turns == 1, "the first look is over")
+        for _ in range(100):
+            await asyncio.sleep(0)
+            await link.call("PING")
+        assert worker.counters.turns == 1
+
+
+async def test_delayed_jobs_run_when_they_are_due_and_never_before(queue: Queue, redis_url: str) -> None:
+    loop, ran = asyncio.get_running_loop(), {}
+
+    async def run(job: Job[int]) -> None:
+        ran[job.data] = loop.time()
+
+    async with Worker("q", run, redis=redis_url, drain_delay=60_000) as worker:
+        await until(lambda: worker.counters.turns == 1, "the first look is over")
+        added = loop.time()
+        for delay in (250, 40, 120):
+            await queue.add("x", delay, delay=delay)
+        await until(lambda: len(ran) == 3, "all have run")
+    for delay, at in ran.items():
+        assert delay - 2 <= (at - added) * 1000 < delay + 200
+
+
+async def test_a_busy_worker_puts_due_jobs_in_line_for_others(queue: Queue, redis_url: str) -> None:
+    go = asyncio.Event()
+
+    async def run(job: Job[Any]) -> None:
+        await go.wait()
+
+    async with Worker("q", run, redis=redis_url, concurrency=1, drain_delay=60_000) as worker:
+        later = await queue.add("x", {}, delay=80)
+        await until(lambda: worker.counters.turns >= 1, "the first look is over")
+        await queue.add("x", {})
+        await until(lambda: len(worker.running_jobs()) == 1, "it is busy")
+        await until(lambda: _is(later, "waiting"), "the delayed job is in line")
+        go.set()
+        await later.result(timeout=5)
+
+
+async def _is(job: Job[Any], state: str) -> bool:
+    return await job.state() == state
+
+
+async def test_a_marker_that_was_lost_costs_one_look(redis_url: str, link: Link, keys: Keys) -> None:
+    async with Worker("q", echo, redis=redis_url, drain_delay=50) as worker:
+        await until(lambda: worker.counters.turns >= 1, "the first look is over")
+        await seed(link, keys, wait=["a"])
+        await until(lambda: worker.counters.completed == 1, "it has run")
+
+
+async def test_many_idle_workers_share_a_batch(queue: Queue, redis_url: str) -> None:
+    go, busy = asyncio.Event(), []
+
+    async def run(job: Job[Any]) -> None:
+        busy.append(job.id)
+        await go.wait()
+
+    workers = [Worker("q", run, redis=redis_url, concurrency=1, name=f"w{n}", drain_delay=60_000) for n in range(4)]
+    async with workers[0], workers[1], workers[2], workers[3]:
+        await until(lambda: all(worker.counters.turns for worker in workers), "all have looked")
+        await asyncio.gather(*(queue.add("x", n) for n in range(4)))
+        await until(lambda: len(busy) == 4, "each has one")
+        go.set()
+
+
+async def test_a_paused_queue_rests_and_goes_on_when_resumed(queue: Queue, redis_url: str) -> None:
+    async with Worker("q", echo, redis=redis_url, drain_delay=60_000) as worker:
+        await until(lambda: worker.counters.turns == 1, "the first look is over")
+        await queue.pause()
+        job = await queue.add("x", 1)
+        assert await job.state() == "waiting"
+        await queue.resume()
+        assert await job.result(timeout=5) == 1
+
+
+async def test_the_blocking_connection_has_the_name_that_bullmq_looks_for(redis_url: str, link: Link) -> None:
+    async with Worker("q", echo, redis=redis_url, name="w1"):
+        clients = (await link.call("CLIENT", "LIST")).decode()
+        assert clients.count(" name=bull:cQ==:w:w1 ") == 1
