@@ -1,0 +1,128 @@
+"""Settings of the service and the daemon: from the environment, and from a TOML file where one is given.
+
+The environment wins over the file, the file over the defaults.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from engine import wire
+from engine.errors import InvalidOption
+from engine.link import RedisSettings
+from engine.payloads import JOB_TYPES
+
+_NUMBERS = {
+    "JOB_QUEUE_REMOVE_ON_SUCCESS": "remove_on_success",
+    "JOB_QUEUE_REMOVE_ON_FAILURE": "remove_on_failure",
+    "JOB_QUEUE_DEFAULT_RETRIES": "default_retries",
+    "JOB_QUEUE_MAX_CONCURRENCY": "max_concurrency",
+}
+_CONCURRENCY = "JOB_QUEUE_CONCURRENCY_"
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """How the service runs its queues.
+
+    remove_on_success, remove_on_failure: finished jobs kept in each queue. default_retries: runs after the first.
+    max_concurrency: jobs that one worker runs at a time; `concurrency` has exceptions by job type.
+    """
+
+    redis: RedisSettings = RedisSettings()
+    prefix: str = wire.DEFAULT_PREFIX
+    remove_on_success: int = 10
+    remove_on_failure: int = 50
+    default_retries: int = 3
+    max_concurrency: int = 5
+    concurrency: Mapping[str, int] = {}
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings. `path` is a TOML file; without one, CORRAL_CONFIG names it, if it is set.
+
+        The file has `prefix`, a table `[redis]` (url, or host, port, username, password, db, tls), a table
+        `[job_queue]` with the numbers, and `[job_queue.concurrency]`. Raises InvalidOption, naming what is wrong.
+        """
+        env = os.environ if env is None else env
+        path = path or env.get("CORRAL_CONFIG") or None
+        file = _read_file(Path(path)) if path else {}
+        queue = dict(file.get("job_queue", {}))
+        concurrency = {
+            name: _number(f"job_queue.concurrency.{name}", value, 1)
+            for name, value in queue.pop("concurrency", {}).items()
+        }
+        numbers = {name: _number(f"job_queue.{name}", value, _least(name)) for name, value in queue.items()}
+        for variable, name in _NUMBERS.items():
+            if text := env.get(variable, "").strip():
+                numbers[name] = _number(variable, text, _least(name))
+        for variable, text in env.items():
+            if variable.startswith(_CONCURRENCY) and text.strip():
+                job_type = variable.removeprefix(_CONCURRENCY).lower().replace("_", "-")
+                concurrency[job_type] = _number(variable, text, 1)
+        _refuse_unknown("job_queue", numbers, set(_NUMBERS.values()))
+        _refuse_unknown("job_queue.concurrency", concurrency, set(JOB_TYPES))
+        return cls(
+            redis=_redis(file.get("redis", {}), env),
+            prefix=env.get("JOB_QUEUE_PREFIX") or file.get("prefix", wire.DEFAULT_PREFIX),
+            concurrency=concurrency,
+            **numbers,
+        )
+
+    def concurrency_of(self, job_type: str) -> int:
+        """Jobs of that type that one worker runs at a time."""
+        return self.concurrency.get(job_type, self.max_concurrency)
+
+
+def _redis(file: Mapping[str, Any], env: Mapping[str, str]) -> RedisSettings:
+    """The file's table read as if it were the environment, under what the environment itself says."""
+    if not isinstance(file, dict):
+        raise InvalidOption(
+            'redis: the settings file has no table [redis]; write [redis] and below it url = "redis://..."'
+        )
+    said = {
+        f"REDIS_{name.upper()}": str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in file.items()
+    }
+    # A REDIS_HOST of the environment must not lose against a url of the file.
+    if "REDIS_HOST" in env and "REDIS_URL" not in env:
+        said.pop("REDIS_URL", None)
+    return RedisSettings.from_environment(
+        said | {name: value for name, value in env.items() if name.startswith("REDIS_") and value}
+    )
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        found = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InvalidOption(
+            f"settings file: {path} cannot be read ({error.strerror}); give the path of a TOML file"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidOption(f"settings file: {path} is not TOML: {error}") from None
+    _refuse_unknown(str(path), found, {"redis", "prefix", "job_queue"})
+    return found
+
+
+def _refuse_unknown(where: str, found: Mapping[str, Any], known: set[str]) -> None:
+    if unknown := found.keys() - known:
+        raise InvalidOption(
+            f"{where}: {', '.join(sorted(unknown))} is not a setting; there are {', '.join(sorted(known))}"
+        )
+
+
+def _least(name: str) -> int:
+    return 1 if name == "max_concurrency" else 0
+
+
+def _number(name: str, value: Any, least: int) -> int:
+    text = str(value).strip()
+    if isinstance(value, bool) or not text.isdecimal() or int(text) < least:
+        raise InvalidOption(f"{name}: {value!r} is not a whole number of {least} or more")
+    return int(text)

@@ -1,0 +1,91 @@
+"""Imports point down."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+ORDER: list[str] = []
+for floor in (
+    "errors wire clock keys states backoff options job codec payloads",
+    "embedded link script",
+    "scripts",
+    "events handle processor queue sync",
+    "settings",
+    "worker",
+    "registry service",
+    "printing doctor demo commands cli __main__",
+):
+    ORDER += floor.split()
+"""A module of `engine/` imports from those before it; a folder stands for all in it. A new module is put here."""
+
+UPWARD = {("queue", "sync")}
+"""Imports inside a function, of a face that is built on the module itself."""
+
+PUBLIC = {"engine.errors", "engine.embedded"}
+"""Modules that are public as they are."""
+
+BEHIND = ("benchmarks/ours/bare_", "benchmarks/micro/")
+"""What measures the engine without its upper floors, and so has to look behind the public names."""
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """The modules that a file imports: `from engine import clock` is engine.clock if there is such a module."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: a relative import"
+            assert node.module
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_module = (ROOT / inner.replace(".", "/")).is_dir() or (
+                    ROOT / f"{inner.replace('.', '/')}.py"
+                ).is_file()
+                yield node.lineno, inner if is_module and node.module.partition(".")[0] == "engine" else node.module
+
+
+ENGINE = sorted(path for path in (ROOT / "engine").rglob("*.py") if path != ROOT / "engine" / "__init__.py")
+
+
+def place(path: Path) -> str:
+    return path.relative_to(ROOT / "engine").with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize("path", ENGINE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_from_those_before_it(path: Path) -> None:
+    own = place(path)
+    assert own in ORDER, f"engine/{own} has no place: give it one in ORDER of tests/contract/test_imports.py"
+    wrong = []
+    for line, module in imports(path):
+        top, _, rest = module.partition(".")
+        assert top not in ("processors", "benchmarks", "tests"), f"{path}:{line}: the engine imports {top}"
+        if top != "engine":
+            continue
+        target, _, inner = rest.partition(".")
+        assert not target or target in ORDER, f"engine/{target} has no place in ORDER"
+        if target == own:
+            # What the bindings share has no script of its own; the bindings are strangers to each other.
+            if own == "scripts" and (ROOT / "lua" / f"{inner}.lua").exists():
+                wrong.append(f"line {line}: {module} is a sibling")
+        elif not target:
+            wrong.append(f"line {line}: the public names are for those outside; import the module")
+        elif ORDER.index(target) > ORDER.index(own) and (own, target) not in UPWARD:
+            wrong.append(f"line {line}: {module} stands above {own}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("folder", ["processors", "benchmarks", "examples"])
+def test_those_outside_import_public_names_only(folder: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {module}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for line, module in imports(path)
+        if module.startswith("engine.") and module not in PUBLIC and not str(path.relative_to(ROOT)).startswith(BEHIND)
+    ]
+    assert wrong == [], "import from `engine`"
