@@ -1,0 +1,62 @@
+"""Handing one message to each of many recipients: what came of it for each, and whether the job should run again.
+
+Knows nothing of mail or text messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from msgspec import Struct
+
+
+class Refused(Exception):
+    """This recipient will not get the message, now or later."""
+
+
+class Unavailable(Exception):
+    """The service did not take the message now and may later."""
+
+
+class NothingSent(Exception):
+    """No recipient got the message, and each may later: worth another attempt of the whole job."""
+
+
+class Delivery(Struct, frozen=True):
+    """What came of one recipient: `receipt` if it was sent, else `error`."""
+
+    recipient: str
+    receipt: str = ""
+    error: str | None = None
+    temporary: bool = False
+
+
+Send = Callable[[str], Awaitable[str]]
+"""Sends to one recipient and returns a receipt. Raises Refused or Unavailable."""
+
+
+async def deliver(
+    recipients: Sequence[str], send: Send, report: Callable[[int], Awaitable[object]], *, at_once: int = 1
+) -> list[Delivery]:
+    """Send to every recipient, in order, `at_once` at a time; `report` gets the percentage done.
+
+    Raises NothingSent if all failed for a temporary reason: then a repetition can send to nobody twice.
+    """
+    deliveries: list[Delivery] = []
+    for start in range(0, len(recipients), at_once):
+        group = recipients[start : start + at_once]
+        deliveries += await asyncio.gather(*(_deliver_one(recipient, send) for recipient in group))
+        await report(100 * len(deliveries) // len(recipients))
+    if all(delivery.temporary for delivery in deliveries):
+        raise NothingSent(f"none of {len(deliveries)} recipients could be reached: {deliveries[-1].error}")
+    return deliveries
+
+
+async def _deliver_one(recipient: str, send: Send) -> Delivery:
+    try:
+        return Delivery(recipient, receipt=await send(recipient))
+    except Refused as error:
+        return Delivery(recipient, error=str(error))
+    except Unavailable as error:
+        return Delivery(recipient, error=str(error), temporary=True)
