@@ -1,0 +1,137 @@
+"""The command line, `corral COMMAND` or `python -m engine COMMAND`: its words and exit codes.
+
+What the commands do is in commands.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import get_args
+
+from engine import commands
+from engine.errors import CorralError, InvalidInput
+from engine.link import RedisSettings
+from engine.queue import State
+from engine.settings import Settings
+from engine.worker.arguments import OneLineParser, add_server_options, number
+
+Command = Callable[[argparse.Namespace], Coroutine[None, None, int]]
+
+_FOREVER = 10 * 366 * 86_400_000
+_STATES = get_args(State)
+_CLEANED = ("waiting", "paused", "active", "prioritized", "delayed", "completed", "failed")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code: 0 well, 1 not done, 2 wrong usage."""
+    parser = _parser()
+    said = parser.parse_args(argv)
+    run: Command = said.run
+    try:
+        _complete(said)
+        return asyncio.run(run(said))
+    except InvalidInput as error:
+        return _say(parser.prog, error, 2)
+    except (CorralError, TimeoutError) as error:
+        return _say(parser.prog, error, 1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the interpreter complains when it flushes at the end
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _say(prog: str, error: object, code: int) -> int:
+    print(f"{prog}: {error}", file=sys.stderr)
+    return code
+
+
+def _complete(said: argparse.Namespace) -> None:
+    """Put the settings where the command line is silent."""
+    if not hasattr(said, "redis"):
+        return
+    env = {k: v for k, v in os.environ.items() if not k.startswith("REDIS_")} if said.redis else os.environ
+    settings = Settings.load(env=env)
+    said.redis = RedisSettings.parse(said.redis) if said.redis else settings.redis
+    said.prefix = settings.prefix if said.prefix is None else said.prefix
+
+
+# --- the words --------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    prog = "python -m engine" if Path(sys.argv[0]).name == "__main__.py" else "corral"
+    parser = OneLineParser(prog=prog, description="Look after queues of jobs.", allow_abbrev=False)
+    known = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+
+    def command(name: str, run: Command, example: str, *, server: bool = True) -> argparse.ArgumentParser:
+        words = (run.__doc__ or "").strip()
+        made = known.add_parser(
+            name,
+            help=words,
+            description=words,
+            epilog=f"example:\n  {prog} {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        made.set_defaults(run=run)
+        if server:
+            add_server_options(made)
+        return made
+
+    _add_asking(command)
+    _add_telling(command)
+    return parser
+
+
+def _add_asking(command: Callable[..., argparse.ArgumentParser]) -> None:
+    stats = command("stats", commands.stats, "stats --redis redis://localhost:6379/0")
+    stats.add_argument("queues", metavar="QUEUE", nargs="*", help="(default: all)")
+    jobs = command("jobs", commands.jobs, "jobs sms-queue failed --newest --count 5")
+    jobs.add_argument("queue", metavar="QUEUE")
+    jobs.add_argument("state", metavar="STATE", nargs="?", default="waiting", choices=_STATES, help=", ".join(_STATES))
+    jobs.add_argument("--start", metavar="N", type=number(0, 2**31), default=0, help="number of the first (default: 0)")
+    jobs.add_argument("--count", metavar="N", type=number(1, 10_000), default=20, help="(default: 20)")
+    jobs.add_argument("--newest", action="store_true", help="the newest first")
+    job = command("job", commands.job, "job sms-queue 17")
+    job.add_argument("queue", metavar="QUEUE")
+    job.add_argument("id", metavar="ID")
+    for made in (stats, jobs, job):
+        made.add_argument("--json", action="store_true", help="JSON, for programs")
+    command("doctor", commands.doctor, "doctor --redis rediss://jobs.example:6379/0")
+
+
+def _add_telling(command: Callable[..., argparse.ArgumentParser]) -> None:
+    data = '{"subAccountId": "1", "phoneNumbers": ["+15550100"], "message": "Hi"}'
+    add = command("add", commands.add, f"add sms-queue sms '{data}' --wait 30")
+    add.add_argument("queue", metavar="QUEUE")
+    add.add_argument("name", metavar="NAME", help="the word that chooses the processor")
+    add.add_argument("data", metavar="DATA", nargs="?", default="{}", help="JSON, @FILE, or - for standard input")
+    add.add_argument("--delay", metavar="MS", type=number(0, _FOREVER), help="start no earlier than after this time")
+    add.add_argument("--attempts", metavar="N", type=number(1, 1_000_000), help="runs in all (default: 1)")
+    add.add_argument("--backoff", metavar="MS", type=number(0, _FOREVER), help="time between two attempts")
+    add.add_argument("--priority", metavar="N", type=number(0, 2**21), help="0 goes first, then 1, 2, ... (default: 0)")
+    add.add_argument("--job-id", metavar="ID", help="an id of your own: a second job with it is not added")
+    add.add_argument("--lifo", action="store_true", help="before those that wait")
+    add.add_argument("--wait", metavar="SECONDS", type=number(0, 86_400), help="wait for the result and print it")
+    for name, run in (("retry", commands.retry), ("remove", commands.remove)):
+        made = command(name, run, f"{name} sms-queue 17 18")
+        made.add_argument("queue", metavar="QUEUE")
+        made.add_argument("ids", metavar="ID", nargs="+")
+        if run is commands.retry:
+            made.add_argument("--reset-attempts", action="store_true", help="as if it had never been run")
+    for name, run in (("pause", commands.pause), ("resume", commands.resume)):
+        command(name, run, f"{name} sms-queue email-queue").add_argument("queues", metavar="QUEUE", nargs="+")
+    clean = command("clean", commands.clean, "clean sms-queue completed --older-than 86400000")
+    clean.add_argument("queue", metavar="QUEUE")
+    clean.add_argument("state", metavar="STATE", choices=_CLEANED, help=", ".join(_CLEANED))
+    clean.add_argument("--older-than", metavar="MS", type=number(0, _FOREVER), default=0, help="(default: 0)")
+    clean.add_argument("--limit", metavar="N", type=number(0, 2**31), default=1000, help="0 for all (default: 1000)")
+    demo = command("demo", commands.demo, "demo --dir /tmp/corral-demo", server=False)
+    demo.add_argument("--dir", metavar="DIR", type=Path, help="folder for all that it makes (default: a new one)")
+    demo.add_argument("--plain", action="store_true", help="plain lines, also on a terminal")

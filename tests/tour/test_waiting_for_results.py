@@ -1,0 +1,59 @@
+"""`job.result()` answers whatever happens to the job, and in time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from engine import Job, NewJob, Queue, Worker
+from engine.errors import JobNotFound
+from tests.support.running import running
+
+
+async def echo(job: Job[object]) -> object:
+    return job.data
+
+
+async def test_hundreds_wait_over_one_connection(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue:
+        jobs = await queue.add_many([NewJob("echo", n) for n in range(300)])
+        waiting = asyncio.gather(*(job.result(timeout=20) for job in jobs))
+        async with running(Worker("q", echo, redis=redis_url, concurrency=20)):
+            assert await waiting == list(range(300))
+
+
+async def test_a_result_that_is_not_kept_still_reaches_who_waits_for_it(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue, running(Worker("q", echo, redis=redis_url)):
+        for n in range(20):
+            job = await queue.add("echo", n, remove_on_complete=True)
+            assert await job.result(timeout=10) == n
+
+
+async def test_a_removed_job_is_said_to_be_gone(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue:
+        job = await queue.add("echo")
+        waiting = asyncio.create_task(job.result(timeout=10))
+        await asyncio.sleep(0)
+        await queue.remove(job.id)
+        with pytest.raises(JobNotFound):
+            await waiting
+
+
+async def test_waiting_ends_when_its_time_is_over(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue:
+        job = await queue.add("echo")
+        with pytest.raises(TimeoutError, match="did not finish"):
+            await job.result(timeout=0.05)
+
+
+async def test_an_event_that_was_missed_is_made_good_by_asking(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue:
+        job = await queue.add("echo", 1)
+        waiting = asyncio.create_task(job.result(timeout=10))
+        async with running(Worker("q", echo, redis=redis_url)):
+            # The stream is emptied again and again: no event can be relied on.
+            while not waiting.done():
+                await queue.link.call("XTRIM", queue.keys.events, "MAXLEN", 0)
+                await asyncio.sleep(0)
+        assert await waiting == 1

@@ -1,0 +1,59 @@
+"""The same queue from Flask, Django or a script: every call blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+
+import pytest
+
+from engine import Job, NewJob, Queue, SyncQueue, Worker
+from engine.errors import InvalidOption
+from tests.support.running import running
+
+
+async def echo(job: Job[object]) -> object:
+    return job.data
+
+
+async def test_a_blocking_queue_adds_and_waits(redis_url: str) -> None:
+    def view() -> list[object]:
+        with SyncQueue("q", redis=redis_url) as queue:
+            jobs = [queue.add("echo", "one"), *queue.add_many([NewJob("echo", n) for n in range(3)])]
+            assert queue.counts().waiting + queue.counts().active + queue.counts().completed == 4
+            with pytest.raises(InvalidOption):
+                queue.add("echo", priority=-1)
+            return [job.result(timeout=10) for job in jobs]
+
+    async with running(Worker("q", echo, redis=redis_url)):
+        assert await asyncio.to_thread(view) == ["one", 0, 1, 2]
+
+
+async def test_a_queue_has_a_blocking_view_of_itself(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue:
+        job = await asyncio.to_thread(queue.sync.add, "echo", 1)
+        assert await queue.get_job(job.id) is not None
+        await asyncio.to_thread(queue.sync.close)
+
+
+def test_threads_share_one_blocking_queue(redis_url: str) -> None:
+    with SyncQueue("q", redis=redis_url) as queue:
+        threads = [threading.Thread(target=queue.add, args=("echo", n)) for n in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert queue.counts().waiting == 20
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_connects_anew(redis_url: str) -> None:
+    with SyncQueue("q", redis=redis_url) as queue:
+        queue.add("echo", "parent")
+        pid = os.fork()
+        if pid == 0:
+            queue.add("echo", "child")
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert sorted(job.data for job in queue.jobs("waiting")) == ["child", "parent"]
