@@ -1,0 +1,116 @@
+"""A reply that never arrives: the caller learns that it does not know, and sending again is safe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+
+import pytest
+
+from engine import Job, NewJob, Queue, RedisSettings, Worker
+from engine.embedded import EmbeddedServer
+from engine.errors import OutcomeUnknown
+from engine.job import Claimed
+from engine.link import open_link
+from engine.options import Keep
+from engine.script import loading
+from engine.scripts.claim import claim
+from engine.scripts.finish import finish
+from engine.scripts.recover import recover
+from engine.scripts.rows import Refusal
+from tests.support.proxy import Proxy
+from tests.support.queues import violations
+from tests.support.running import running, until
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedServer]:
+    with EmbeddedServer(tcp=True) as server:
+        yield server
+
+
+@pytest.fixture
+async def direct(server: EmbeddedServer) -> AsyncIterator[Queue]:
+    """The queue, past the proxy; empty at first and sound at the end."""
+    async with Queue("q", redis=server.url) as queue:
+        await queue.link.call("FLUSHALL")
+        yield queue
+        assert not await violations(queue.link, queue.keys)
+
+
+@pytest.fixture
+async def proxy(server: EmbeddedServer) -> AsyncIterator[Proxy]:
+    async with Proxy("127.0.0.1", server.port or 0) as proxy:
+        yield proxy
+
+
+def through(proxy: Proxy) -> RedisSettings:
+    return RedisSettings(host="127.0.0.1", port=proxy.port, call_timeout=0.3)
+
+
+async def test_an_add_with_an_id_of_its_own_can_be_sent_again(direct: Queue, proxy: Proxy) -> None:
+    async with Queue("q", redis=through(proxy)) as queue:
+        proxy.drop_replies = True
+        with pytest.raises(OutcomeUnknown):
+            await queue.add("pay", {"amount": 5}, job_id="invoice-7")
+        proxy.drop_replies = False
+        job = await queue.add("pay", {"amount": 5}, job_id="invoice-7")
+        assert job.id == "invoice-7"
+        assert [waiting.id for waiting in await direct.jobs("waiting")] == ["invoice-7"]
+
+
+async def test_a_claim_and_a_finish_can_be_sent_again(direct: Queue, proxy: Proxy) -> None:
+    await direct.add_many([NewJob("x", n) for n in range(3)])
+    link = await open_link(through(proxy), prelude=loading("claim", "finish"))
+    try:
+        proxy.drop_replies = True
+        with pytest.raises(OutcomeUnknown):
+            await claim(link, direct.keys, token="t1", lock_ms=10_000, worker="w", count=2)
+        proxy.drop_replies = False
+        found = await recover(link, direct.keys, token="t1", lock_ms=10_000)
+        assert [job.data for job in found] == [b"0", b"1"]
+
+        finished: list[tuple[Claimed, bytes, Keep]] = [(job, b'"done"', Keep()) for job in found]
+        proxy.drop_replies = True
+        with pytest.raises(OutcomeUnknown):
+            await finish(link, direct.keys, finished)
+        proxy.drop_replies = False
+        assert await finish(link, direct.keys, finished) == {0: Refusal.DONE, 1: Refusal.DONE}
+        assert (await direct.counts()).completed == 2
+    finally:
+        await link.close()
+
+
+@pytest.mark.slow
+async def test_a_worker_that_loses_replies_runs_each_job_once(direct: Queue, proxy: Proxy) -> None:
+    starts: Counter[str] = Counter()
+
+    async def work(job: Job[int]) -> int:
+        starts[job.id] += 1
+        await asyncio.sleep(0.002)
+        return job.data
+
+    jobs = await direct.add_many([NewJob("work", n) for n in range(600)])
+    async with running(Worker("q", work, redis=through(proxy), concurrency=10)):
+        for part in range(1, 5):
+            await until(partial(_reached, starts, part * 100), f"{part} hundred jobs were started")
+            accepted = proxy.accepted
+            proxy.drop_replies = True
+            await until(partial(_accepted_more, proxy, accepted), "the worker has given up its line")
+            proxy.drop_replies = False
+        await until(partial(_completed, direct, len(jobs)), "all jobs are completed", timeout=30)
+    assert starts == Counter(job.id for job in jobs), "no job ran twice and none was left out"
+
+
+def _reached(starts: Counter[str], count: int) -> bool:
+    return len(starts) >= count
+
+
+def _accepted_more(proxy: Proxy, than: int) -> bool:
+    return proxy.accepted > than
+
+
+async def _completed(queue: Queue, count: int) -> bool:
+    return (await queue.counts()).completed == count
