@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import statistics
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,30 @@ def cpu_seconds(pid: int) -> float:
     # The name, second field, may hold spaces; it ends at the last parenthesis.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def machine_busy() -> float:
+    """CPU time that all processors together have spent on anything but idling, in seconds; with what a host took away."""
+    user, nice, system, _idle, _wait, irq, softirq, steal = Path("/proc/stat").read_text().split()[1:9]
+    return sum(map(int, (user, nice, system, irq, softirq, steal))) / _TICKS
+
+
+class Watch:
+    """How much of the machine others used while something was timed. Make it at the start; `pids` are our processes."""
+
+    def __init__(self, *pids: int) -> None:
+        self._pids = (*pids, os.getpid())
+        self._began = time.monotonic()
+        self._busy = machine_busy()
+        self._own = self._own_cpu()
+
+    def _own_cpu(self) -> float:
+        return sum(map(cpu_seconds, self._pids))
+
+    def others(self) -> float:
+        """Processors that were busy with what is not ours, on average since the start. Over 0.1 the figures are not good."""
+        used = machine_busy() - self._busy - (self._own_cpu() - self._own)
+        return max(0.0, used / (time.monotonic() - self._began))
 
 
 def peak_memory_mb(pid: int) -> float:

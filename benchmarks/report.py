@@ -11,6 +11,9 @@ from benchmarks.rounds import Run
 from benchmarks.scenario import Scenario
 from benchmarks.side import OURS
 
+DISTURBED = 0.1
+"""Processors used by others, above which a run says more about them."""
+
 UNITS = {
     "rate": "jobs/s",
     "p50_ms": "p50, ms",
@@ -25,6 +28,7 @@ UNITS = {
     "reads": "reads/job",
     "bytes": "bytes/job",
     "worker_mb": "worker peak, MB",
+    "others": "others, cores",
 }
 
 
@@ -84,8 +88,8 @@ def ratios(runs: Sequence[Run]) -> list[Ratio]:
 def _divided(ours: Sequence[Run], others: Sequence[Run]) -> Iterator[tuple[str, Spread]]:
     for name in ours[0].figures:
         pairs = [(our.figures[name], other.figures[name]) for our, other in zip(ours, others, strict=True)]
-        # Nothing to divide by: the run was too short for the clock of the CPU time.
-        if all(other for _, other in pairs):
+        # Nothing to divide by: the run was too short for the clock of the CPU time. And `others` is no side's own figure.
+        if name != "others" and all(other for _, other in pairs):
             yield name, spread([our / other for our, other in pairs])
 
 
@@ -110,6 +114,12 @@ def table(report: Report, scenario: Scenario) -> str:
         figures = [_shown(row.figures[name]) if name in row.figures else "-" for name in scenario.shown]
         cells.append([row.variant, row.side, f"{row.jobs:,}", *figures])
     lines += _columns(cells)
+    disturbed = [run for run in report.runs if run.figures["others"] > DISTURBED]
+    if disturbed:
+        lines += [
+            "",
+            f"NOT CALM: in {len(disturbed)} of {len(report.runs)} runs other processes used over {DISTURBED} cores",
+        ]
     if report.ratios:
         lines += ["", f"{OURS} divided by the other side, pair by pair", ""]
         cells = [["variant", "against", *(UNITS[name] for name in scenario.shown)]]

@@ -56,6 +56,10 @@ class Stand:
         """Remove everything, and wait until the memory is given back."""
         self._redis.flushall(asynchronous=False)
 
+    @property
+    def server_pid(self) -> int:
+        return self._server.pid
+
     def counters(self) -> Counters:
         return Counters.of(self._redis.info())
 

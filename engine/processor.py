@@ -7,8 +7,10 @@ import logging
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin, overload
+from types import NoneType
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin, overload
 
+from engine import codec
 from engine.backoff import Backoff
 from engine.errors import InvalidInput
 from engine.handle import Job
@@ -82,6 +84,12 @@ class Processor(Generic[D, R]):
 
     def __call__(self, job: Job[D]) -> Any:
         return self.function(job)
+
+    def decode(self, data: bytes) -> D:
+        """A job's stored data as this processor takes it. Raises InvalidData with the path of what does not fit."""
+        if self.data_type is NoneType:  # what is stored for a job without data, {}, is BullMQ's word for nothing
+            return cast(D, None)
+        return cast(D, codec.decode("data", data, self.data_type))
 
 
 class Wrap(Protocol):

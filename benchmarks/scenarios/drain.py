@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from benchmarks.measure import cpu_seconds, peak_memory_mb
+from benchmarks.measure import Watch, cpu_seconds, peak_memory_mb
 from benchmarks.program import Program
 from benchmarks.scenario import Figures, Scenario, Variant
 from benchmarks.side import Side
@@ -32,10 +32,12 @@ def _work_off(stand: Stand, worker: Program, queue: str, variant: Variant, jobs:
     keep = variant.settings["keep"]
     worker.ask("ready", do="ready", queue=queue, concurrency=variant.settings["concurrency"], keep=keep)
     before, cpu = stand.counters(), cpu_seconds(worker.pid)
+    watch = Watch(stand.server_pid, worker.pid)
     began = time.monotonic()
     worker.ask("handled", do="begin", jobs=jobs)
     stand.wait_until_idle(queue)
     seconds = time.monotonic() - began
+    others = watch.others()
     worker_cpu = cpu_seconds(worker.pid) - cpu
     figures = stand.counters().per_job(before, jobs)
     handled = worker.ask("ended", do="end")["handled"]
@@ -43,7 +45,7 @@ def _work_off(stand: Stand, worker: Program, queue: str, variant: Variant, jobs:
     left = (handled, stand.waiting(queue), stand.completed(queue))
     if left != (jobs, 0, kept):
         raise RuntimeError(f"handled, waiting, completed are {left} and should be {(jobs, 0, kept)}")
-    return {"rate": jobs / seconds, "worker_us": worker_cpu / jobs * 1e6, **figures}
+    return {"rate": jobs / seconds, "worker_us": worker_cpu / jobs * 1e6, "others": others, **figures}
 
 
 DRAIN = Scenario(
@@ -56,5 +58,5 @@ DRAIN = Scenario(
     ),
     measure=_measure,
     main="rate",
-    shown=("rate", "server_us", "add_server_us", "worker_us", "commands", "reads", "bytes", "worker_mb"),
+    shown=("rate", "server_us", "add_server_us", "worker_us", "commands", "reads", "bytes", "worker_mb", "others"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.measure import cpu_seconds
+from benchmarks.measure import Watch, cpu_seconds
 from benchmarks.scenario import Figures, Scenario, Variant
 from benchmarks.side import Side
 from benchmarks.stand import Stand
@@ -15,12 +15,14 @@ def _measure(stand: Stand, side: Side, variant: Variant, jobs: int) -> Figures:
     with stand.producer(side) as producer:
         producer.ask("seconds", do="add", queue="warm", jobs=min(_WARM, jobs), way=way)
         before, cpu = stand.counters(), cpu_seconds(producer.pid)
+        watch = Watch(stand.server_pid, producer.pid)
         seconds = producer.ask("seconds", do="add", queue="bench", jobs=jobs, way=way)
+        others = watch.others()
         producer_cpu = cpu_seconds(producer.pid) - cpu
         figures = stand.counters().per_job(before, jobs)
     if stand.waiting("bench") != jobs:
         raise RuntimeError(f"{side.name}: {stand.waiting('bench')} jobs wait where {jobs} were added")
-    return {"rate": jobs / seconds, "producer_us": producer_cpu / jobs * 1e6, **figures}
+    return {"rate": jobs / seconds, "producer_us": producer_cpu / jobs * 1e6, "others": others, **figures}
 
 
 ENQUEUE = Scenario(
@@ -33,5 +35,5 @@ ENQUEUE = Scenario(
     ),
     measure=_measure,
     main="rate",
-    shown=("rate", "server_us", "producer_us", "commands", "reads", "bytes"),
+    shown=("rate", "server_us", "producer_us", "commands", "reads", "bytes", "others"),
 )

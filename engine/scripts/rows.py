@@ -65,7 +65,7 @@ def _claimed(row: Sequence[Any], token: str) -> Claimed:
     if name is None:
         broken, name = "the job has no name: its hash was half written or damaged", b""
     return Claimed(
-        id.decode(),
+        id.decode(errors="replace"),
         int(fence),
         token,
         name.decode(errors="replace"),

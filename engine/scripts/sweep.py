@@ -22,5 +22,5 @@ async def sweep(
     skip: int | str = ""
     while skip != -1:
         ids, skip = await _sweep(link, keys, now, interval_ms, max_stalls, skip, count)
-        back += [id.decode() for id in ids]
+        back += [id.decode(errors="replace") for id in ids]
     return back

