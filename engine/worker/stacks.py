@@ -55,7 +55,9 @@ def _frames(waiting: Any) -> Iterator[tuple[FrameType, int]]:
         if frame is None:
             return
         yield frame, frame.f_lineno
-        waiting = _first(waiting, "cr_await", "gi_yieldfrom", "ag_await")
+        inner = _first(waiting, "cr_await", "gi_yieldfrom", "ag_await")
+        # crew.py drives a job's coroutine by hand, so it is not awaited but held in a local.
+        waiting = frame.f_locals.get("work") if frame.f_code.co_name == "_driven" else inner
 
 
 def _first(holder: Any, *names: str) -> Any:
