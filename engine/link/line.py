@@ -126,12 +126,6 @@ class Line(asyncio.BufferedProtocol):
         """Ask for `roomy` once there is room again."""
         self._held = True
 
-    def leave(self) -> None:
-        """Take no more commands, wait for the replies under way, then drop the line."""
-        self.leaving = True
-        if not self.in_flight:
-            self.drop("the server is not the one to write to any more")
-
     def drop(self, reason: str) -> None:
         """End the line now; those who wait for a reply get OutcomeUnknown."""
         self._lose(reason)
