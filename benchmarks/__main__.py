@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = datetime.now(UTC).isoformat(timespec="seconds")
     with stand(program=args.server, tcp=not args.unix, fsync=args.fsync, place=args.cores) as on:
         versions = {side.name: _versions(on, side) for side in sides}
-        runs = list(run_all(scenario, on, sides, variants, args.repeat, args.jobs))
+        runs = list(run_all(scenario, on, sides, variants, args.repeat, args.jobs, calm=args.calm))
         report = Report(
             scenario=scenario.name,
             summary=scenario.summary,
@@ -68,6 +68,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--peers", nargs="*", choices=PEERS, metavar="NAME", help=_PEERS_HELP)
     add("--json", type=Path, metavar="FILE", help="write the report there as well")
     add("--repeat", type=_positive, default=3, metavar="N", help="runs of each side (3)")
+    add(
+        "--calm",
+        action="store_true",
+        help="run a repeat again, all its sides, if other processes disturbed one of them",
+    )
     add("--jobs", type=_positive, metavar="N", help="jobs of a run, instead of as many as can be timed well")
     add("--only", action="append", default=[], metavar="NAME=VALUE", help="only variants with that setting; repeatable")
     add("--server", metavar="PROGRAM", help="server program, instead of the one that comes with the embedded extra")

@@ -62,7 +62,7 @@ class Watch:
     def others(self) -> float:
         """Processors that were busy with what is not ours, on average since the start. Over 0.1 the figures are not good."""
         used = machine_busy() - self._busy - (self._own_cpu() - self._own)
-        return max(0.0, used / (time.monotonic() - self._began))
+        return max(0.0, round(used / (time.monotonic() - self._began), 3))
 
 
 def peak_memory_mb(pid: int) -> float:

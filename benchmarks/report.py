@@ -7,12 +7,9 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from benchmarks.measure import Spread, spread
-from benchmarks.rounds import Run
+from benchmarks.rounds import DISTURBED, Run
 from benchmarks.scenario import Scenario
 from benchmarks.side import OURS
-
-DISTURBED = 0.1
-"""Processors used by others, above which a run says more about them."""
 
 UNITS = {
     "rate": "jobs/s",
@@ -94,9 +91,11 @@ def _divided(ours: Sequence[Run], others: Sequence[Run]) -> Iterator[tuple[str, 
 
 
 def _grouped(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
-    """By variant and side, in repeat order; our side first in each variant."""
+    """Those that count, by variant and side, in the order of the repeats."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
+        if not run.counted:
+            continue
         groups.setdefault((run.variant, run.side), []).append(run)
     return groups
 
@@ -114,11 +113,17 @@ def table(report: Report, scenario: Scenario) -> str:
         figures = [_shown(row.figures[name]) if name in row.figures else "-" for name in scenario.shown]
         cells.append([row.variant, row.side, f"{row.jobs:,}", *figures])
     lines += _columns(cells)
-    disturbed = [run for run in report.runs if run.figures["others"] > DISTURBED]
+    counted = [run for run in report.runs if run.counted]
+    if dropped := len(report.runs) - len(counted):
+        lines += [
+            "",
+            f"{dropped} further runs were dropped: others used over {DISTURBED} cores in a run of their repeat",
+        ]
+    disturbed = [run for run in counted if run.disturbed]
     if disturbed:
         lines += [
             "",
-            f"NOT CALM: in {len(disturbed)} of {len(report.runs)} runs other processes used over {DISTURBED} cores",
+            f"NOT CALM: in {len(disturbed)} of {len(counted)} runs other processes used over {DISTURBED} cores",
         ]
     if report.ratios:
         lines += ["", f"{OURS} divided by the other side, pair by pair", ""]

@@ -13,6 +13,8 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.measure import Watch, percentile, spread
 from benchmarks.program import Program, ProgramFailed
+from benchmarks.report import ratios, rows
+from benchmarks.rounds import Run
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -87,6 +89,20 @@ def test_the_watch_sees_the_work_of_others_and_not_our_own() -> None:
         difference = theirs.others() - ours.others()
         child.kill()
     assert difference > 0.2
+
+
+def test_a_repeat_that_does_not_count_is_left_out_with_all_its_sides() -> None:
+    runs = [
+        Run("v", side, repeat, 1, {"rate": rate, "others": others}, counted=repeat != 1)
+        for repeat, side, rate, others in [
+            (0, "corral", 20.0, 0.0), (0, "bare", 10.0, 0.0),
+            (1, "bare", 1.0, 0.0), (1, "corral", 90.0, 0.5),
+            (2, "corral", 30.0, 0.0), (2, "bare", 10.0, 0.0),
+        ]
+    ]  # fmt: skip
+    assert [row.figures["rate"].runs for row in rows(runs)] == [2, 2]
+    (ratio,) = ratios(runs)
+    assert (ratio.figures["rate"].low, ratio.figures["rate"].high) == (2.0, 3.0)
 
 
 def test_a_percentile_is_a_measured_value() -> None:
