@@ -230,6 +230,20 @@ def test_no_server_at_all_is_a_missing_extra(tmp_path: Path) -> None:
 # --- one nobody shares ------------------------------------------------------------------------------------------------
 
 
+def test_a_server_that_is_busy_with_its_first_append_only_file_is_stopped_too() -> None:
+    fill = "for i = 1, 30000 do redis.call('SET', i, string.rep('x', 200)) end"
+    with EmbeddedServer(extra_args=["--rdb-key-save-delay", "20"]) as server:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(10)
+            line.connect(unquote(urlsplit(server.unix_url).path))
+            for command in ("CONFIG SET appendonly no", f'EVAL "{fill}" 0', "CONFIG SET appendonly yes"):
+                line.sendall(f"{command}\r\n".encode())
+                assert line.recv(64)[:1] in b"+$"
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 25, "it would take a second signal"
+
+
 def test_an_owned_server_listens_on_tcp_survives_a_kill_and_leaves_nothing() -> None:
     with EmbeddedServer(tcp=True, extra_args=["--databases", "3"]) as server:
         url, pid = server.url, server.pid
