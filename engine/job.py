@@ -11,7 +11,6 @@ from typing import Any
 from msgspec import Struct
 
 from engine import clock
-from engine.errors import Retry
 from engine.options import JobOptions
 
 
@@ -99,9 +98,6 @@ class Released(Struct, frozen=True):
 
 
 Outcome = Completed | Failed | Retrying | Released
-
-Returned = Any | Retry
-"""What a processor may return: its result, or `Retry` for another run."""
 
 
 class Snapshot(Struct, frozen=True):

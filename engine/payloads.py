@@ -50,9 +50,7 @@ class EmailJobData(JobData, kw_only=True):
 class SmsJobData(JobData, kw_only=True):
     """The same text to each number."""
 
-    phone_numbers: Annotated[
-        list[Annotated[str, Meta(min_length=1, max_length=40)]], Meta(min_length=1, max_length=1000)
-    ]
+    phone_numbers: Annotated[list[PhoneNumber], Meta(min_length=1, max_length=1000)]
     message: Annotated[str, Meta(min_length=1, max_length=1600)]
     campaign_id: Identifier | None = None
 

@@ -1,4 +1,4 @@
-"""The words of the wire: names of structures, hash fields, events and stored options, exactly as BullMQ spells them.
+"""The words of the wire: names of structures, states, events and limits, exactly as BullMQ spells them.
 
 Source: the wire specification, sections 1, 2 and 5. Private words of the engine are marked; BullMQ ignores them.
 """
@@ -27,12 +27,6 @@ JOB_HELPERS: Final = ("lock", "logs", "dependencies", "processed", "failed", "un
 STATES: Final = ("wait", "paused", "prioritized", "delayed", "active", "waiting-children", "completed", "failed")
 """The structures that hold job ids; a job's state is the one that holds it."""
 
-JOB_FIELDS: Final = (
-    "name", "data", "opts", "timestamp", "delay", "priority", "parentKey", "parent", "rjk", "deid", "processedOn", "pb",
-    "ats", "atm", "stc", "defa", "progress", "returnvalue", "failedReason", "stacktrace", "finishedOn",
-    "owner",  # private: the token of the claim that holds or finished the job
-)  # fmt: skip
-
 EVENTS: Final = (
     "added", "waiting", "delayed", "waiting-children", "active", "progress", "completed", "failed", "retries-exhausted",
     "stalled", "removed", "duplicated", "deduplicated", "debounced", "cleaned", "drained", "paused", "resumed",
@@ -47,6 +41,5 @@ MAX_PRIORITY: Final = 2**21 - 1
 
 DEFAULT_MAX_EVENTS: Final = 10_000
 MARKER_BASE: Final = "0"
-MARKER_DELAYED: Final = "1"
 MAX_ROWS: Final = 1_000
 """Rows a script takes in one call."""

@@ -93,7 +93,6 @@ class Line(asyncio.BufferedProtocol):
         """No more commands; the line is dropped once the last reply is in."""
         self.gone: asyncio.Future[None] = self._loop.create_future()
         self.writes = 0
-        self.bytes_written = 0
 
     @property
     def in_flight(self) -> int:
@@ -119,7 +118,6 @@ class Line(asyncio.BufferedProtocol):
             self._arm(deadline)
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self.writes += 1
-        self.bytes_written += len(data)
         self._transport.write(data)
 
     def hold(self) -> None:
