@@ -153,10 +153,12 @@ async def test_a_black_hole_fails_the_first_connect_in_time(opened: OpenLink, pr
         await opened(through(proxy), connect_timeout=0.3)
 
 
-async def test_with_wait_the_first_connect_comes_when_the_server_does(opened: OpenLink, server: EmbeddedServer) -> None:
+async def test_with_wait_the_first_connect_comes_when_the_server_does(
+    opened: OpenLink, server: EmbeddedServer, proxy: Proxy, until: Until
+) -> None:
     await asyncio.to_thread(server.stop)
-    opening = asyncio.ensure_future(opened(server.url, wait=True))
-    await asyncio.sleep(0.1)
+    opening = asyncio.ensure_future(opened(through(proxy), wait=True))
+    await until(lambda: proxy.accepted > 1, "two connects have been tried in vain")
     assert not opening.done()
     await asyncio.to_thread(server.start)
     assert await (await opening).call("PING") == b"PONG"

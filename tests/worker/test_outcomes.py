@@ -94,7 +94,6 @@ async def test_a_strategy_that_gives_up_or_is_unknown_fails_the_job(queue: Queue
     assert (await given_up.refresh()).attempts_made == 1
 
 
-@pytest.mark.usefixtures("damaged")  # the check does not know the processor's attempts
 async def test_the_processors_own_attempts_and_exceptions_count_where_the_job_says_nothing(
     queue: Queue, redis_url: str
 ) -> None:
