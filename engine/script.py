@@ -19,6 +19,7 @@ from engine.keys import Keys
 from engine.link import Argument, Link, Reply
 
 _INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
+_COMMENT = re.compile(r"^[ \t]*--.*$", re.MULTILINE)
 _HEADER = re.compile(r"\A--\[\[\n(.*?)\n\]\]\n", re.DOTALL)
 _SECTIONS = ("MOVES", "EMITS", "KEYS", "ARGV", "ROWS", "RETURNS")
 
@@ -55,7 +56,7 @@ class Script:
         self.source = compose(name)
         self.header = read_header(name, self.source)
         self.body = body(self.source)
-        """What the server is given: without the header, whose bytes it would keep for nothing."""
+        """What the server is given: without the comments, whose bytes it would keep for nothing."""
         self.digest = hashlib.sha1(self.body.encode()).hexdigest()
         for part, said, bound in (
             ("KEYS", self.header.keys, self.keys),
@@ -89,8 +90,8 @@ def loading(*names: str) -> list[tuple[str, str, str]]:
 
 
 def body(source: str) -> str:
-    """A script's text without its header."""
-    return _HEADER.sub("", source, count=1)
+    """A script's text without its header and comments, each line where it was, so that errors name the right one."""
+    return _COMMENT.sub("", _HEADER.sub("", source, count=1))
 
 
 def compose(name: str) -> str:

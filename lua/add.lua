@@ -37,6 +37,7 @@ local stride = 8
 
 --@include clock
 --@include gate
+--@include tell
 --@include sound
 --@include due
 --@include place
@@ -46,6 +47,7 @@ for i = 3, #ARGV, stride do
   if #ARGV[i + 2] > cap then return (i - 3) / stride end
 end
 local is_paused, room, kept = gate(meta, active)
+local tell, trim_events = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list }, { prioritized, delayed, marker }, {}, { pc })
 
@@ -61,17 +63,17 @@ for i = 3, #ARGV, stride do
   ids[#ids + 1] = id
   if ARGV[i] ~= '' and redis.call('EXISTS', jobs .. id) == 1 then
     known[#known + 1] = #ids - 1
-    redis.call('XADD', events, '*', 'event', 'duplicated', 'jobId', id)
+    tell('duplicated', 'jobId', id)
   else
     local timestamp = ARGV[i + 4] ~= '' and ARGV[i + 4] or string.format('%.0f', now)
     redis.call('HSET', jobs .. id, 'name', ARGV[i + 1], 'data', ARGV[i + 2], 'opts', ARGV[i + 3],
       'timestamp', timestamp, 'delay', ARGV[i + 5], 'priority', ARGV[i + 6])
-    redis.call('XADD', events, '*', 'event', 'added', 'jobId', id, 'name', ARGV[i + 1])
+    tell('added', 'jobId', id, 'name', ARGV[i + 1])
     if delay > 0 then
       local due = timestamp + delay
       scores[#scores + 1] = due_score(delayed, due, last)
       scores[#scores + 1] = id
-      redis.call('XADD', events, '*', 'event', 'delayed', 'jobId', id, 'delay', due)
+      tell('delayed', 'jobId', id, 'delay', due)
     else
       if ARGV[i + 7] == '1' and tonumber(ARGV[i + 6]) == 0 then
         front[#front + 1] = id
@@ -79,7 +81,7 @@ for i = 3, #ARGV, stride do
         back[#back + 1] = id
         back_priorities[#back] = ARGV[i + 6]
       end
-      redis.call('XADD', events, '*', 'event', 'waiting', 'jobId', id)
+      tell('waiting', 'jobId', id)
     end
   end
 end
@@ -91,5 +93,5 @@ end
 if #front > 0 then redis.call('RPUSH', list, unpack(front)) end
 if #back > 0 then place(list, prioritized, pc, back, back_priorities, false) end
 if #front + #back > 0 and not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
-redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+trim_events()
 return { ids, known }

@@ -25,11 +25,13 @@ local now, id, delay = unpack(ARGV)
 
 --@include clock
 --@include gate
+--@include tell
 --@include sound
 --@include known
 --@include due
 
 local _, _, kept = gate(meta, active)
+local tell, trim_events = teller(events, kept)
 sound(events, {}, { delayed, marker })
 if not known(jobs, id) then return 2 end
 if not redis.call('ZSCORE', delayed, id) then return 1 end
@@ -37,7 +39,7 @@ if not redis.call('ZSCORE', delayed, id) then return 1 end
 local due = clock(now) + delay
 redis.call('HSET', jobs .. id, 'delay', delay)
 redis.call('ZADD', delayed, due_score(delayed, due, {}), id)
-redis.call('XADD', events, '*', 'event', 'delayed', 'jobId', id, 'delay', due)
+tell('delayed', 'jobId', id, 'delay', due)
 mark_due(delayed, marker)
-redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+trim_events()
 return 0

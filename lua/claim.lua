@@ -22,7 +22,8 @@ ARGV
   worker       str     name shown as having processed the job
   count        int     jobs wanted at most
 RETURNS
-  the claimed rows (name data opts timestamp priority atm ats stc stacktrace defa progress id);
+  the claimed rows (name data opts timestamp fence id, and of a job that is not fresh also progress defa priority atm stc
+  stacktrace);
   ms until the next delayed job is due, or -1; 1 if more jobs wait, else 0
   Sent again with the same token it claims further jobs; `recover` finds those of a call whose reply was lost.
 ]]
@@ -31,23 +32,26 @@ local now, token, lock_ms, worker, count = unpack(ARGV)
 
 --@include clock
 --@include gate
+--@include tell
 --@include sound
 --@include place
 --@include promote
+--@include lock
 --@include claim
 
 now = clock(now)
 local is_paused, room, kept = gate(meta, active)
+local tell, trim_events = teller(events, kept)
 sound(events, { wait, paused, active }, { prioritized, delayed, marker }, {}, { pc })
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  events = events, jobs = jobs, list = is_paused and paused or wait }
+  tell = tell, jobs = jobs, list = is_paused and paused or wait }
 
 local open = not is_paused and room > 0
 local promoted, next_due = promote(k, now, open)
 local rows, more = {}, false
-if open then rows, more = claim(k, now, token, lock_ms, worker, math.min(tonumber(count), room)) end
+if open then rows, more = claim(k, string.format('%d', now), token, lock_ms, worker, math.min(tonumber(count), room)) end
 -- A worker that leaves work behind which another could claim wakes the next one.
 more = more and room > #rows
 if more then redis.call('ZADD', marker, 0, '0') end
-if promoted + #rows > 0 then redis.call('XTRIM', events, 'MAXLEN', '~', kept) end
+trim_events()
 return { rows, next_due, more and 1 or 0 }

@@ -32,6 +32,7 @@ local now, state, grace, skip, count = unpack(ARGV)
 
 --@include clock
 --@include gate
+--@include tell
 --@include sound
 --@include drop
 --@include forget
@@ -39,6 +40,7 @@ local now, state, grace, skip, count = unpack(ARGV)
 --@include sift
 
 local _, _, kept = gate(meta, active)
+local tell, trim_events = teller(events, kept)
 sound(events, { wait, paused, active }, { prioritized, delayed, completed, failed, schedules }, { stalled })
 local cutoff = clock(now) - grace
 local key = ({ wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
@@ -59,6 +61,6 @@ end
 local gone, stayed = sift(key, state == 'wait' or state == 'paused' or state == 'active', jobs, tonumber(skip), tonumber(count), goes)
 if #gone == 0 then return { gone, stayed } end
 if state == 'active' then redis.call('SREM', stalled, unpack(gone)) end
-redis.call('XADD', events, '*', 'event', 'cleaned', 'count', #gone)
-redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+tell('cleaned', 'count', #gone)
+trim_events()
 return { gone, stayed }

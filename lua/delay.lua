@@ -30,6 +30,7 @@ local stride, first = 6, 2
 
 --@include clock
 --@include gate
+--@include tell
 --@include sound
 --@include due
 --@include held
@@ -37,6 +38,7 @@ local stride, first = 6, 2
 
 local now = clock(ARGV[1])
 local is_paused, room, kept = gate(meta, active)
+local tell, trim_events = teller(events, kept)
 sound(events, { active }, { delayed, marker }, { stalled })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
@@ -49,11 +51,11 @@ for _, i in ipairs(good) do
   redis.call('HDEL', jobs .. id, 'owner')
   redis.call('ZADD', delayed, due_score(delayed, due, last), id)
   redis.call('LREM', active, -1, id)
-  redis.call('XADD', events, '*', 'event', 'delayed', 'jobId', id, 'delay', due)
+  tell('delayed', 'jobId', id, 'delay', due)
 end
 mark_due(delayed, marker)
 -- Under a global concurrency the slots that were left are for others that sleep.
 room = room + #good
 if not is_paused and room > 0 and room < math.huge then redis.call('ZADD', marker, 0, '0') end
-redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+trim_events()
 return refused

@@ -21,8 +21,7 @@ ROWS
   token        str     of the claim
   fence        int     `ats` of the claim
   reason       str
-  keep_count   int     failed jobs kept, this one included; empty for all
-  keep_age     int     seconds that they are kept; empty for ever
+  keep         str     COUNT,SECONDS of failed jobs kept, this one included, each empty for no limit; empty for all
   stacktrace   bytes   JSON array of texts
   attempts     int     runs that the job was allowed
 RETURNS
@@ -30,36 +29,39 @@ RETURNS
   Sent again it answers 3 (2 where the job was dropped at once) and writes nothing.
 ]]
 local meta, wait, active, prioritized, failed, stalled, marker, events, jobs = unpack(KEYS)
-local stride, first = 8, 2
+local stride, first = 7, 2
 
 --@include clock
 --@include gate
+--@include tell
 --@include sound
 --@include held
 --@include unlock
 --@include drop
 --@include trim
+--@include leave
 --@include settle
 --@include ended
 
-local now = clock(ARGV[1])
+local moment = string.format('%d', clock(ARGV[1]))
 local is_paused, room, kept = gate(meta, active)
-local k = { wait = wait, active = active, prioritized = prioritized, marker = marker, events = events, jobs = jobs }
+local tell, trim_events = teller(events, kept)
+local k = { wait = wait, active = active, prioritized = prioritized, marker = marker, tell = tell, jobs = jobs }
 sound(events, { wait, active }, { prioritized, failed, marker }, { stalled })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 
 unlock(jobs, stalled, ARGV, good)
 for _, i in ipairs(good) do
-  redis.call('HSET', jobs .. ARGV[i], 'stacktrace', ARGV[i + 6])
+  redis.call('HSET', jobs .. ARGV[i], 'stacktrace', ARGV[i + 5])
   redis.call('HDEL', jobs .. ARGV[i], 'defa')
 end
 local function exhausted(i, made)
-  if made >= tonumber(ARGV[i + 7]) then
-    redis.call('XADD', events, '*', 'event', 'retries-exhausted', 'jobId', ARGV[i], 'attemptsMade', made)
+  if tonumber(made) >= tonumber(ARGV[i + 6]) then
+    tell('retries-exhausted', 'jobId', ARGV[i], 'attemptsMade', made)
   end
 end
-settle(k, failed, 'failedReason', 'failed', now, ARGV, good, facts, exhausted)
+settle(k, failed, 'failedReason', 'failed', moment, ARGV, good, facts, exhausted)
 ended(k, is_paused, room + #good)
-redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+trim_events()
 return refused

@@ -21,8 +21,8 @@ ROWS
   token        str     of the claim
   fence        int     `ats` of the claim
   value        bytes   JSON
-  keep_count   int     completed jobs kept, this one included; empty for all
-  keep_age     int     seconds that they are kept; empty for ever
+  keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all
+  made         int     `atm` as the claim read it; empty where the hash must be asked, as it may hold a deduplication
 RETURNS
   for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
   Sent again it answers 3 (2 where the job was dropped at once) and writes nothing.
@@ -32,23 +32,26 @@ local stride, first = 6, 2
 
 --@include clock
 --@include gate
+--@include tell
 --@include sound
 --@include held
 --@include unlock
 --@include drop
 --@include trim
+--@include leave
 --@include settle
 --@include ended
 
-local now = clock(ARGV[1])
+local moment = string.format('%d', clock(ARGV[1]))
 local is_paused, room, kept = gate(meta, active)
-local k = { wait = wait, active = active, prioritized = prioritized, marker = marker, events = events, jobs = jobs }
+local tell, trim_events = teller(events, kept)
+local k = { wait = wait, active = active, prioritized = prioritized, marker = marker, tell = tell, jobs = jobs }
 sound(events, { wait, active }, { prioritized, completed, marker }, { stalled })
-local good, facts, refused = held(jobs, active, ARGV, first, stride)
+local good, facts, refused = held(jobs, active, ARGV, first, stride, 5)
 if #good == 0 then return refused end
 
 unlock(jobs, stalled, ARGV, good)
-settle(k, completed, 'returnvalue', 'completed', now, ARGV, good, facts)
+settle(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)
 ended(k, is_paused, room + #good)
-redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+trim_events()
 return refused

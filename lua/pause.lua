@@ -20,10 +20,12 @@ RETURNS
 local meta, wait, paused, active, marker, events = unpack(KEYS)
 
 --@include gate
+--@include tell
 --@include sound
 --@include gather
 
 local was_paused, _, kept = gate(meta, active)
+local tell, trim_events = teller(events, kept)
 sound(events, { wait, paused }, { marker })
 
 -- First of all a command that a full server allows: a queue that fills it must be possible to pause.
@@ -31,7 +33,7 @@ redis.call('DEL', marker)
 if not was_paused then redis.call('HSET', meta, 'paused', 1) end
 local all = gather(wait, paused)
 if not was_paused then
-  redis.call('XADD', events, '*', 'event', 'paused')
-  redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+  tell('paused')
+  trim_events()
 end
 return { was_paused and 0 or 1, all and 0 or 1 }

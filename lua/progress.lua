@@ -24,12 +24,14 @@ local meta, active, events, jobs = unpack(KEYS)
 local stride, first = 4, 2
 
 --@include gate
+--@include tell
 --@include sound
 --@include held
 --@include known
 --@include writable
 
 local _, _, kept = gate(meta, active)
+local tell, trim_events = teller(events, kept)
 sound(events, { active })
 local good, refused = {}, {}
 for i = first, #ARGV, stride do
@@ -45,7 +47,7 @@ if #good == 0 then return refused end
 
 for _, i in ipairs(good) do
   redis.call('HSET', jobs .. ARGV[i], 'progress', ARGV[i + 3])
-  redis.call('XADD', events, '*', 'event', 'progress', 'jobId', ARGV[i], 'data', ARGV[i + 3])
+  tell('progress', 'jobId', ARGV[i], 'data', ARGV[i + 3])
 end
-redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+trim_events()
 return refused

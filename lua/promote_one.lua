@@ -27,11 +27,13 @@ local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs
 local id = ARGV[2]
 
 --@include gate
+--@include tell
 --@include sound
 --@include known
 --@include place
 
 local is_paused, room, kept = gate(meta, active)
+local tell, trim_events = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list }, { prioritized, delayed, marker }, {}, { pc })
 if not known(jobs, id) then return 2 end
@@ -40,7 +42,7 @@ if not redis.call('ZSCORE', delayed, id) then return 1 end
 place(list, prioritized, pc, { id }, { redis.call('HGET', jobs .. id, 'priority') }, false)
 redis.call('ZREM', delayed, id)
 redis.call('HSET', jobs .. id, 'delay', 0)
-redis.call('XADD', events, '*', 'event', 'waiting', 'jobId', id, 'prev', 'delayed')
+tell('waiting', 'jobId', id, 'prev', 'delayed')
 if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
-redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+trim_events()
 return 0

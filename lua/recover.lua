@@ -26,13 +26,14 @@ local rows = {}
 -- From the old end: in the order in which they were taken.
 for n = #ids, 1, -1 do
   local id = ids[n]
-  local job = redis.pcall('HMGET', jobs .. id, 'name', 'data', 'opts', 'timestamp', 'priority', 'atm', 'ats', 'stc', 'stacktrace', 'defa', 'progress', 'owner')
+  local job = redis.pcall('HMGET', jobs .. id, 'name', 'data', 'opts', 'timestamp', 'ats', 'owner',
+    'progress', 'defa', 'priority', 'atm', 'stc', 'stacktrace')
   -- The lock may have ended meanwhile: as long as nobody took the job the owner in the hash is still this token. A BullMQ
   -- worker that took it left the owner and set the lock.
   local lock = jobs .. id .. ':lock'
   local holder = redis.pcall('GET', lock)
-  if not job.err and job[12] == token and (holder == token or not holder) then
-    job[12] = id
+  if not job.err and job[6] == token and (holder == token or not holder) then
+    job[6] = id
     rows[#rows + 1] = job
     if redis.call('PEXPIRE', lock, lock_ms) == 0 then redis.call('SET', lock, token, 'PX', lock_ms, 'NX') end
   end

@@ -29,12 +29,14 @@ local meta, wait, paused, active, prioritized, pc, stalled, marker, events, jobs
 local stride, first = 3, 2
 
 --@include gate
+--@include tell
 --@include sound
 --@include held
 --@include unlock
 --@include place
 
 local is_paused, room, kept = gate(meta, active)
+local tell, trim_events = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list, active }, { prioritized, marker }, { stalled }, { pc })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
@@ -49,8 +51,8 @@ place(list, prioritized, pc, ids, priorities, true)
 for _, id in ipairs(ids) do
   redis.call('HDEL', jobs .. id, 'owner')
   redis.call('LREM', active, -1, id)
-  redis.call('XADD', events, '*', 'event', 'waiting', 'jobId', id, 'prev', 'active')
+  tell('waiting', 'jobId', id, 'prev', 'active')
 end
 if not is_paused and room + #good > 0 then redis.call('ZADD', marker, 0, '0') end
-redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+trim_events()
 return refused

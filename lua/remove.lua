@@ -31,6 +31,7 @@ RETURNS
 local meta, wait, paused, active, prioritized, delayed, waiting_children, completed, failed, stalled, schedules, events, jobs = unpack(KEYS)
 
 --@include gate
+--@include tell
 --@include sound
 --@include known
 --@include drop
@@ -38,6 +39,7 @@ local meta, wait, paused, active, prioritized, delayed, waiting_children, comple
 --@include scheduled
 
 local _, _, kept = gate(meta, active)
+local tell, trim_events = teller(events, kept)
 sound(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules }, { stalled })
 local zsets = { { completed, 'completed' }, { failed, 'failed' }, { delayed, 'delayed' }, { prioritized, 'prioritized' },
   { waiting_children, 'waiting-children' } }
@@ -72,7 +74,7 @@ for i = 2, #ARGV do
     if there or prev then
       redis.call('SREM', stalled, id)
       forget(jobs, { id })
-      redis.call('XADD', events, '*', 'event', 'removed', 'jobId', id, 'prev', prev or 'unknown')
+      tell('removed', 'jobId', id, 'prev', prev or 'unknown')
     else
       code = 2
     end
@@ -82,5 +84,5 @@ for i = 2, #ARGV do
     refused[#refused + 1] = code
   end
 end
-if handled * 2 > #refused then redis.call('XTRIM', events, 'MAXLEN', '~', kept) end
+trim_events()
 return { handled, refused }

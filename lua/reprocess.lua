@@ -30,11 +30,13 @@ local meta, wait, paused, active, prioritized, pc, completed, failed, marker, ev
 local stride, first = 2, 3
 
 --@include gate
+--@include tell
 --@include sound
 --@include known
 --@include place
 
 local is_paused, room, kept = gate(meta, active)
+local tell, trim_events = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list }, { prioritized, completed, failed, marker }, {}, { pc })
 local good, seen, refused = {}, {}, {}
@@ -65,8 +67,8 @@ for _, job in ipairs(good) do
   redis.call('ZREM', job.set, job.id)
   redis.call('HDEL', jobs .. job.id, 'finishedOn', 'processedOn', 'owner', job.state == 'failed' and 'failedReason' or 'returnvalue')
   if ARGV[2] == '1' then redis.call('HDEL', jobs .. job.id, 'atm', 'stc') end
-  redis.call('XADD', events, '*', 'event', 'waiting', 'jobId', job.id, 'prev', job.state)
+  tell('waiting', 'jobId', job.id, 'prev', job.state)
 end
 if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
-redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+trim_events()
 return refused

@@ -22,11 +22,13 @@ RETURNS
 local meta, wait, paused, active, prioritized, delayed, marker, events = unpack(KEYS)
 
 --@include gate
+--@include tell
 --@include sound
 --@include due
 --@include gather
 
 local was_paused, room, kept = gate(meta, active)
+local tell, trim_events = teller(events, kept)
 sound(events, { wait, paused }, { prioritized, delayed, marker })
 local aside = redis.call('EXISTS', paused) == 1
 if not was_paused and not aside then return { 0, 0 } end
@@ -46,7 +48,7 @@ else
   mark_due(delayed, marker)
 end
 if was_paused then
-  redis.call('XADD', events, '*', 'event', 'resumed')
-  redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+  tell('resumed')
+  trim_events()
 end
 return { was_paused and 1 or 0, 0 }

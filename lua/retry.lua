@@ -32,12 +32,14 @@ local meta, wait, paused, active, prioritized, pc, stalled, marker, events, jobs
 local stride, first = 6, 2
 
 --@include gate
+--@include tell
 --@include sound
 --@include held
 --@include unlock
 --@include place
 
 local is_paused, room, kept = gate(meta, active)
+local tell, trim_events = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list, active }, { prioritized, marker }, { stalled }, { pc })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
@@ -50,8 +52,8 @@ for _, i in ipairs(good) do
   redis.call('HDEL', jobs .. id, 'owner')
   place(list, prioritized, pc, { id }, { facts[i][3] }, ARGV[i + 5] == '1' and (tonumber(facts[i][3]) or 0) == 0)
   redis.call('LREM', active, -1, id)
-  redis.call('XADD', events, '*', 'event', 'waiting', 'jobId', id, 'prev', 'active')
+  tell('waiting', 'jobId', id, 'prev', 'active')
 end
 if not is_paused and room + #good > 0 then redis.call('ZADD', marker, 0, '0') end
-redis.call('XTRIM', events, 'MAXLEN', '~', kept)
+trim_events()
 return refused

@@ -34,11 +34,13 @@ skip, count = tonumber(skip) or 0, tonumber(count)
 
 --@include clock
 --@include gate
+--@include tell
 --@include sound
 --@include place
 
 now = clock(now)
 local is_paused, room, kept = gate(meta, active)
+local tell, trim_events = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list, active }, { prioritized, marker, schedules }, { stalled }, { pc })
 if begins and redis.call('EXISTS', stalled_check) == 1 then return { {}, -1 } end
@@ -76,13 +78,13 @@ for _, job in ipairs(dead) do
     redis.call('HSET', jobs .. job.id, 'defa', 'job stalled more than allowable limit')
   end
   redis.call('LREM', active, -1, job.id)
-  redis.call('XADD', events, '*', 'event', 'waiting', 'jobId', job.id, 'prev', 'active')
-  redis.call('XADD', events, '*', 'event', 'stalled', 'jobId', job.id)
+  tell('waiting', 'jobId', job.id, 'prev', 'active')
+  tell('stalled', 'jobId', job.id)
 end
 for _, id in ipairs(lost) do
   redis.call('LREM', active, -1, id)
-  redis.call('XADD', events, '*', 'event', 'missing', 'jobId', id)
+  tell('missing', 'jobId', id)
 end
 if #back > 0 and not is_paused and room + #back > 0 then redis.call('ZADD', marker, 0, '0') end
-if #back + #lost > 0 then redis.call('XTRIM', events, 'MAXLEN', '~', kept) end
+trim_events()
 return { back, #ids < count and -1 or skip + #ids - #back - #lost }

@@ -28,8 +28,8 @@ ROWS
   token        str     of the claim
   fence        int     `ats` of the claim
   value        bytes   JSON
-  keep_count   int     completed jobs kept, this one included; empty for all
-  keep_age     int     seconds that they are kept; empty for ever
+  keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all
+  made         int     `atm` as the claim read it; empty where the hash must be asked, as it may hold a deduplication
 RETURNS
   for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim;
   the claimed rows, as `claim` gives them; ms until the next delayed job is due, or -1; 1 if more jobs wait, else 0
@@ -41,38 +41,43 @@ local stride, first = 6, 6
 
 --@include clock
 --@include gate
+--@include tell
 --@include sound
 --@include held
 --@include unlock
 --@include drop
 --@include trim
+--@include leave
 --@include settle
 --@include place
 --@include promote
+--@include lock
 --@include claim
 
 now = clock(now)
+local moment = string.format('%d', now)
 local is_paused, room, kept = gate(meta, active)
+local tell, trim_events = teller(events, kept)
 sound(events, { wait, paused, active }, { prioritized, delayed, completed, marker }, { stalled }, { pc })
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  events = events, jobs = jobs, list = is_paused and paused or wait }
+  tell = tell, jobs = jobs, list = is_paused and paused or wait }
 
-local good, facts, refused = held(jobs, active, ARGV, first, stride)
+local good, facts, refused = held(jobs, active, ARGV, first, stride, 5)
 unlock(jobs, stalled, ARGV, good)
-settle(k, completed, 'returnvalue', 'completed', now, ARGV, good, facts)
+settle(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)
 
 -- The finished jobs have left: their slots are free under a global concurrency.
 room = room + #good
 local open = not is_paused and room > 0
 local promoted, next_due = promote(k, now, open)
 local rows, more = {}, false
-if open then rows, more = claim(k, now, token, lock_ms, worker, math.min(tonumber(count), room)) end
+if open then rows, more = claim(k, moment, token, lock_ms, worker, math.min(tonumber(count), room)) end
 -- A worker that leaves work behind which another could claim wakes the next one.
 more = more and room > #rows
 if more then redis.call('ZADD', marker, 0, '0') end
 if #good > 0 and #rows == 0 and not more and next_due < 0
   and redis.call('LLEN', active) + redis.call('LLEN', wait) + redis.call('ZCARD', prioritized) == 0 then
-  redis.call('XADD', events, '*', 'event', 'drained')
+  tell('drained')
 end
-if #good + promoted + #rows > 0 then redis.call('XTRIM', events, 'MAXLEN', '~', kept) end
+trim_events()
 return { refused, rows, next_due, more and 1 or 0 }

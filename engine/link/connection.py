@@ -65,7 +65,7 @@ class Connection:
         self.on_connect: list[Hook] = []
         self.on_disconnect: list[Hook] = []
         self._greeting = greeting(settings, name)
-        self._opening = [pack(command) for command in (*self._greeting, *prelude)]
+        self._prelude = [pack(command) for command in prelude]
         self._resolver = resolver
         self._tls: ssl.SSLContext | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -280,22 +280,28 @@ class Connection:
         self._write_kept()
 
     async def _log_in(self, line: Line) -> None:
-        """Send greeting and prelude in one write, and judge the greeting's replies."""
-        batch = Batch(self._loop.create_future(), len(self._opening))
-        line.write(self._opening, [batch], len(self._opening), self.settings.connect_timeout)
-        try:
-            replies = await batch.future
-        except OutcomeUnknown:
-            raise self._no_greeting(line) from None
-        except asyncio.CancelledError:
-            line.drop("connecting was cancelled")
-            raise
-        failure = refusal(self.settings, self._greeting, replies)
+        """Send the greeting, judge its replies, then send the prelude."""
+        failure = refusal(self.settings, self._greeting, await self._open_with(line, [*map(pack, self._greeting)]))
+        if failure is None and self._prelude and not line.over:
+            # Not along with the greeting: from a client that is not logged in, servers take no script of over 16 KB.
+            await self._open_with(line, self._prelude)
         if failure is None and line.over:
             failure = self._no_greeting(line)
         if failure is not None:
             line.drop("the greeting was refused")
             raise failure
+
+    async def _open_with(self, line: Line, commands: list[bytes]) -> list[Reply]:
+        future: asyncio.Future[list[Reply]] = self._loop.create_future()
+        batch = Batch(future, len(commands))
+        line.write(commands, [batch], len(commands), self.settings.connect_timeout)
+        try:
+            return await future
+        except OutcomeUnknown:
+            raise self._no_greeting(line) from None
+        except asyncio.CancelledError:
+            line.drop("connecting was cancelled")
+            raise
 
     def _no_greeting(self, line: Line) -> ConnectFailed:
         remedy = "check that it is a Redis, and whether it wants TLS (rediss://)"

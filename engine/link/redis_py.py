@@ -30,7 +30,7 @@ class RedisPyLink:
         self.on_connect: list[Hook] = []
         self.on_disconnect: list[Hook] = []
         self._greeting = greeting(settings, name)
-        self._opening = [*self._greeting, *prelude]
+        self._prelude = list(prelude)
         self._connection: Any = _connection(settings)
         self._turn = asyncio.Lock()
         self._since: float | None = None
@@ -155,9 +155,14 @@ class RedisPyLink:
             with _not_reached(self.settings):
                 await self._connection.connect()
                 async with asyncio.timeout(self.settings.connect_timeout):
-                    replies = await self._exchange(_pack(self._opening), len(self._opening))
+                    replies = await self._exchange(_pack(self._greeting), len(self._greeting))
             if failure := refusal(self.settings, self._greeting, replies):
                 raise failure
+            # Not along with the greeting: from a client that is not logged in, servers take no script of over 16 KB.
+            if self._prelude:
+                with _not_reached(self.settings):
+                    async with asyncio.timeout(self.settings.connect_timeout):
+                        await self._exchange(_pack(self._prelude), len(self._prelude))
         except BaseException:
             await self._connection.disconnect(nowait=True)
             raise

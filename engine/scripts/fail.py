@@ -9,13 +9,13 @@ from engine.keys import Keys
 from engine.link import Argument, Link
 from engine.options import Keep
 from engine.script import Now, Script
-from engine.scripts.rows import Refusals, keep_slots, read_refusals
+from engine.scripts.rows import Refusals, keep_slot, read_refusals
 
 _fail = Script(
     "fail",
     keys="meta wait active prioritized failed stalled marker events jobs",
     args="now",
-    rows="id token fence reason keep_count keep_age stacktrace attempts",
+    rows="id token fence reason keep stacktrace attempts",
 )
 
 
@@ -25,5 +25,5 @@ async def fail(
     """Fail at most 1,000 jobs, each with what is kept of failed jobs and the runs it was allowed."""
     slots: list[Argument] = []
     for job, failed, keep, attempts in failures:
-        slots += (job.id, job.token, job.fence, failed.reason, *keep_slots(keep), failed.stacktrace or b"[]", attempts)
+        slots += (job.id, job.token, job.fence, failed.reason, keep_slot(keep), failed.stacktrace or b"[]", attempts)
     return read_refusals(await _fail(link, keys, now, rows=slots))

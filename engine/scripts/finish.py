@@ -13,7 +13,7 @@ _finish = Script(
     "finish",
     keys="meta wait active prioritized completed stalled marker events jobs",
     args="now",
-    rows="id token fence value keep_count keep_age",
+    rows="id token fence value keep made",
 )
 
 

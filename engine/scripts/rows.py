@@ -30,9 +30,11 @@ def read_refusals(reply: Sequence[int]) -> Refusals:
     return {reply[i]: Refusal(reply[i + 1]) for i in range(0, len(reply), 2)} if reply else {}
 
 
-def keep_slots(keep: Keep) -> tuple[Argument, Argument]:
-    """Count and age as scripts take them; empty text is no limit."""
-    return "" if keep.count is None else keep.count, "" if keep.age is None else keep.age
+def keep_slot(keep: Keep) -> str:
+    """Count and age as scripts take them; nothing is no limit."""
+    if keep.count is None and keep.age is None:
+        return ""
+    return f"{'' if keep.count is None else keep.count},{'' if keep.age is None else keep.age}"
 
 
 Finished = tuple[Claimed, bytes, Keep]
@@ -41,8 +43,13 @@ Finished = tuple[Claimed, bytes, Keep]
 
 def finished_slots(finished: Iterable[Finished]) -> list[Argument]:
     slots: list[Argument] = []
+    last, rule = None, ""
     for job, value, keep in finished:
-        slots += (job.id, job.token, job.fence, value, *keep_slots(keep))
+        if keep is not last:
+            last, rule = keep, keep_slot(keep)
+        # Only a job added with this option can hold a deduplication; for it the script asks the hash.
+        made = "" if b'"de"' in job.opts else job.attempts_made
+        slots += (job.id, job.token, job.fence, value, rule, made)
     return slots
 
 
@@ -60,7 +67,8 @@ def read_claimed(rows: Sequence[Sequence[Any]], token: str) -> list[Claimed]:
 
 
 def _claimed(row: Sequence[Any], token: str) -> Claimed:
-    name, data, opts, timestamp, priority, made, fence, stalls, stacktrace, deferred, progress, id = row
+    name, data, opts, timestamp, fence, id = row[:6]
+    progress, deferred, priority, made, stalls, stacktrace = row[6:] or _FRESH
     broken = None
     if name is None:
         broken, name = "the job has no name: its hash was half written or damaged", b""
@@ -80,6 +88,9 @@ def _claimed(row: Sequence[Any], token: str) -> Claimed:
         progress or b"",
         broken,
     )
+
+
+_FRESH = (None,) * 6
 
 
 def _number(text: bytes | None) -> int:

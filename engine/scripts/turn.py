@@ -16,7 +16,7 @@ _turn = Script(
     "turn",
     keys="meta wait paused active prioritized pc delayed completed stalled marker events jobs",
     args="now token lock worker count",
-    rows="id token fence value keep_count keep_age",
+    rows="id token fence value keep made",
 )
 
 

@@ -1,6 +1,7 @@
--- Take up to `count` jobs in line for a worker. Returns a row for each, and whether more wait.
--- `k` names the keys: wait prioritized pc active marker events jobs.
-local function claim(k, now, token, lock_ms, worker, count)
+-- Take up to `count` jobs in line for a worker. Returns a row for each, and whether more wait. A row is: name, data, opts,
+-- timestamp, fence, id; and for a job that ran before, has a progress or is to fail without running, also: progress, defa,
+-- priority, atm, stc, stacktrace. `k` names the keys: wait prioritized pc active marker events jobs; `moment` is the time as text.
+local function claim(k, moment, token, lock_ms, worker, count)
   if count < 1 then return {}, redis.call('LLEN', k.wait) + redis.call('ZCARD', k.prioritized) > 0 end
   local ids = redis.call('LRANGE', k.wait, -count, -1)
   local taken, ranked = #ids, 0
@@ -14,31 +15,41 @@ local function claim(k, now, token, lock_ms, worker, count)
   if #ids == 0 then return {}, false end
 
   local good, rows, missing, seen = {}, {}, {}, {}
-  for _, id in ipairs(ids) do
+  for n, id in ipairs(ids) do
+    local key = k.jobs .. id
     -- pcall: one foreign key where a job should be must not stop the queue for ever.
-    local job = redis.pcall('HMGET', k.jobs .. id, 'name', 'data', 'opts', 'timestamp', 'priority', 'atm', 'ats', 'stc', 'stacktrace', 'defa', 'progress')
+    local job = redis.pcall('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'ats', 'progress', 'defa')
     if job.err or not (job[1] or job[2] or job[3]) then
       missing[#missing + 1] = id
     -- An id that stands in line twice must not run twice under one token.
     elseif not seen[id] then
       seen[id] = true
-      job[7] = (tonumber(job[7]) or 0) + 1
-      job[12] = id
+      -- A fresh job has nothing more to tell; most are fresh, and each field costs all of them.
+      if job[5] or job[6] or job[7] or n > taken then
+        local more = redis.call('HMGET', key, 'priority', 'atm', 'stc', 'stacktrace')
+        job[8], job[9], job[10], job[11], job[12] = job[7], more[1], more[2], more[3], more[4]
+        job[7] = job[6]
+      else
+        job[7] = nil
+      end
+      job[5] = (tonumber(job[5]) or 0) + 1
+      job[6] = id
       good[#good + 1] = id
       rows[#rows + 1] = job
     end
   end
 
-  if #good > 0 then redis.call('LPUSH', k.active, unpack(good)) end
+  if #good > 0 then
+    redis.call('LPUSH', k.active, unpack(good))
+    lock(k.jobs, good, token, lock_ms)
+  end
   if taken > 0 then redis.call('LTRIM', k.wait, 0, -taken - 1) end
   if ranked > 0 then redis.call('ZREMRANGEBYRANK', k.prioritized, 0, ranked - 1) end
   for i, id in ipairs(good) do
-    local job = k.jobs .. id
-    redis.call('SET', job .. ':lock', token, 'PX', lock_ms)
-    redis.call('HSET', job, 'processedOn', now, 'ats', rows[i][7], 'owner', token, 'pb', worker)
-    redis.call('XADD', k.events, '*', 'event', 'active', 'jobId', id, 'prev', 'waiting')
+    redis.call('HSET', k.jobs .. id, 'processedOn', moment, 'ats', rows[i][5], 'owner', token, 'pb', worker)
+    k.tell('active', 'jobId', id, 'prev', 'waiting')
   end
-  for _, id in ipairs(missing) do redis.call('XADD', k.events, '*', 'event', 'missing', 'jobId', id) end
+  for _, id in ipairs(missing) do k.tell('missing', 'jobId', id) end
 
   if redis.call('LLEN', k.wait) > 0 then return rows, true end
   if redis.call('ZCARD', k.prioritized) > 0 then return rows, true end

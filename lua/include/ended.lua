@@ -5,6 +5,6 @@ local function ended(k, is_paused, room)
   if waiting > 0 and not is_paused and room > 0 and room < math.huge then
     redis.call('ZADD', k.marker, 0, '0')
   elseif waiting == 0 and redis.call('LLEN', k.active) == 0 then
-    redis.call('XADD', k.events, '*', 'event', 'drained')
+    k.tell('drained')
   end
 end

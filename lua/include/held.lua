@@ -2,9 +2,10 @@
 -- the start of each row that does; what its hash says (atm, deid, priority), by that start; and for each row that does
 -- not, its number from 0 and a code: 1 lost (another claim has it, or none), 2 missing (no such job), 3 already done by
 -- this claim.
--- A lock that carries the token proves the claim, if the fence is right too. Without a lock, the owner in the hash decides: the lock's end is only
--- the sign of a death, and whoever is recorded keeps the job as long as nobody took it.
-local function held(jobs, active, rows, first, stride)
+-- A lock that carries the token proves the claim, if the fence is right too. Without a lock, the owner in the hash decides:
+-- the lock's end is only the sign of a death, and whoever is recorded keeps the job as long as nobody took it.
+-- `made` is the place in a row of the atm that the claim read; where a row has it, the hash is asked for the fence alone.
+local function held(jobs, active, rows, first, stride, made)
   local locks, seen, good, facts, refused = {}, {}, {}, {}, {}
   for i = first, #rows, stride do locks[#locks + 1] = jobs .. rows[i] .. ':lock' end
   if #locks == 0 then return good, facts, refused end
@@ -12,26 +13,30 @@ local function held(jobs, active, rows, first, stride)
   for n, holder in ipairs(tokens) do
     local i = first + (n - 1) * stride
     local id, token, code = rows[i], rows[i + 1], 0
-    local job = redis.pcall('HMGET', jobs .. id, 'atm', 'deid', 'priority', 'ats', 'owner', 'finishedOn')
-    if job.err or not job[4] then
-      code = (job.err or redis.call('EXISTS', jobs .. id) == 1) and 1 or 2
-    elseif seen[id] then
+    if seen[id] then
       code = 3
-    elseif job[4] ~= rows[i + 2] then
-      code = 1
-    elseif holder ~= token then
-      if holder or job[5] ~= token then
+    elseif made and holder == token and rows[i + made] ~= '' and redis.pcall('HGET', jobs .. id, 'ats') == rows[i + 2] then
+      facts[i] = { rows[i + made] }
+    else
+      local job = redis.pcall('HMGET', jobs .. id, 'atm', 'deid', 'priority', 'ats', 'owner', 'finishedOn')
+      facts[i] = job
+      if job.err or not job[4] then
+        code = (job.err or redis.call('EXISTS', jobs .. id) == 1) and 1 or 2
+      elseif job[4] ~= rows[i + 2] then
         code = 1
-      elseif job[6] then
-        code = 3
-      elseif not redis.call('LPOS', active, id) then
-        code = 1
+      elseif holder ~= token then
+        if holder or job[5] ~= token then
+          code = 1
+        elseif job[6] then
+          code = 3
+        elseif not redis.call('LPOS', active, id) then
+          code = 1
+        end
       end
     end
     if code == 0 then
       seen[id] = true
       good[#good + 1] = i
-      facts[i] = job
     else
       refused[#refused + 1] = n - 1
       refused[#refused + 1] = code

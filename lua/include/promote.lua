@@ -14,7 +14,7 @@ local function promote(k, now, wake)
   end
   place(k.list, k.prioritized, k.pc, ids, priorities, false)
   for i, id in ipairs(ids) do
-    redis.call('XADD', k.events, '*', 'event', 'waiting', 'jobId', id, 'prev', 'delayed')
+    k.tell('waiting', 'jobId', id, 'prev', 'delayed')
     -- Only where the field is: writing it would make a ghost of a job that was deleted.
     if delays[i] then redis.call('HSET', k.jobs .. id, 'delay', 0) end
   end

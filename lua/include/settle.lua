@@ -1,36 +1,44 @@
 -- Move finished jobs from active to `set` and release what they held. Rows of `good` (see held) have, from their start:
--- id, token, fence, value, keep count, keep age. `field` names the value in the hash, `event` the event; `extra(i, job)`
--- may write more of row i. What retention would take away in this same call is never written: those jobs are dropped at once.
-local function settle(k, set, field, event, now, rows, good, facts, extra)
-  local scores, gone, count, age = {}, {}, '', ''
+-- id, token, fence, value, keep (see trim). `field` names the value in the hash, `event` the event; `extra(i, job)` may
+-- write more of row i. What retention would take away in this same call is never written: those jobs are dropped at once.
+-- `moment` is the time as text. `k` names: active jobs tell.
+local function settle(k, set, field, event, moment, rows, good, facts, extra)
+  local scores, gone, keep = {}, {}, ''
   -- From the newest: neighbours with one rule keep so many, and those before them are beyond it.
-  local surplus, kept = {}, 0
+  local surplus, kept, most = {}, 0, nil
   for n = #good, 1, -1 do
     local i = good[n]
-    if rows[i + 4] ~= count or rows[i + 5] ~= age then
-      count, age, kept = rows[i + 4], rows[i + 5], 0
+    if rows[i + 4] ~= keep or n == #good then
+      keep, kept, most = rows[i + 4], 0, tonumber(string.match(rows[i + 4], '^%d+'))
     end
-    if count ~= '' and kept >= tonumber(count) then surplus[i] = true end
+    if most and kept >= most then surplus[i] = true end
     kept = kept + 1
   end
   local function flush()
     redis.call('ZADD', set, unpack(scores))
-    trim(set, k.jobs, now, count, age)
+    trim(set, k.jobs, moment, keep)
     scores = {}
   end
+  local next_of = {}
   for _, i in ipairs(good) do
-    local id, value, made = rows[i], rows[i + 3], (tonumber(facts[i][1]) or 0) + 1
+    local id, value, atm = rows[i], rows[i + 3], facts[i][1] or '0'
+    -- The same few numbers again and again: their text is made once.
+    local made = next_of[atm]
+    if not made then
+      made = string.format('%d', (tonumber(atm) or 0) + 1)
+      next_of[atm] = made
+    end
     if surplus[i] then
       gone[#gone + 1] = id
     else
       -- Each finishing job trims by its own rule; neighbours with the same rule trim together.
-      if #scores > 0 and (rows[i + 4] ~= count or rows[i + 5] ~= age) then flush() end
-      count, age = rows[i + 4], rows[i + 5]
-      redis.call('HSET', k.jobs .. id, field, value, 'finishedOn', now, 'atm', made)
-      scores[#scores + 1] = now
+      if #scores > 0 and rows[i + 4] ~= keep then flush() end
+      keep = rows[i + 4]
+      redis.call('HSET', k.jobs .. id, field, value, 'finishedOn', moment, 'atm', made)
+      scores[#scores + 1] = moment
       scores[#scores + 1] = id
     end
-    redis.call('XADD', k.events, '*', 'event', event, 'jobId', id, field, value, 'prev', 'active')
+    k.tell(event, 'jobId', id, field, value, 'prev', 'active')
     if extra then extra(i, made) end
     if facts[i][2] then
       -- The end of a job ends its deduplication, unless a window of its own still runs.
@@ -42,5 +50,5 @@ local function settle(k, set, field, event, now, rows, good, facts, extra)
   if #scores > 0 then flush() end
   -- Hashes go before ids: an id without a hash is found and dropped, a hash without an id stays for ever.
   drop(k.jobs, gone)
-  for _, i in ipairs(good) do redis.call('LREM', k.active, -1, rows[i]) end
+  leave(k.active, rows, good)
 end

@@ -1,8 +1,10 @@
--- Retention: drop from a set of finished jobs what is older than `age` seconds and what is beyond the newest `count`.
--- Empty text is no limit. At most 1,000 of each a call, so a long backlog is worked off over several.
-local function trim(set, jobs, now, count, age)
+-- Retention: drop from a set of finished jobs what is older and what is beyond the newest so many. `keep` is 'COUNT,SECONDS'
+-- with nothing for no limit, or empty for neither. At most 1,000 of each a call, so a long backlog is worked off over several.
+local function trim(set, jobs, moment, keep)
+  if keep == '' then return end
+  local count, age = string.match(keep, '^(%d*),(%d*)$')
   if age ~= '' then
-    local old = redis.call('ZRANGEBYSCORE', set, '-inf', string.format('%.0f', now - age * 1000), 'LIMIT', 0, 1000)
+    local old = redis.call('ZRANGEBYSCORE', set, '-inf', string.format('%.0f', moment - age * 1000), 'LIMIT', 0, 1000)
     if #old > 0 then
       drop(jobs, old)
       redis.call('ZREM', set, unpack(old))

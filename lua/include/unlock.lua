@@ -7,5 +7,5 @@ local function unlock(jobs, stalled, rows, good)
     locks[n] = jobs .. rows[i] .. ':lock'
   end
   redis.call('DEL', unpack(locks))
-  redis.call('SREM', stalled, unpack(ids))
+  if redis.call('SCARD', stalled) > 0 then redis.call('SREM', stalled, unpack(ids)) end
 end

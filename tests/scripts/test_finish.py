@@ -158,7 +158,7 @@ async def test_a_deduplication_ends_with_its_job_unless_its_window_runs(link: Li
     await link.call("SET", keys.jobs + "de:mine", "a")
     await link.call("SET", keys.jobs + "de:timed", "b", "PX", 60_000)
     await link.call("SET", keys.jobs + "de:other", "w")
-    await finish(link, keys, [(claimed(id), b"1", ALL) for id in "abc"], now=7)
+    await finish(link, keys, [(claimed(id, opts=b'{"de":{}}'), b"1", ALL) for id in "abc"], now=7)
     found = await snapshot(link, keys)
     assert {name: value for name, value in found.items() if name.startswith("de:")} == {
         "de:timed": "b",
@@ -169,6 +169,6 @@ async def test_a_deduplication_ends_with_its_job_unless_its_window_runs(link: Li
 async def test_results_and_attempts_of_other_writers_are_kept(link: Link, keys: Keys) -> None:
     value = '{"a":[],"n":12345678901234567,"u":"ä🚀"}'.encode()
     await seed(link, keys, active={"a": Held(fence=4)}, jobs={"a": {"atm": 2, "opts": '{"attempts":3}'}})
-    await finish(link, keys, [(claimed("a", fence=4), value, ALL)], now=1_795_485_221_072)
+    await finish(link, keys, [(claimed("a", fence=4, made=2), value, ALL)], now=1_795_485_221_072)
     found = await job(link, keys, "a")
     assert (found["returnvalue"].encode(), found["atm"], found["finishedOn"]) == (value, "3", "1795485221072")

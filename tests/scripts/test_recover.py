@@ -14,7 +14,11 @@ from tests.support.queues import Held, census, dump, seed
 @pytest.mark.parametrize("count", [1, 2, 1_000])
 async def test_it_gives_what_the_claim_gave(link: Link, keys: Keys, count: int) -> None:
     await seed(
-        link, keys, wait=["x1", "x2", "a", "b", "c"], prioritized={"p": 3}, jobs={"a": {"data": "\x00ä", "stc": 2}}
+        link,
+        keys,
+        wait=["x1", "x2", "a", "b", "c"],
+        prioritized={"p": 3},
+        jobs={"a": {"data": "\x00ä", "stc": 2, "ats": 2}},
     )
     await claim(link, keys, token="t0", lock_ms=9_000, worker="w", count=2, now=6)
     given = (await claim(link, keys, token="t1", lock_ms=9_000, worker="w", count=9, now=7)).jobs

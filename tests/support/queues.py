@@ -32,9 +32,9 @@ class Held(Struct, frozen=True):
     lock_ms: int | None = 60_000
 
 
-def claimed(id: str, token: str = "t1", fence: int = 1) -> Claimed:
+def claimed(id: str, token: str = "t1", fence: int = 1, *, opts: bytes = b"{}", made: int = 0) -> Claimed:
     """A claim on a job as `seed` makes it active, or as it would stand in the hands of a worker that lost it."""
-    return Claimed(id, fence, token, "n", b"{}", b"{}")
+    return Claimed(id, fence, token, "n", b"{}", opts, attempts_made=made)
 
 
 # --- putting a queue in a state ---------------------------------------------------------------------------------------
