@@ -16,6 +16,7 @@ DEFAULT_MAX_PAYLOAD = 1024 * 1024
 """Bytes that a job's data may have, unless a queue says otherwise."""
 
 _encoder = msgspec.json.Encoder()
+_PLAIN = frozenset((type(None), bool, int, str, bytes))
 
 
 def encode(field: str, value: Any) -> bytes:
@@ -27,7 +28,7 @@ def encode(field: str, value: Any) -> bytes:
     except (TypeError, ValueError) as error:  # UnicodeEncodeError is a ValueError
         raise InvalidData(f"{field}: {error}; give JSON values or a msgspec Struct") from None
     # msgspec writes NaN and Infinity as null. A user's number must not vanish, and BullMQ's readers know neither.
-    if b"null" in encoded:
+    if b"null" in encoded and type(value) not in _PLAIN:
         _refuse_non_finite(field, value)
     return encoded
 
@@ -77,9 +78,10 @@ def _refuse_non_finite(field: str, value: Any) -> None:
             if not math.isfinite(item):
                 raise InvalidData(f"{field}: {item} is not a JSON number; use None or text")
         elif isinstance(item, dict):
-            stack.extend(item.values())
+            # Most of a payload is plain: what cannot hold a float is not even put on the stack.
+            stack += [inner for inner in item.values() if type(inner) not in _PLAIN]
         elif isinstance(item, list | tuple | set | frozenset):
-            stack.extend(item)
+            stack += [inner for inner in item if type(inner) not in _PLAIN]
         elif isinstance(item, msgspec.Struct) or hasattr(item, "__dataclass_fields__"):
             stack.extend(
                 getattr(item, name, None)

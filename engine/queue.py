@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine import codec, wire
+from engine.adding import Adder, lots
 from engine.clock import duration_ms
 from engine.errors import InvalidInput, InvalidOption
 from engine.events import Answers
@@ -18,7 +19,7 @@ from engine.keys import Keys
 from engine.link import Connection, Link, RedisPyLink, RedisSettings, open_link
 from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions
 from engine.script import loading
-from engine.scripts.add import Added, add
+from engine.scripts.add import add
 from engine.scripts.change_delay import change_delay
 from engine.scripts.change_priority import change_priority
 from engine.scripts.clean import clean
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
     from engine.sync import SyncQueue
 
 State = Literal["waiting", "active", "delayed", "prioritized", "completed", "failed", "waiting-children", "paused"]
-
-_CALLS_UNDER_WAY = 2
-_CALL_BYTES = 4 * 1024 * 1024
-"""Payload bytes that one call carries; larger lots are cut, so that no call holds the server for long."""
 
 
 class Queue:
@@ -77,13 +74,10 @@ class Queue:
         self._link: Connection | RedisPyLink | None = None
         self._opening: asyncio.Task[Connection | RedisPyLink] | None = None
         self._answers: Answers | None = None
-        self._pending: list[tuple[NewRow, asyncio.Future[str]]] = []
-        self._flush_due = False
-        self._calls: set[asyncio.Task[None]] = set()
+        self._adder = Adder(self.keys, max_payload)
 
     def __repr__(self) -> str:
-        state = "open" if self._link else "not connected"
-        return f"<Queue {self.name}: {state}, {len(self._pending)} adds pending>"
+        return f"<Queue {self.name}: {'open' if self._link else 'not connected'}, {self._adder!r}>"
 
     async def __aenter__(self) -> Queue:
         await self.open()
@@ -99,9 +93,7 @@ class Queue:
 
     async def close(self) -> None:
         """Send what was added, then close the connection. May be called twice."""
-        while self._pending or self._calls:
-            self._flush()
-            await asyncio.gather(*self._calls, return_exceptions=True)
+        await self._adder.close()
         if self._answers is not None:
             await self._answers.close()
             self._answers = None
@@ -119,31 +111,33 @@ class Queue:
         lost before the reply (a `job_id` of your own makes a second try safe).
         """
         checked = JobOptions.check(options)
+        while self._adder.crowded:  # noqa: ASYNC110 - for the next tick, not for a time
+            await asyncio.sleep(0)
         row = self._row(name, data, checked)
-        if self._link is None:
-            await self._ready()
-        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._pending.append((row, future))
-        if not self._flush_due and len(self._calls) < _CALLS_UNDER_WAY:
-            self._flush_due = True
-            asyncio.get_running_loop().call_soon(self._flush)
-        job_id = await future
-        return added_job(self.link, self.keys, job_id, name, data, checked, self._answered())
+        link = self._link or await self._ready()
+        job_id = await self._adder.put(link, row)
+        return added_job(link, self.keys, job_id, name, data, checked, self._answered())
 
     async def add_many(self, jobs: Iterable[NewJob]) -> list[Job[Any]]:
-        """Add jobs in their order, up to 1,000 a call. All are checked before the first call; each call is all or none."""
-        await self._ready()
+        """Add jobs in their order, up to 250 a call. All are checked before the first call; each call is all or none."""
+        link, answers = await self._ready(), self._answered()
         new = list(jobs)
         rows = [self._row(job.name, job.data, job.options) for job in new]
-        added = await asyncio.gather(
-            *(add(self.link, self.keys, lot, cap=self._max_payload) for lot in _lots(rows)),
-        )
-        ids = [job_id for lot in added for job_id in lot.ids]
-        answers = self._answered()
-        return [
-            added_job(self.link, self.keys, job_id, job.name, job.data, job.options, answers)
-            for job_id, job in zip(ids, new, strict=True)
-        ]
+
+        async def put(lot: Sequence[NewRow], jobs_of_lot: Sequence[NewJob]) -> list[Job[Any]]:
+            added = await add(link, self.keys, lot, cap=self._max_payload)
+            return [
+                added_job(link, self.keys, job_id, job.name, job.data, job.options, answers)
+                for job_id, job in zip(added.ids, jobs_of_lot, strict=True)
+            ]
+
+        calls, first = [], 0
+        for lot in lots(rows):
+            calls.append(asyncio.create_task(put(lot, new[first : first + len(lot)])))
+            first += len(lot)
+            # Lets the lot leave: the server works on it while the next is packed.
+            await asyncio.sleep(0)
+        return [job for made in await asyncio.gather(*calls) for job in made]
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
@@ -305,45 +299,3 @@ class Queue:
             options.priority,
             options.lifo,
         )
-
-    def _flush(self) -> None:
-        """Send what is pending, as one call."""
-        self._flush_due = False
-        if not self._pending:
-            return
-        lot = len(next(_lots([row for row, _ in self._pending])))
-        taken, self._pending = self._pending[:lot], self._pending[lot:]
-        call = asyncio.create_task(self._send(taken))
-        self._calls.add(call)
-        call.add_done_callback(self._sent)
-
-    async def _send(self, taken: Sequence[tuple[NewRow, asyncio.Future[str]]]) -> None:
-        try:
-            added: Added = await add(self.link, self.keys, [row for row, _ in taken], cap=self._max_payload)
-        except Exception as error:
-            for _, future in taken:
-                if not future.done():
-                    future.set_exception(error)
-            return
-        for (_, future), job_id in zip(taken, added.ids, strict=True):
-            if not future.done():
-                future.set_result(job_id)
-
-    def _sent(self, call: asyncio.Task[None]) -> None:
-        self._calls.discard(call)
-        if self._pending:
-            self._flush()
-
-
-def _lots(rows: list[NewRow]) -> Iterator[list[NewRow]]:
-    """The rows in lots that one call may carry."""
-    lot: list[NewRow] = []
-    size = 0
-    for row in rows:
-        if lot and (len(lot) == wire.MAX_ROWS or size + len(row.data) > _CALL_BYTES):
-            yield lot
-            lot, size = [], 0
-        lot.append(row)
-        size += len(row.data)
-    if lot:
-        yield lot

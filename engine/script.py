@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from engine.errors import ScriptError, ServerError
 from engine.keys import Keys
-from engine.link import Argument, Link, Reply
+from engine.link import Argument, Link, Reply, Waiter
 
 _INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*--.*$", re.MULTILINE)
@@ -73,7 +73,7 @@ class Script:
 
     async def __call__(self, link: Link, keys: Keys, *args: Argument, rows: Iterable[Argument] = ()) -> Reply:
         """Call the script. `rows` are its rows, flattened. A server that does not know it is sent the text instead."""
-        slots: list[Argument] = [self.digest, len(self.keys), *keys.pick(self.keys), *args, *rows]
+        slots = self._slots(keys, args, rows)
         try:
             return await link.call("EVALSHA", *slots)
         except ServerError as error:
@@ -82,6 +82,34 @@ class Script:
         # NOSCRIPT is said before anything runs, so sending again is safe; EVAL loads the script for the next call.
         slots[0] = self.body
         return await link.call("EVAL", *slots)
+
+    def post(self, link: Link, waiter: Waiter, keys: Keys, *args: Argument, rows: Iterable[Argument] = ()) -> None:
+        """Call the script now, and tell the waiter its reply the moment it is read."""
+        slots = self._slots(keys, args, rows)
+        link.post(_Posted(self, link, waiter, slots), "EVALSHA", *slots)
+
+    def _slots(self, keys: Keys, args: Iterable[Argument], rows: Iterable[Argument]) -> list[Argument]:
+        return [self.digest, len(self.keys), *keys.pick(self.keys), *args, *rows]
+
+
+class _Posted:
+    """Stands before a waiter and sends the text of a script that the server does not know."""
+
+    __slots__ = ("_link", "_script", "_slots", "_waiter", "done", "set_result")
+
+    def __init__(self, script: Script, link: Link, waiter: Waiter, slots: list[Argument]) -> None:
+        self._script = script
+        self._link = link
+        self._waiter = waiter
+        self._slots = slots
+        self.done = waiter.done
+        self.set_result = waiter.set_result
+
+    def set_exception(self, error: Exception) -> None:
+        if isinstance(error, ServerError) and error.code == "NOSCRIPT":
+            self._link.post(self._waiter, "EVAL", self._script.body, *self._slots[1:])
+        else:
+            self._waiter.set_exception(error)
 
 
 def loading(*names: str) -> list[tuple[str, str, str]]:

@@ -29,8 +29,8 @@ ROWS
   priority     int     0 none, then 1 first
   lifo         int     1: to the front of the line, of the jobs without a priority
 RETURNS
-  the ids in the order of the rows, then a list with the numbers (from 0) of the rows whose id was there already;
-  or, with nothing written, the number of the first row whose data is over the cap
+  for each row the id of its job, or 0 if a job of its id was there already, which is left as it was;
+  or, with nothing written, the number of the first row (from 0) whose data is over the cap
 ]]
 local meta, counter, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)
 local stride = 8
@@ -43,43 +43,48 @@ local stride = 8
 --@include place
 
 local cap = tonumber(ARGV[2])
+local any_delayed, any_ranked = false, false
 for i = 3, #ARGV, stride do
   if #ARGV[i + 2] > cap then return (i - 3) / stride end
+  if ARGV[i + 5] ~= '0' then any_delayed = true end
+  if ARGV[i + 6] ~= '0' then any_ranked = true end
 end
 local is_paused, room, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 local list = is_paused and paused or wait
-sound(events, { list }, { prioritized, delayed, marker }, {}, { pc })
+sound(events, { list }, any_delayed and { marker, delayed, prioritized } or any_ranked and { marker, prioritized } or { marker }, {}, any_ranked and { pc } or {})
 
 local now = clock(ARGV[1])
+local moment = string.format('%d', now)
 local count = (#ARGV - 2) / stride
 local number = redis.call('INCRBY', counter, count) - count
-local ids, known, scores, last = {}, {}, {}, {}
+local ids, scores, last = {}, {}, {}
 local front, back, back_priorities = {}, {}, {}
 for i = 3, #ARGV, stride do
-  local id, delay = ARGV[i], tonumber(ARGV[i + 5])
+  local id, name, timestamp, delay, priority = ARGV[i], ARGV[i + 1], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
   number = number + 1
-  if id == '' then id = string.format('%.0f', number) end
-  ids[#ids + 1] = id
-  if ARGV[i] ~= '' and redis.call('EXISTS', jobs .. id) == 1 then
-    known[#known + 1] = #ids - 1
+  local given = id ~= ''
+  if not given then id = string.format('%d', number) end
+  if given and redis.call('EXISTS', jobs .. id) == 1 then
+    ids[#ids + 1] = 0
     tell('duplicated', 'jobId', id)
   else
-    local timestamp = ARGV[i + 4] ~= '' and ARGV[i + 4] or string.format('%.0f', now)
-    redis.call('HSET', jobs .. id, 'name', ARGV[i + 1], 'data', ARGV[i + 2], 'opts', ARGV[i + 3],
-      'timestamp', timestamp, 'delay', ARGV[i + 5], 'priority', ARGV[i + 6])
-    tell('added', 'jobId', id, 'name', ARGV[i + 1])
-    if delay > 0 then
+    ids[#ids + 1] = id
+    if timestamp == '' then timestamp = moment end
+    redis.call('HSET', jobs .. id, 'name', name, 'data', ARGV[i + 2], 'opts', ARGV[i + 3],
+      'timestamp', timestamp, 'delay', delay, 'priority', priority)
+    tell('added', 'jobId', id, 'name', name)
+    if delay ~= '0' then
       local due = timestamp + delay
       scores[#scores + 1] = due_score(delayed, due, last)
       scores[#scores + 1] = id
       tell('delayed', 'jobId', id, 'delay', due)
     else
-      if ARGV[i + 7] == '1' and tonumber(ARGV[i + 6]) == 0 then
+      if ARGV[i + 7] == '1' and priority == '0' then
         front[#front + 1] = id
       else
         back[#back + 1] = id
-        back_priorities[#back] = ARGV[i + 6]
+        back_priorities[#back] = priority
       end
       tell('waiting', 'jobId', id)
     end
@@ -93,5 +98,4 @@ end
 if #front > 0 then redis.call('RPUSH', list, unpack(front)) end
 if #back > 0 then place(list, prioritized, pc, back, back_priorities, false) end
 if #front + #back > 0 and not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
-trim_events()
-return { ids, known }
+return ids

@@ -31,7 +31,7 @@ local now, id, delay = unpack(ARGV)
 --@include due
 
 local _, _, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 sound(events, {}, { delayed, marker })
 if not known(jobs, id) then return 2 end
 if not redis.call('ZSCORE', delayed, id) then return 1 end
@@ -41,5 +41,4 @@ redis.call('HSET', jobs .. id, 'delay', delay)
 redis.call('ZADD', delayed, due_score(delayed, due, {}), id)
 tell('delayed', 'jobId', id, 'delay', due)
 mark_due(delayed, marker)
-trim_events()
 return 0

@@ -41,7 +41,7 @@ local now, token, lock_ms, worker, count = unpack(ARGV)
 
 now = clock(now)
 local is_paused, room, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 sound(events, { wait, paused, active }, { prioritized, delayed, marker }, {}, { pc })
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
   tell = tell, jobs = jobs, list = is_paused and paused or wait }
@@ -53,5 +53,4 @@ if open then rows, more = claim(k, string.format('%d', now), token, lock_ms, wor
 -- A worker that leaves work behind which another could claim wakes the next one.
 more = more and room > #rows
 if more then redis.call('ZADD', marker, 0, '0') end
-trim_events()
 return { rows, next_due, more and 1 or 0 }

@@ -40,7 +40,7 @@ local now, state, grace, skip, count = unpack(ARGV)
 --@include sift
 
 local _, _, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 sound(events, { wait, paused, active }, { prioritized, delayed, completed, failed, schedules }, { stalled })
 local cutoff = clock(now) - grace
 local key = ({ wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
@@ -62,5 +62,4 @@ local gone, stayed = sift(key, state == 'wait' or state == 'paused' or state == 
 if #gone == 0 then return { gone, stayed } end
 if state == 'active' then redis.call('SREM', stalled, unpack(gone)) end
 tell('cleaned', 'count', #gone)
-trim_events()
 return { gone, stayed }

@@ -38,7 +38,7 @@ local stride, first = 6, 2
 
 local now = clock(ARGV[1])
 local is_paused, room, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 sound(events, { active }, { delayed, marker }, { stalled })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
@@ -57,5 +57,4 @@ mark_due(delayed, marker)
 -- Under a global concurrency the slots that were left are for others that sleep.
 room = room + #good
 if not is_paused and room > 0 and room < math.huge then redis.call('ZADD', marker, 0, '0') end
-trim_events()
 return refused

@@ -45,7 +45,7 @@ local stride, first = 7, 2
 
 local moment = string.format('%d', clock(ARGV[1]))
 local is_paused, room, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, marker = marker, tell = tell, jobs = jobs }
 sound(events, { wait, active }, { prioritized, failed, marker }, { stalled })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
@@ -63,5 +63,4 @@ local function exhausted(i, made)
 end
 settle(k, failed, 'failedReason', 'failed', moment, ARGV, good, facts, exhausted)
 ended(k, is_paused, room + #good)
-trim_events()
 return refused

@@ -44,7 +44,7 @@ local stride, first = 6, 2
 
 local moment = string.format('%d', clock(ARGV[1]))
 local is_paused, room, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, marker = marker, tell = tell, jobs = jobs }
 sound(events, { wait, active }, { prioritized, completed, marker }, { stalled })
 local good, facts, refused = held(jobs, active, ARGV, first, stride, 5)
@@ -53,5 +53,4 @@ if #good == 0 then return refused end
 unlock(jobs, stalled, ARGV, good)
 settle(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)
 ended(k, is_paused, room + #good)
-trim_events()
 return refused

@@ -25,7 +25,7 @@ local meta, wait, paused, active, marker, events = unpack(KEYS)
 --@include gather
 
 local was_paused, _, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 sound(events, { wait, paused }, { marker })
 
 -- First of all a command that a full server allows: a queue that fills it must be possible to pause.
@@ -34,6 +34,5 @@ if not was_paused then redis.call('HSET', meta, 'paused', 1) end
 local all = gather(wait, paused)
 if not was_paused then
   tell('paused')
-  trim_events()
 end
 return { was_paused and 0 or 1, all and 0 or 1 }

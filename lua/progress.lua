@@ -31,7 +31,7 @@ local stride, first = 4, 2
 --@include writable
 
 local _, _, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 sound(events, { active })
 local good, refused = {}, {}
 for i = first, #ARGV, stride do
@@ -49,5 +49,4 @@ for _, i in ipairs(good) do
   redis.call('HSET', jobs .. ARGV[i], 'progress', ARGV[i + 3])
   tell('progress', 'jobId', ARGV[i], 'data', ARGV[i + 3])
 end
-trim_events()
 return refused

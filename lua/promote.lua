@@ -31,10 +31,9 @@ local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs
 --@include promote
 
 local is_paused, room, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list }, { prioritized, delayed, marker }, {}, { pc })
 local k = { list = list, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, tell = tell, jobs = jobs }
 local count, next_due = promote(k, clock(ARGV[1]), not is_paused and room > 0)
-trim_events()
 return { count, next_due }

@@ -33,7 +33,7 @@ local id = ARGV[2]
 --@include place
 
 local is_paused, room, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list }, { prioritized, delayed, marker }, {}, { pc })
 if not known(jobs, id) then return 2 end
@@ -44,5 +44,4 @@ redis.call('ZREM', delayed, id)
 redis.call('HSET', jobs .. id, 'delay', 0)
 tell('waiting', 'jobId', id, 'prev', 'delayed')
 if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
-trim_events()
 return 0

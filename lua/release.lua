@@ -36,7 +36,7 @@ local stride, first = 3, 2
 --@include place
 
 local is_paused, room, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list, active }, { prioritized, marker }, { stalled }, { pc })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
@@ -54,5 +54,4 @@ for _, id in ipairs(ids) do
   tell('waiting', 'jobId', id, 'prev', 'active')
 end
 if not is_paused and room + #good > 0 then redis.call('ZADD', marker, 0, '0') end
-trim_events()
 return refused

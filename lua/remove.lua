@@ -39,7 +39,7 @@ local meta, wait, paused, active, prioritized, delayed, waiting_children, comple
 --@include scheduled
 
 local _, _, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 sound(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules }, { stalled })
 local zsets = { { completed, 'completed' }, { failed, 'failed' }, { delayed, 'delayed' }, { prioritized, 'prioritized' },
   { waiting_children, 'waiting-children' } }
@@ -84,5 +84,4 @@ for i = 2, #ARGV do
     refused[#refused + 1] = code
   end
 end
-trim_events()
 return { handled, refused }

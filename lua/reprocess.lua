@@ -36,7 +36,7 @@ local stride, first = 2, 3
 --@include place
 
 local is_paused, room, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list }, { prioritized, completed, failed, marker }, {}, { pc })
 local good, seen, refused = {}, {}, {}
@@ -70,5 +70,4 @@ for _, job in ipairs(good) do
   tell('waiting', 'jobId', job.id, 'prev', job.state)
 end
 if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
-trim_events()
 return refused

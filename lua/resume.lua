@@ -28,7 +28,7 @@ local meta, wait, paused, active, prioritized, delayed, marker, events = unpack(
 --@include gather
 
 local was_paused, room, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 sound(events, { wait, paused }, { prioritized, delayed, marker })
 local aside = redis.call('EXISTS', paused) == 1
 if not was_paused and not aside then return { 0, 0 } end
@@ -49,6 +49,5 @@ else
 end
 if was_paused then
   tell('resumed')
-  trim_events()
 end
 return { was_paused and 1 or 0, 0 }

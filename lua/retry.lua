@@ -39,7 +39,7 @@ local stride, first = 6, 2
 --@include place
 
 local is_paused, room, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list, active }, { prioritized, marker }, { stalled }, { pc })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
@@ -55,5 +55,4 @@ for _, i in ipairs(good) do
   tell('waiting', 'jobId', id, 'prev', 'active')
 end
 if not is_paused and room + #good > 0 then redis.call('ZADD', marker, 0, '0') end
-trim_events()
 return refused

@@ -40,7 +40,7 @@ skip, count = tonumber(skip) or 0, tonumber(count)
 
 now = clock(now)
 local is_paused, room, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list, active }, { prioritized, marker, schedules }, { stalled }, { pc })
 if begins and redis.call('EXISTS', stalled_check) == 1 then return { {}, -1 } end
@@ -86,5 +86,4 @@ for _, id in ipairs(lost) do
   tell('missing', 'jobId', id)
 end
 if #back > 0 and not is_paused and room + #back > 0 then redis.call('ZADD', marker, 0, '0') end
-trim_events()
 return { back, #ids < count and -1 or skip + #ids - #back - #lost }

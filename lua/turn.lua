@@ -57,7 +57,7 @@ local stride, first = 6, 6
 now = clock(now)
 local moment = string.format('%d', now)
 local is_paused, room, kept = gate(meta, active)
-local tell, trim_events = teller(events, kept)
+local tell = teller(events, kept)
 sound(events, { wait, paused, active }, { prioritized, delayed, completed, marker }, { stalled }, { pc })
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
   tell = tell, jobs = jobs, list = is_paused and paused or wait }
@@ -79,5 +79,4 @@ if #good > 0 and #rows == 0 and not more and next_due < 0
   and redis.call('LLEN', active) + redis.call('LLEN', wait) + redis.call('ZCARD', prioritized) == 0 then
   tell('drained')
 end
-trim_events()
 return { refused, rows, next_due, more and 1 or 0 }

@@ -16,13 +16,14 @@ from engine.errors import InvalidOption
 from engine.link.address import RedisSettings
 from engine.link.checks import check_server
 from engine.link.connection import Connection
-from engine.link.port import Argument, Link, Reply
+from engine.link.port import Argument, Link, Reply, Waiter
 from engine.link.redis_py import RedisPyLink
 
 __all__ = [
     "Argument",
     "Link",
     "Reply",
+    "Waiter",
     "RedisSettings",
     "Connection",
     "RedisPyLink",

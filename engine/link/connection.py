@@ -18,9 +18,9 @@ from engine.clock import monotonic
 from engine.errors import ConnectFailed, InvalidOption, LinkClosed, OutcomeUnknown
 from engine.link.address import RedisSettings
 from engine.link.dial import Resolver, dial, resolve, tls_context
-from engine.link.line import Batch, Line, Waiter, misfit, pack, pack_tuple
+from engine.link.line import Batch, Line, misfit, pack, pack_tuple
 from engine.link.login import greeting, refusal
-from engine.link.port import Argument, Reply
+from engine.link.port import Argument, Reply, Waiter
 
 BLOCKING_GRACE = 5.0
 """Seconds that a blocking command may answer after its own timeout before the line counts as dead."""
@@ -121,7 +121,9 @@ class Connection:
         except (TypeError, UnicodeEncodeError):
             raise misfit(command) from None
         if not self._open:
-            return await self._keep(data, self._future())
+            future = self._future()
+            self._keep(data, future)
+            return await future
         # The hot path: no timer, no clock, nothing per command but its bytes and its future.
         future = self._loop.create_future()
         self._chunks.append(data)
@@ -131,6 +133,23 @@ class Connection:
             self._loop.call_soon(self._flush)
         return await future
 
+    def post(self, waiter: Waiter, *command: Argument) -> None:
+        """Send one command now, and tell the waiter its reply, or what `call` would raise, the moment it is read."""
+        try:
+            data = pack_tuple(command)
+            if not self._open:
+                self._refuse_unconnected()
+                self._keep(data, waiter)
+                return
+        except (TypeError, UnicodeEncodeError):
+            waiter.set_exception(misfit(command))
+        except LinkClosed as error:
+            waiter.set_exception(error)
+        else:
+            self._chunks.append(data)
+            self._waiters.append(waiter)
+            self._flush()
+
     async def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
         """Send commands in one write. Error replies stand in the list as ServerError instances, in their places."""
         if not commands:
@@ -138,7 +157,8 @@ class Connection:
         data = b"".join([pack(command) for command in commands])
         batch = Batch(self._future(), len(commands))
         if not self._open:
-            replies: list[Reply] = await self._keep(data, batch)
+            self._keep(data, batch)
+            replies: list[Reply] = await batch.future
             return replies
         self._chunks.append(data)
         self._waiters.append(batch)
@@ -166,11 +186,14 @@ class Connection:
             self._patience = self.settings.call_timeout
 
     def _future(self) -> asyncio.Future[Any]:
+        self._refuse_unconnected()
+        return self._loop.create_future()
+
+    def _refuse_unconnected(self) -> None:
         if self._closed:
             raise LinkClosed(self._was_closed())
         if self._line is None and self._reconnecting is None:
             raise LinkClosed(f"the link to {self.settings.shown} is not connected; await connect() first")
-        return self._loop.create_future()
 
     def _was_closed(self) -> str:
         return f"the link to {self.settings.shown} was closed; the command was not sent"
@@ -194,10 +217,9 @@ class Connection:
 
     # -- commands that have to wait --------------------------------------------------------------------------------
 
-    def _keep(self, data: bytes, waiter: Waiter) -> asyncio.Future[Any]:
+    def _keep(self, data: bytes, waiter: Waiter) -> None:
         self._kept.append(_Kept(data, waiter, self._loop.time() + self.settings.call_timeout))
         self._watch_kept()
-        return waiter.future if isinstance(waiter, Batch) else waiter
 
     def _keep_all(self, chunks: list[bytes], waiters: list[Waiter]) -> None:
         ends = self._loop.time() + self.settings.call_timeout

@@ -13,7 +13,7 @@ from typing import Any, cast
 import hiredis
 
 from engine.errors import InvalidData, OutcomeUnknown, ServerBusy, ServerError
-from engine.link.port import Argument, Reply
+from engine.link.port import Argument, Reply, Waiter
 
 BUSY = frozenset(
     ("LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "NOREPLICAS", "MISCONF", "OOM")
@@ -43,11 +43,14 @@ class Batch:
     def done(self) -> bool:
         return self.future.done()
 
+    def set_result(self, reply: Reply) -> None:
+        self.replies.append(reply)
+        self.missing -= 1
+        if not self.missing and not self.future.done():
+            self.future.set_result(self.replies)
+
     def set_exception(self, error: Exception) -> None:
         self.future.set_exception(error)
-
-
-Waiter = asyncio.Future[Any] | Batch
 
 
 def pack(command: Sequence[Argument]) -> bytes:
@@ -150,7 +153,8 @@ class Line(asyncio.BufferedProtocol):
                 if isinstance(reply, ServerError) and reply.code in MOVED_AWAY:
                     self.leaving = True
                 if waiter.__class__ is Batch:
-                    if _gather(waiter, reply):
+                    waiter.set_result(reply)
+                    if not waiter.missing:
                         waiters.popleft()
                     continue
                 waiters.popleft()
@@ -160,7 +164,7 @@ class Line(asyncio.BufferedProtocol):
                 if isinstance(reply, ServerError):
                     waiter.set_exception(reply)
                 else:
-                    waiter.set_result(reply)  # type: ignore[union-attr]
+                    waiter.set_result(reply)
         except (hiredis.HiredisError, IndexError) as error:
             # A stream that cannot be read, or a reply nobody asked for: every later reply would go to the wrong waiter.
             self._answered += answered
@@ -231,17 +235,6 @@ class Line(asyncio.BufferedProtocol):
             if not waiter.done():
                 waiter.set_exception(OutcomeUnknown(f"{reason}; the command was sent and may have been carried out"))
         self._lost(self, reason)
-
-
-def _gather(batch: Any, reply: Reply) -> bool:
-    """Put a reply into its batch; True when it was the last."""
-    batch.replies.append(reply)
-    batch.missing -= 1
-    if batch.missing:
-        return False
-    if not batch.future.done():
-        batch.future.set_result(batch.replies)
-    return True
 
 
 def misfit(command: Sequence[Argument]) -> InvalidData:

@@ -10,6 +10,17 @@ Reply = Any
 """A reply as RESP2 has it: bytes, int, None, or a list of those."""
 
 
+class Waiter(Protocol):
+    """Who a reply is told to; an asyncio.Future is one."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more. A command that was not sent yet is then not sent."""
+
+    def set_result(self, reply: Reply, /) -> None: ...
+
+    def set_exception(self, error: Exception, /) -> None: ...
+
+
 class Link(Protocol):
     """Commands go out in the order of the calls; each call waits for its own reply.
 
@@ -20,6 +31,9 @@ class Link(Protocol):
 
     async def call(self, *command: Argument) -> Reply:
         """Send one command and return its reply."""
+
+    def post(self, waiter: Waiter, *command: Argument) -> None:
+        """Send one command now, and tell the waiter its reply, or what `call` would raise, the moment it is read."""
 
     async def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
         """Send commands in one write. Error replies stand in the list as ServerError instances, in their places."""

@@ -18,7 +18,7 @@ from engine.link.connection import BLOCKING_GRACE, Hook, backoff
 from engine.link.dial import connect_failed
 from engine.link.line import MOVED_AWAY, error_reply, pack
 from engine.link.login import greeting, refusal
-from engine.link.port import Argument, Reply
+from engine.link.port import Argument, Reply, Waiter
 
 
 class RedisPyLink:
@@ -33,6 +33,7 @@ class RedisPyLink:
         self._prelude = list(prelude)
         self._connection: Any = _connection(settings)
         self._turn = asyncio.Lock()
+        self._posts: set[asyncio.Task[None]] = set()
         self._since: float | None = None
         self._closed = False
         self._failure: ConnectFailed | None = None
@@ -76,6 +77,20 @@ class RedisPyLink:
         if isinstance(reply, ServerError):
             raise reply
         return reply
+
+    def post(self, waiter: Waiter, *command: Argument) -> None:
+        """Send one command, and tell the waiter its reply, or what `call` would raise."""
+        task = asyncio.create_task(self._tell_reply(waiter, command))
+        self._posts.add(task)
+        task.add_done_callback(self._posts.discard)
+
+    async def _tell_reply(self, waiter: Waiter, command: Sequence[Argument]) -> None:
+        try:
+            reply = await self.call(*command)
+        except Exception as error:
+            waiter.set_exception(error)
+        else:
+            waiter.set_result(reply)
 
     async def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
         """Send commands in one write. Error replies stand in the list as ServerError instances, in their places."""

@@ -10,7 +10,7 @@ from engine.codec import DEFAULT_MAX_PAYLOAD
 from engine.errors import PayloadTooLarge, ScriptError
 from engine.job import NewRow
 from engine.keys import Keys
-from engine.link import Argument, Link
+from engine.link import Argument, Link, Reply, Waiter
 from engine.script import Now, Script
 
 _add = Script(
@@ -19,6 +19,9 @@ _add = Script(
     args="now cap",
     rows="id name data opts timestamp delay priority lifo",
 )
+
+
+_NONE: frozenset[int] = frozenset()
 
 
 class Added(Struct, frozen=True):
@@ -31,14 +34,28 @@ async def add(
     link: Link, keys: Keys, rows: Sequence[NewRow], *, cap: int = DEFAULT_MAX_PAYLOAD, now: Now = ""
 ) -> Added:
     """Add at most 1,000 jobs, all or none. Raises PayloadTooLarge where the data of one has more than `cap` bytes."""
+    return read_added(await _add(link, keys, now, cap, rows=_slots(rows)), rows, cap)
+
+
+def post_add(link: Link, keys: Keys, rows: Sequence[NewRow], waiter: Waiter, *, cap: int = DEFAULT_MAX_PAYLOAD) -> None:
+    """`add` for who wants to be told the moment the reply is read; `read_added` reads it."""
+    _add.post(link, waiter, keys, "", cap, rows=_slots(rows))
+
+
+def _slots(rows: Sequence[NewRow]) -> list[Argument]:
     slots: list[Argument] = []
     for row in rows:
         timestamp = "" if row.timestamp is None else row.timestamp
         slots += (row.id, row.name, row.data, row.opts, timestamp, row.delay, row.priority, 1 if row.lifo else 0)
-    match await _add(link, keys, now, cap, rows=slots):
-        case [ids, known]:
-            return Added([id.decode() for id in ids], frozenset(known))
+    return slots
+
+
+def read_added(reply: Reply, rows: Sequence[NewRow], cap: int) -> Added:
+    """What add.lua answered for these rows. Raises PayloadTooLarge."""
+    match reply:
+        case list(ids):
+            known = frozenset(number for number, id in enumerate(ids) if id == 0) if 0 in ids else _NONE
+            return Added([row.id if id == 0 else id.decode() for id, row in zip(ids, rows, strict=True)], known)
         case int(number):
             raise PayloadTooLarge(f"data: {len(rows[number].data):,} bytes are over the queue's limit of {cap:,}")
-        case other:
-            raise ScriptError(f"add.lua returned {other!r}")
+    raise ScriptError(f"add.lua returned {reply!r}")

@@ -209,6 +209,9 @@ class _NoLink:
             "a job in a child process can report progress, log and update its data; ask the queue elsewhere"
         )
 
+    def post(self, waiter: Any, *command: Any) -> None:
+        raise NotImplementedError
+
     async def call_many(self, commands: Any) -> list[Any]:
         return [await self.call()]
 

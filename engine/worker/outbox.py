@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import assert_never
 
-from engine import wire
 from engine.errors import ConnectFailed, LinkClosed, ServerBusy
 from engine.job import Completed, Failed, Outcome, Released, Retrying
 from engine.keys import Keys
@@ -19,6 +18,7 @@ from engine.link import Link
 from engine.options import Keep
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
+from engine.scripts.pace import PER_CALL
 from engine.scripts.release import release
 from engine.scripts.retry import retry
 from engine.scripts.rows import Refusals
@@ -161,7 +161,7 @@ class _Lane:
         self._task = None
 
     def _next(self) -> list[Hold]:
-        return [self.holds.popleft() for _ in range(min(len(self.holds), wire.MAX_ROWS))]
+        return [self.holds.popleft() for _ in range(min(len(self.holds), PER_CALL))]
 
     def _back(self, holds: list[Hold]) -> None:
         self.holds.extendleft(reversed(holds))
@@ -172,5 +172,5 @@ class _ReleaseLane(_Lane):
 
     def _next(self) -> list[Hold]:
         ordered = sorted(self.holds, key=lambda hold: hold.number)
-        self.holds = deque(ordered[: -wire.MAX_ROWS])
-        return ordered[-wire.MAX_ROWS :]
+        self.holds = deque(ordered[:-PER_CALL])
+        return ordered[-PER_CALL:]

@@ -13,13 +13,13 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from enum import Enum
 
-from engine import wire
 from engine.clock import monotonic
 from engine.errors import LinkClosed
 from engine.job import Claimed, Completed
 from engine.keys import Keys
 from engine.link import Link
 from engine.options import Keep
+from engine.scripts.pace import PER_CALL
 from engine.scripts.recover import recover
 from engine.scripts.turn import Turned, turn
 from engine.worker.hold import Hold
@@ -163,16 +163,16 @@ class Turns:
         if not self._claiming or free <= 0:
             return 0
         if self._seen is Seen.MORE:
-            return min(free, self._share, wire.MAX_ROWS)
+            return min(free, self._share, PER_CALL)
         # A turn that goes anyway looks too; one that is already looking is enough.
         if self._asked or (self._seen is Seen.EMPTY and not self._results):
             return 0
-        return min(free, wire.MAX_ROWS)
+        return min(free, PER_CALL)
 
     def _take(self) -> list[Hold]:
         taken: list[Hold] = []
         results, size = self._results, 0
-        most = min(wire.MAX_ROWS, max(self._share, len(results) // 2))
+        most = min(PER_CALL, max(self._share, len(results) // 2))
         while results and len(taken) < most and size < MAX_BYTES:
             hold = results.popleft()
             size += len(hold.outcome.value)  # type: ignore[union-attr]

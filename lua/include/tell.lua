@@ -1,11 +1,14 @@
--- How a script writes events: returns a function that takes an event's name, then names and values, and one to call at the
--- end, which shortens the stream if anything was told. A queue whose stream is to keep none has none written.
+-- Returns the function that writes an event: its name, then names and values. The first of a call shortens the stream too.
+-- A queue whose stream is to keep none has none written.
 local function teller(events, kept)
-  if kept == '0' then return function() end, function() end end
-  local told = false
-  local function tell(name, ...)
-    told = true
-    redis.call('XADD', events, '*', 'event', name, ...)
+  if kept == '0' then return function() end end
+  local first = true
+  return function(name, ...)
+    if first then
+      first = false
+      redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'event', name, ...)
+    else
+      redis.call('XADD', events, '*', 'event', name, ...)
+    end
   end
-  return tell, function() if told then redis.call('XTRIM', events, 'MAXLEN', '~', kept) end end
 end

@@ -1,0 +1,124 @@
+"""Gathers jobs that are added one by one into calls of add.lua. Knows links and scripts; knows neither options nor handles."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from engine.job import NewRow
+from engine.keys import Keys
+from engine.link import Link, Reply
+from engine.scripts.add import post_add, read_added
+from engine.scripts.pace import PER_CALL
+
+_CALLS_UNDER_WAY = 2
+_CALL_BYTES = 4 * 1024 * 1024
+"""Payload bytes that one call carries; larger lots are cut, so that no call holds the server for long."""
+_IN_A_TICK = 32
+"""Jobs that a call waits for while it could leave: with so many in hand it goes, and the server works on it meanwhile."""
+
+
+def lots(rows: Sequence[NewRow]) -> Iterator[Sequence[NewRow]]:
+    """The rows in lots that one call may carry."""
+    first = size = 0
+    for n, row in enumerate(rows):
+        if n > first and (n - first == PER_CALL or size + len(row.data) > _CALL_BYTES):
+            yield rows[first:n]
+            first, size = n, 0
+        size += len(row.data)
+    if first < len(rows):
+        yield rows[first:]
+
+
+class Adder:
+    """Sends the jobs that are put into it, those of one tick of the loop in one call, two calls at once."""
+
+    def __init__(self, keys: Keys, cap: int) -> None:
+        self._keys = keys
+        self.cap = cap
+        self._link: Link | None = None
+        self._rows: list[NewRow] = []
+        self._futures: list[asyncio.Future[str]] = []
+        self._flush_due = False
+        self._under_way = 0
+        self._quiet: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Adder {len(self._rows)} pending, {self._under_way} calls under way>"
+
+    @property
+    def crowded(self) -> bool:
+        """A call leaves at the end of this tick and has enough: prepare no more before the next tick."""
+        return self._flush_due and len(self._rows) >= _IN_A_TICK
+
+    def put(self, link: Link, row: NewRow) -> asyncio.Future[str]:
+        """Send the row with the next call; the future has the job's id once the server has it."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[str] = loop.create_future()
+        self._link = link
+        self._rows.append(row)
+        self._futures.append(future)
+        if not self._flush_due and self._under_way < _CALLS_UNDER_WAY:
+            self._flush_due = True
+            loop.call_soon(self._flush)
+        return future
+
+    async def close(self) -> None:
+        """Wait until everything was sent and answered."""
+        if self._rows or self._under_way:
+            self._quiet = asyncio.get_running_loop().create_future()
+            await self._quiet
+
+    def _flush(self) -> None:
+        """Send what is pending, as one call."""
+        self._flush_due = False
+        if not self._rows or self._link is None:
+            return
+        rows = next(lots(self._rows))
+        lot = _Lot(self, rows, self._futures[: len(rows)])
+        del self._rows[: len(rows)], self._futures[: len(rows)]
+        self._under_way += 1
+        post_add(self._link, self._keys, rows, lot, cap=self.cap)
+
+    def ended(self) -> None:
+        """A call was answered."""
+        self._under_way -= 1
+        if self._rows:
+            if not self._flush_due:
+                self._flush_due = True
+                # Not at once: this is told in the middle of reading replies, or of losing the line.
+                asyncio.get_running_loop().call_soon(self._flush)
+        elif not self._under_way and self._quiet is not None and not self._quiet.done():
+            self._quiet.set_result(None)
+
+
+class _Lot:
+    """The rows of one call, and who waits for the id of each."""
+
+    __slots__ = ("_adder", "_futures", "_rows")
+
+    def __init__(self, adder: Adder, rows: Sequence[NewRow], futures: list[asyncio.Future[str]]) -> None:
+        self._adder = adder
+        self._rows = rows
+        self._futures = futures
+
+    def done(self) -> bool:
+        # Those who were cancelled did not take their job back.
+        return False
+
+    def set_result(self, reply: Reply) -> None:
+        try:
+            ids = read_added(reply, self._rows, self._adder.cap).ids
+        except Exception as error:
+            self.set_exception(error)
+            return
+        for future, job_id in zip(self._futures, ids, strict=True):
+            if not future.done():
+                future.set_result(job_id)
+        self._adder.ended()
+
+    def set_exception(self, error: Exception) -> None:
+        for future in self._futures:
+            if not future.done():
+                future.set_exception(error)
+        self._adder.ended()
