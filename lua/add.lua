@@ -52,7 +52,8 @@ end
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
-sound(events, { list }, any_delayed and { marker, delayed, prioritized } or any_ranked and { marker, prioritized } or { marker }, {}, any_ranked and { pc } or {})
+sound(events, { list }, any_delayed and { delayed, prioritized } or any_ranked and { prioritized } or {}, marker, {},
+  any_ranked and { pc } or {})
 
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)

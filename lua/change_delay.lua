@@ -32,7 +32,7 @@ local now, id, delay = unpack(ARGV)
 
 local _, _, kept = gate(meta, active)
 local tell = teller(events, kept)
-sound(events, {}, { delayed, marker })
+sound(events, {}, { delayed }, marker)
 if not known(jobs, id) then return 2 end
 if not redis.call('ZSCORE', delayed, id) then return 1 end
 

@@ -41,7 +41,7 @@ local now, state, grace, skip, count = unpack(ARGV)
 
 local _, _, kept = gate(meta, active)
 local tell = teller(events, kept)
-sound(events, { wait, paused, active }, { prioritized, delayed, completed, failed, schedules }, { stalled })
+sound(events, { wait, paused, active }, { prioritized, delayed, completed, failed, schedules }, nil, { stalled })
 local cutoff = clock(now) - grace
 local key = ({ wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
   completed = completed, failed = failed })[state]

@@ -39,7 +39,7 @@ local stride, first = 6, 2
 local now = clock(ARGV[1])
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-sound(events, { active }, { delayed, marker }, { stalled })
+sound(events, { active }, { delayed }, marker, { stalled })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 

@@ -47,7 +47,7 @@ local moment = string.format('%d', clock(ARGV[1]))
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, marker = marker, tell = tell, jobs = jobs }
-sound(events, { wait, active }, { prioritized, failed, marker }, { stalled })
+sound(events, { wait, active }, { prioritized, failed }, marker, { stalled })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 

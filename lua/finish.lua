@@ -46,7 +46,7 @@ local moment = string.format('%d', clock(ARGV[1]))
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, marker = marker, tell = tell, jobs = jobs }
-sound(events, { wait, active }, { prioritized, completed, marker }, { stalled })
+sound(events, { wait, active }, { prioritized, completed }, marker, { stalled })
 local good, facts, refused = held(jobs, active, ARGV, first, stride, 5)
 if #good == 0 then return refused end
 

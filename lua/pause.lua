@@ -26,7 +26,7 @@ local meta, wait, paused, active, marker, events = unpack(KEYS)
 
 local was_paused, _, kept = gate(meta, active)
 local tell = teller(events, kept)
-sound(events, { wait, paused }, { marker })
+sound(events, { wait, paused }, {}, marker)
 
 -- First of all a command that a full server allows: a queue that fills it must be possible to pause.
 redis.call('DEL', marker)

@@ -33,7 +33,7 @@ local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
-sound(events, { list }, { prioritized, delayed, marker }, {}, { pc })
+sound(events, { list }, { prioritized, delayed }, marker, {}, { pc })
 local k = { list = list, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, tell = tell, jobs = jobs }
 local count, next_due = promote(k, clock(ARGV[1]), not is_paused and room > 0)
 return { count, next_due }

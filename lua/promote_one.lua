@@ -35,7 +35,7 @@ local id = ARGV[2]
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
-sound(events, { list }, { prioritized, delayed, marker }, {}, { pc })
+sound(events, { list }, { prioritized, delayed }, marker, {}, { pc })
 if not known(jobs, id) then return 2 end
 if not redis.call('ZSCORE', delayed, id) then return 1 end
 

@@ -38,7 +38,7 @@ local stride, first = 3, 2
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
-sound(events, { list, active }, { prioritized, marker }, { stalled }, { pc })
+sound(events, { list, active }, { prioritized }, marker, { stalled }, { pc })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 

@@ -40,7 +40,7 @@ local meta, wait, paused, active, prioritized, delayed, waiting_children, comple
 
 local _, _, kept = gate(meta, active)
 local tell = teller(events, kept)
-sound(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules }, { stalled })
+sound(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules }, nil, { stalled })
 local zsets = { { completed, 'completed' }, { failed, 'failed' }, { delayed, 'delayed' }, { prioritized, 'prioritized' },
   { waiting_children, 'waiting-children' } }
 local lists = { { wait, 'wait' }, { paused, 'paused' }, { active, 'active' } }

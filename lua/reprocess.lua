@@ -38,7 +38,7 @@ local stride, first = 2, 3
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
-sound(events, { list }, { prioritized, completed, failed, marker }, {}, { pc })
+sound(events, { list }, { prioritized, completed, failed }, marker, {}, { pc })
 local good, seen, refused = {}, {}, {}
 for i = first, #ARGV, stride do
   local id, code = ARGV[i], 1

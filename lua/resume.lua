@@ -29,7 +29,7 @@ local meta, wait, paused, active, prioritized, delayed, marker, events = unpack(
 
 local was_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-sound(events, { wait, paused }, { prioritized, delayed, marker })
+sound(events, { wait, paused }, { prioritized, delayed }, marker)
 local aside = redis.call('EXISTS', paused) == 1
 if not was_paused and not aside then return { 0, 0 } end
 

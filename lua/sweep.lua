@@ -42,7 +42,7 @@ now = clock(now)
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
-sound(events, { list, active }, { prioritized, marker, schedules }, { stalled }, { pc })
+sound(events, { list, active }, { prioritized, schedules }, marker, { stalled }, { pc })
 if begins and redis.call('EXISTS', stalled_check) == 1 then return { {}, -1 } end
 
 local ids = redis.call('LRANGE', active, -skip - count, -skip - 1)

@@ -1,8 +1,16 @@
 -- Raise, before anything is written, if a structure is not of its type: a script that fails midway is not rolled back.
-local function sound(events, lists, zsets, sets, counters)
+local function sound(events, lists, zsets, marker, sets, counters)
   redis.call('XLEN', events)
   for _, key in ipairs(lists) do redis.call('LLEN', key) end
-  for _, key in ipairs(zsets or {}) do redis.call('ZCARD', key) end
+  if marker and #zsets > 0 then
+    -- One question for all sorted sets. It looks through the smallest of them, and the marker has two members at most.
+    local asked = { marker, unpack(zsets) }
+    asked[#asked + 1] = 'LIMIT'
+    asked[#asked + 1] = 1
+    redis.call('ZINTERCARD', #zsets + 1, unpack(asked))
+  else
+    for _, key in ipairs(marker and { marker } or zsets or {}) do redis.call('ZCARD', key) end
+  end
   for _, key in ipairs(sets or {}) do redis.call('SCARD', key) end
   for _, key in ipairs(counters or {}) do
     if not tonumber(redis.call('GET', key) or 0) then error('a counter of the queue is not a number') end

@@ -1,5 +1,6 @@
 -- Give up the locks of those rows. The first write of a call, and one that a full server still allows.
 local function unlock(jobs, stalled, rows, good)
+  local suspects = redis.call('SCARD', stalled)
   if #good == 0 then return end
   local locks, ids = {}, {}
   for n, i in ipairs(good) do
@@ -7,5 +8,5 @@ local function unlock(jobs, stalled, rows, good)
     locks[n] = jobs .. rows[i] .. ':lock'
   end
   redis.call('DEL', unpack(locks))
-  if redis.call('SCARD', stalled) > 0 then redis.call('SREM', stalled, unpack(ids)) end
+  if suspects > 0 then redis.call('SREM', stalled, unpack(ids)) end
 end
