@@ -7,6 +7,7 @@ cannot drift apart. lua/README.md describes the header.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
@@ -117,11 +118,13 @@ def loading(*names: str) -> list[tuple[str, str, str]]:
     return [("SCRIPT", "LOAD", body(compose(name))) for name in names]
 
 
+@functools.cache
 def body(source: str) -> str:
     """A script's text without its header and comments, each line where it was, so that errors name the right one."""
     return _COMMENT.sub("", _HEADER.sub("", source, count=1))
 
 
+@functools.cache
 def compose(name: str) -> str:
     """The text of lua/<name>.lua with its fragments in place."""
     folder = lua_folder()

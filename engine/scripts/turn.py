@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from engine.job import Claimed
 from engine.keys import Keys
-from engine.link import Link
+from engine.link import Link, Reply, Waiter
 from engine.script import Now, Script
 from engine.scripts.rows import Finished, Refusals, finished_slots, read_claimed, read_refusals
 
@@ -42,5 +42,24 @@ async def turn(
 ) -> Turned:
     """`finish` and `claim` in one call: at most 1,000 finished jobs, then up to `count` new ones locked by `token`."""
     slots = finished_slots(finished)
-    refused, rows, next_due, more = await _turn(link, keys, now, token, lock_ms, worker, count, rows=slots)
+    return read_turned(await _turn(link, keys, now, token, lock_ms, worker, count, rows=slots), token)
+
+
+def post_turn(
+    link: Link,
+    keys: Keys,
+    finished: Iterable[Finished],
+    waiter: Waiter,
+    *,
+    token: str,
+    lock_ms: int,
+    worker: str,
+    count: int,
+) -> None:
+    """`turn` for who wants to be told the moment the reply is read; `read_turned` reads it."""
+    _turn.post(link, waiter, keys, "", token, lock_ms, worker, count, rows=finished_slots(finished))
+
+
+def read_turned(reply: Reply, token: str) -> Turned:
+    refused, rows, next_due, more = reply
     return Turned(read_refusals(refused), read_claimed(rows, token), None if next_due < 0 else next_due, more == 1)

@@ -17,11 +17,11 @@ from engine.clock import monotonic
 from engine.errors import LinkClosed
 from engine.job import Claimed, Completed
 from engine.keys import Keys
-from engine.link import Link
+from engine.link import Link, Reply
 from engine.options import Keep
 from engine.scripts.pace import PER_CALL
 from engine.scripts.recover import recover
-from engine.scripts.turn import Turned, turn
+from engine.scripts.turn import Turned, post_turn, read_turned
 from engine.worker.hold import Hold
 from engine.worker.outbox import NOT_DONE, Settled
 from engine.worker.service import Report, Setbacks
@@ -86,7 +86,7 @@ class Turns:
         self._seen = Seen.EMPTY
         self._looks = 0
         self._asked = 0  # slots promised to claims on the way, or lost and not yet recovered
-        self._flying = 0
+        self._flights: set[_Flight] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
         self._pending = False
@@ -99,7 +99,7 @@ class Turns:
         self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
-        return f"<Turns {self.count}, {self._flying} on the way, {len(self._results)} results, line {self._seen.value}>"
+        return f"<Turns {self.count}, {len(self._flights)} on the way, {len(self._results)} results, line {self._seen.value}>"
 
     @property
     def claims_on_the_way(self) -> int:
@@ -136,6 +136,8 @@ class Turns:
         self._closed = True
         if self._resting is not None:
             self._resting.cancel()
+        for flight in list(self._flights):
+            self._missed(flight, asyncio.CancelledError())
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -145,7 +147,7 @@ class Turns:
 
     def _pump(self) -> None:
         self._pending = False
-        if self._flying < ON_THE_WAY and self._resting is None:
+        if len(self._flights) < ON_THE_WAY and self._resting is None:
             wanted = self._wanted()
             if self._results or wanted:
                 self._send(self._take(), wanted)
@@ -180,28 +182,43 @@ class Turns:
         return taken
 
     def _send(self, holds: list[Hold], wanted: int) -> None:
-        self._flying += 1
         self._asked += wanted
-        self._track(self._fly(holds, wanted, self._looks))
+        flight = _Flight(self, holds, wanted, self._looks, f"{self._worker_id}:{next(self._numbers)}")
+        self._flights.add(flight)
+        post_turn(
+            self._link,
+            self._keys,
+            [(hold.claimed, *self._row(hold)) for hold in holds],
+            flight,
+            token=flight.token,
+            lock_ms=self._lock_ms,
+            worker=self._name,
+            count=wanted,
+        )
 
-    async def _fly(self, holds: list[Hold], wanted: int, looks: int) -> None:
-        token = f"{self._worker_id}:{next(self._numbers)}"
+    def landed(self, flight: _Flight, reply: Reply) -> None:
+        """A turn was answered. What it leads to waits for the next tick: the link is in the middle of reading."""
+        self._loop.call_soon(self._land, flight, reply, context=self._context)
+
+    def missed(self, flight: _Flight, error: Exception) -> None:
+        """A turn failed, or nobody knows."""
+        self._loop.call_soon(self._missed, flight, error, context=self._context)
+
+    def _land(self, flight: _Flight, reply: Reply) -> None:
+        if flight not in self._flights:
+            return
         try:
-            turned = await turn(
-                self._link,
-                self._keys,
-                [(hold.claimed, *self._row(hold)) for hold in holds],
-                token=token,
-                lock_ms=self._lock_ms,
-                worker=self._name,
-                count=wanted,
-            )
-        except (Exception, asyncio.CancelledError) as error:
-            self._flying -= 1
-            self._failed(error, holds, wanted, token)
-        else:
-            self._flying -= 1
-            self._turned(turned, holds, wanted, looks)
+            turned = read_turned(reply, flight.token)
+        except Exception as error:
+            self._missed(flight, error)
+            return
+        self._flights.discard(flight)
+        self._turned(turned, flight.holds, flight.wanted, flight.looks)
+
+    def _missed(self, flight: _Flight, error: BaseException) -> None:
+        if flight in self._flights:
+            self._flights.discard(flight)
+            self._failed(error, flight.holds, flight.wanted, flight.token)
 
     def _row(self, hold: Hold) -> tuple[bytes, Keep]:
         outcome, keep = hold.outcome, hold.options.remove_on_complete
@@ -269,3 +286,25 @@ class Turns:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+class _Flight:
+    """A turn on the way: what it carries, and what was known when it left."""
+
+    __slots__ = ("_turns", "holds", "looks", "token", "wanted")
+
+    def __init__(self, turns: Turns, holds: list[Hold], wanted: int, looks: int, token: str) -> None:
+        self._turns = turns
+        self.holds = holds
+        self.wanted = wanted
+        self.looks = looks
+        self.token = token
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, reply: Reply) -> None:
+        self._turns.landed(self, reply)
+
+    def set_exception(self, error: Exception) -> None:
+        self._turns.missed(self, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import re
@@ -427,6 +428,7 @@ def _routes(given: Sequence[Any]) -> Routes:
     return Routes(processors)
 
 
+@functools.cache
 def _commands() -> list[str]:
     """What the worker's scripts call inside, and what it calls itself."""
     called = {command for name in _SCRIPTS for command in _CALLED.findall(compose(name))}

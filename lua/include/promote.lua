@@ -1,4 +1,4 @@
--- Put the delayed jobs that are due in line, at most 1,000. Returns how many, and ms until the next is due (-1: none is).
+-- Put the delayed jobs that are due in line, at most 250. Returns how many, and ms until the next is due (-1: none is).
 -- `k` names the keys: delayed list prioritized pc marker events jobs; `wake` says whether a claim could succeed.
 local function promote(k, now, wake)
   local first = redis.call('ZRANGE', k.delayed, 0, 0, 'WITHSCORES')
