@@ -50,7 +50,9 @@ class Queue:
             result = await job.result(timeout=30)
 
     redis: a URL (`redis:`, `rediss:`, `unix:`, `embedded:`), RedisSettings, or None for the environment's.
-    max_payload: bytes that a job's data may have. max_events: entries kept in the queue's event stream.
+    max_payload: bytes that a job's data may have. max_events: entries kept in the queue's event stream, for all who use
+    the queue; None leaves what it says already, 10,000 in a new one. With 0 no event is written, by no Corral program:
+    for a queue that nobody watches. `job.result()` then learns a result that is kept, within about a second.
     link: an open connection to share, which stays open when the queue is closed.
     The connection is made by `async with` or by the first call; the queue belongs to the event loop that made it.
     """
@@ -62,14 +64,14 @@ class Queue:
         redis: str | RedisSettings | None = None,
         prefix: str = wire.DEFAULT_PREFIX,
         max_payload: int = codec.DEFAULT_MAX_PAYLOAD,
-        max_events: int = wire.DEFAULT_MAX_EVENTS,
+        max_events: int | None = None,
         link: Connection | RedisPyLink | None = None,
     ) -> None:
         self.name = name
         self.keys = Keys(name, prefix)
         self._redis = link.settings if link is not None else RedisSettings.parse(redis)
         self._max_payload = max_payload
-        self._max_events = max_events
+        self._max_events = _events(max_events)
         self._shared = link
         self._link: Connection | RedisPyLink | None = None
         self._opening: asyncio.Task[Connection | RedisPyLink] | None = None
@@ -299,3 +301,9 @@ class Queue:
             options.priority,
             options.lifo,
         )
+
+
+def _events(value: int | None) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise InvalidOption(f"max_events: {value!r} is not a whole number; 0 writes no events, None leaves what is set")
+    return value

@@ -10,7 +10,7 @@ KEYS
 ARGV
   now         int     ms, or empty for the server's time
   version     str     library and its version
-  max_events  int     entries kept in the event stream, unless the queue says already
+  max_events  int     entries kept in the event stream, 0 for none; empty for what the queue says already, or else 10,000
 RETURNS
   1 if something was written, else 0
   Sent again it answers 0.
@@ -21,7 +21,8 @@ local _, version, max_events = unpack(ARGV)
 local said = redis.call('HMGET', meta, 'version', 'opts.maxLenEvents')
 local known = redis.call('EXISTS', counter) == 1
 -- A queue that is known already opens on a full server too, since nothing is written.
-if known and said[1] == version and said[2] then return 0 end
-redis.call('HSET', meta, 'version', version, 'opts.maxLenEvents', said[2] or max_events)
+if max_events == '' then max_events = said[2] or '10000' end
+if known and said[1] == version and said[2] == max_events then return 0 end
+redis.call('HSET', meta, 'version', version, 'opts.maxLenEvents', max_events)
 if not known then redis.call('SET', counter, 0) end
 return 1

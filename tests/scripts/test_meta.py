@@ -22,8 +22,14 @@ async def test_a_new_queue_can_be_found(link: Link, keys: Keys) -> None:
 async def test_what_a_queue_says_of_itself_stays(link: Link, keys: Keys) -> None:
     await seed(link, keys, meta={"opts.maxLenEvents": 5, "version": "bullmq:5.63.0", "paused": 1})
     await link.call("SET", keys.id, "41")
-    assert await meta(link, keys, version="corral:1.0.0", max_events=70, now=7) is True
+    assert await meta(link, keys, version="corral:1.0.0", now=7) is True
     assert await dump(link) == {
         keys.meta: {"version": "corral:1.0.0", "opts.maxLenEvents": "5", "paused": "1"},
         keys.id: "41",
     }
+
+
+async def test_a_length_of_the_stream_that_is_asked_for_counts_from_then_on(link: Link, keys: Keys) -> None:
+    for asked, written in ((70, True), (70, False), (None, False), (0, True), (None, False)):
+        assert await meta(link, keys, version="corral:1.0.0", max_events=asked, now=7) is written
+    assert await link.call("HGET", keys.meta, "opts.maxLenEvents") == b"0"

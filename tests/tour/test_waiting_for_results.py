@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from engine import Job, NewJob, Queue, Worker
-from engine.errors import JobNotFound
+from engine.errors import InvalidOption, JobNotFound
 from tests.support.running import running
 
 
@@ -28,6 +28,20 @@ async def test_a_result_that_is_not_kept_still_reaches_who_waits_for_it(redis_ur
         for n in range(20):
             job = await queue.add("echo", n, remove_on_complete=True)
             assert await job.result(timeout=10) == n
+
+
+async def test_a_queue_that_nobody_watches_writes_no_events_and_its_results_can_still_be_waited_for(
+    redis_url: str,
+) -> None:
+    async with Queue("q", redis=redis_url, max_events=0) as queue, running(Worker("q", echo, redis=redis_url)):
+        jobs = await queue.add_many([NewJob("echo", n) for n in range(20)])
+        assert await asyncio.gather(*(job.result(timeout=10) for job in jobs)) == list(range(20))
+        assert await queue.link.call("XLEN", queue.keys.events) == 0
+
+
+async def test_a_number_of_events_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidOption, match="max_events: -1 is not a whole number; 0 writes no events"):
+        Queue("q", max_events=-1)
 
 
 async def test_a_removed_job_is_said_to_be_gone(redis_url: str) -> None:
