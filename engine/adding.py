@@ -12,6 +12,10 @@ from engine.scripts.add import post_add, read_added
 from engine.scripts.pace import PER_CALL
 
 _CALLS_UNDER_WAY = 2
+_MOST_UNDER_WAY = 16
+_PATIENCE = 0.002
+"""Seconds that jobs wait for a reply to calls under way, so as to gather, before another call goes: over a far line it is the
+way and not the server that takes the time."""
 _CALL_BYTES = 4 * 1024 * 1024
 """Payload bytes that one call carries; larger lots are cut, so that no call holds the server for long."""
 _IN_A_TICK = 32
@@ -31,7 +35,7 @@ def lots(rows: Sequence[NewRow]) -> Iterator[Sequence[NewRow]]:
 
 
 class Adder:
-    """Sends the jobs that are put into it, those of one tick of the loop in one call, two calls at once."""
+    """Sends the jobs that are put into it, those of one tick of the loop in one call, two calls at once, or more where replies are long in coming."""
 
     def __init__(self, keys: Keys, cap: int) -> None:
         self._keys = keys
@@ -41,6 +45,7 @@ class Adder:
         self._futures: list[asyncio.Future[str]] = []
         self._flush_due = False
         self._under_way = 0
+        self._timer: asyncio.TimerHandle | None = None
         self._quiet: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
@@ -58,10 +63,26 @@ class Adder:
         self._link = link
         self._rows.append(row)
         self._futures.append(future)
-        if not self._flush_due and self._under_way < _CALLS_UNDER_WAY:
-            self._flush_due = True
-            loop.call_soon(self._flush)
+        if self._under_way >= _CALLS_UNDER_WAY:
+            self._flush_late()
+        else:
+            self._flush_soon()
         return future
+
+    def _flush_soon(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush_late(self) -> None:
+        if self._timer is None and self._under_way < _MOST_UNDER_WAY:
+            self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._waited)
+
+    def _waited(self) -> None:
+        self._timer = None
+        self._flush()
+        if self._rows:
+            self._flush_late()
 
     async def close(self) -> None:
         """Wait until everything was sent and answered."""
@@ -72,22 +93,22 @@ class Adder:
     def _flush(self) -> None:
         """Send what is pending, as one call."""
         self._flush_due = False
-        if not self._rows or self._link is None:
+        if not self._rows or self._link is None or self._under_way >= _MOST_UNDER_WAY:
             return
         rows = next(lots(self._rows))
         lot = _Lot(self, rows, self._futures[: len(rows)])
         del self._rows[: len(rows)], self._futures[: len(rows)]
         self._under_way += 1
         post_add(self._link, self._keys, rows, lot, cap=self.cap)
+        if self._rows and self._under_way < _CALLS_UNDER_WAY:
+            self._flush_soon()
 
     def ended(self) -> None:
         """A call was answered."""
         self._under_way -= 1
         if self._rows:
-            if not self._flush_due:
-                self._flush_due = True
-                # Not at once: this is told in the middle of reading replies, or of losing the line.
-                asyncio.get_running_loop().call_soon(self._flush)
+            # Not at once: this is told in the middle of reading replies, or of losing the line.
+            self._flush_soon()
         elif not self._under_way and self._quiet is not None and not self._quiet.done():
             self._quiet.set_result(None)
 

@@ -39,7 +39,6 @@ STALLED_REASON: Final = "job stalled more than allowable limit"
 MAX_PRIORITY: Final = 2**21 - 1
 """The largest priority whose score is exact in a double (wire specification, section 3.1)."""
 
-DEFAULT_MAX_EVENTS: Final = 10_000
 MARKER_BASE: Final = "0"
 MAX_ROWS: Final = 1_000
 """Rows a script takes in one call."""

@@ -12,7 +12,7 @@ import pytest
 
 from engine.errors import ServerError
 from engine.keys import Keys
-from engine.link import Argument, Link, Reply
+from engine.link import Argument, Link, Reply, Waiter
 from engine.scripts.sweep import sweep
 from tests.support.calls import CALLS, script, seed_for_all
 from tests.support.queues import census, violations
@@ -50,6 +50,9 @@ class Breaking:
         verb, digest, *rest = command
         assert verb == "EVALSHA", "only scripts are called"
         return await self._link.call("EVAL", self._prelude + self._bodies[str(digest)], *rest)
+
+    def post(self, waiter: Waiter, *command: Argument) -> None:
+        raise NotImplementedError
 
     async def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
         return [await self.call(*command) for command in commands]

@@ -8,7 +8,7 @@ import pytest
 
 from engine.embedded import EmbeddedServer
 from engine.errors import ServerError, ServerUnfit
-from engine.link import Argument, Link, Reply, check_server, open_link
+from engine.link import Argument, Link, Reply, Waiter, check_server, open_link
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,9 @@ class Says:
         if command == ("INFO",):
             return self._info.encode()
         raise ServerError("NOPERM no")
+
+    def post(self, waiter: Waiter, *command: Argument) -> None:
+        raise NotImplementedError
 
     async def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
         raise AssertionError("not asked")
