@@ -34,11 +34,51 @@ def percentile(values: Sequence[float], part: float) -> float:
     return ranked[max(0, math.ceil(part * len(ranked)) - 1)]
 
 
+def percentiles_ms(delays: Sequence[float]) -> dict[str, float]:
+    """The distribution of delays in us, as figures in ms: enough points to draw it."""
+    figures = {f"p{percent:g}_ms": percentile(delays, percent / 100) / 1000 for percent in PERCENTS}
+    return {**figures, "max_ms": max(delays) / 1000}
+
+
+PERCENTS = (1, 5, 10, 25, 50, 75, 90, 95, 99, 99.9)
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it, those that live."""
+    parents = {int(folder.name): _parent(folder) for folder in Path("/proc").iterdir() if folder.name.isdecimal()}
+    members = [pid]
+    for member in members:
+        members += [child for child, parent in parents.items() if parent == member]
+    return members
+
+
 def cpu_seconds(pid: int) -> float:
-    """CPU time that a process has used with all its threads, in the kernel too. Steps of one tick (10 ms)."""
-    # The name, second field, may hold spaces; it ends at the last parenthesis.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """CPU time that a process and its descendants have used with all their threads, in the kernel too. Steps of 10 ms.
+
+    A child that has ended counts once its parent has waited for it.
+    """
+    return sum(_own_and_waited_for(member) for member in family(pid))
+
+
+def _own_and_waited_for(pid: int) -> float:
+    return sum(map(int, _stat(Path(f"/proc/{pid}"))[11:15])) / _TICKS
+
+
+def _own(pid: int) -> float:
+    return sum(map(int, _stat(Path(f"/proc/{pid}"))[11:13])) / _TICKS
+
+
+def _parent(folder: Path) -> int:
+    return int(_stat(folder)[1])
+
+
+def _stat(folder: Path) -> list[str]:
+    """The fields of its `stat` from the third on; of a process that is gone, as if it had never done anything."""
+    try:
+        # The name, second field, may hold spaces; it ends at the last parenthesis.
+        return (folder / "stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ["X", *["0"] * 20]
 
 
 def machine_busy() -> float:
@@ -48,16 +88,17 @@ def machine_busy() -> float:
 
 
 class Watch:
-    """How much of the machine others used while something was timed. Make it at the start; `pids` are our processes."""
+    """How much of the machine others used while something was timed. Make it at the start; `pids` are our programs."""
 
     def __init__(self, *pids: int) -> None:
-        self._pids = (*pids, os.getpid())
+        self._pids = pids
         self._began = time.monotonic()
         self._busy = machine_busy()
         self._own = self._own_cpu()
 
     def _own_cpu(self) -> float:
-        return sum(map(cpu_seconds, self._pids))
+        # Of the harness only itself: its children are the programs, and each is counted on its own.
+        return sum(map(cpu_seconds, self._pids)) + _own(os.getpid())
 
     def others(self) -> float:
         """Processors that were busy with what is not ours, on average since the start. Over 0.1 the figures are not good."""
@@ -66,11 +107,19 @@ class Watch:
 
 
 def peak_memory_mb(pid: int) -> float:
-    """The most memory a process has had resident, in MB of 1,000,000 bytes."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return 0.0
+    """The most memory that a process and its living descendants each had resident, added up, in MB of 1,000,000 bytes.
+
+    Pages that forked processes share are counted in each of them.
+    """
+    return sum(map(_peak_mb, family(pid)))
+
+
+def _peak_mb(pid: int) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return sum(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:"))
 
 
 class Counters(Struct, frozen=True):

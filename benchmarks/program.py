@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
+
+from benchmarks.measure import family
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 300.0  # seconds that a program may stay silent
@@ -18,6 +21,10 @@ PATIENCE = 300.0  # seconds that a program may stay silent
 
 class ProgramFailed(RuntimeError):
     """A program of the benchmark ended or fell silent. What it said is on stderr."""
+
+
+class Silent(ProgramFailed):
+    """A program has not answered in time. It may still do so."""
 
 
 @contextmanager
@@ -52,13 +59,20 @@ class Program:
     def __exit__(self, *_: object) -> None:
         assert self._child.stdin is not None
         assert self._child.stdout is not None
-        self._child.stdin.close()
+        with suppress(BrokenPipeError):
+            self._child.stdin.close()
         try:
             self._child.wait(10)
         except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
+            self.kill()
         self._child.stdout.close()
+
+    def kill(self) -> None:
+        """End it as a power cut would, with all its descendants. Returns when it is gone."""
+        for pid in reversed(family(self.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._child.wait()
 
     @property
     def pid(self) -> int:
@@ -66,27 +80,31 @@ class Program:
 
     def tell(self, /, **order: Any) -> None:
         assert self._child.stdin is not None
-        self._child.stdin.write(json.dumps(order).encode() + b"\n")
-        self._child.stdin.flush()
+        try:
+            self._child.stdin.write(json.dumps(order).encode() + b"\n")
+            self._child.stdin.flush()
+        except BrokenPipeError:
+            raise ProgramFailed(f"{self!r} ended with status {self._child.wait()} before {order!r:.100}") from None
 
-    def hear(self, word: str) -> Any:
-        """The next line, which must hold `word`; the value that stands there."""
-        said = json.loads(self._line())
-        if word not in said:
-            raise ProgramFailed(f"{self!r} said {said!r} where {word!r} was due")
-        return said[word]
+    def hear(self, word: str, *, patience: float = PATIENCE) -> Any:
+        """The next line, which must hold `word`; the value that stands there. Raises Silent after `patience` seconds."""
+        line = self._line(patience)
+        try:
+            return json.loads(line)[word]
+        except (ValueError, TypeError, KeyError):
+            raise ProgramFailed(f"{self!r} said {line!r:.200} where {word!r} was due") from None
 
     def ask(self, word: str, /, **order: Any) -> Any:
         self.tell(**order)
         return self.hear(word)
 
-    def _line(self) -> bytes:
+    def _line(self, patience: float) -> bytes:
         assert self._child.stdout is not None
-        ends = time.monotonic() + PATIENCE
+        ends = time.monotonic() + patience
         while b"\n" not in self._heard:
             ready, _, _ = select.select([self._child.stdout], [], [], max(0.0, ends - time.monotonic()))
             if not ready:
-                raise ProgramFailed(f"{self!r} said nothing for {PATIENCE:.0f} s")
+                raise Silent(f"{self!r} said nothing for {patience:g} s")
             piece = os.read(self._child.stdout.fileno(), 1 << 20)
             if not piece:
                 raise ProgramFailed(f"{self!r} ended with status {self._child.wait()} before it answered")

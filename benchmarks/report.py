@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
-from benchmarks.measure import Spread, spread
-from benchmarks.rounds import DISTURBED, Run
-from benchmarks.scenario import Scenario
-from benchmarks.side import OURS
+from benchmarks.measure import PERCENTS, Spread, spread
+from benchmarks.rounds import DISTURBED, Failure, Run, able
+from benchmarks.scenario import Setting, Variant
+from benchmarks.side import OURS, Side
 
 UNITS = {
     "rate": "jobs/s",
-    "p50_ms": "p50, ms",
-    "p99_ms": "p99, ms",
+    "seconds": "seconds",
+    **{f"p{percent:g}_ms": f"p{percent:g}, ms" for percent in PERCENTS},
     "max_ms": "max, ms",
     "call_p50_ms": "add call p50, ms",
+    "call_p99_ms": "add call p99, ms",
+    "offered": "offered jobs/s",
     "server_us": "server CPU, us/job",
     "add_server_us": "server CPU of adding, us/job",
     "worker_us": "worker CPU, us/job",
     "producer_us": "producer CPU, us/job",
     "commands": "commands/job",
     "reads": "reads/job",
+    "turns": "turns/job",
     "bytes": "bytes/job",
     "worker_mb": "worker peak, MB",
+    "slow": "SCRIPTS OVER 10 MS",
+    "lost": "LOST",
+    "twice": "TWICE",
     "others": "others, cores",
 }
+_IF_ANY = ("slow", "lost", "twice")
+"""Figures that stand in the table where one of them is not 0."""
 
 
 class Row(Struct, frozen=True):
@@ -44,10 +54,27 @@ class Ratio(Struct, frozen=True):
     figures: dict[str, Spread]
 
 
+class Lack(Struct, frozen=True):
+    """What a side does not do."""
+
+    side: str
+    skill: str
+    left_out: list[str]
+    """Variants in which it has no row for that."""
+    as_it_is: list[str]
+    """Variants that it runs nevertheless."""
+
+
 class Report(Struct, frozen=True):
     scenario: str
     summary: str
     main: str
+    shown: list[str]
+    """Figures of the table."""
+    units: dict[str, str]
+    """Figure -> its title."""
+    variants: dict[str, dict[str, Setting]]
+    """Name -> settings."""
     made: str
     """When, UTC."""
     commit: str
@@ -56,9 +83,27 @@ class Report(Struct, frozen=True):
     versions: dict[str, dict[str, str]]
     notes: dict[str, str]
     """Side -> how it is set up."""
+    lacks: list[Lack]
+    failures: list[Failure]
     rows: list[Row]
     ratios: list[Ratio]
     runs: list[Run]
+
+
+def write(report: Report, file: Path) -> None:
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
+
+
+def read(file: Path) -> Report:
+    """The report in a file. Ends the command with a sentence that helps if there is none."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Report)
+    except OSError as error:
+        raise SystemExit(f"{file}: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SystemExit(
+            f"{file} is no report of these benchmarks ({error}); python -m benchmarks SCENARIO --json FILE writes one"
+        ) from None
 
 
 def rows(runs: Sequence[Run]) -> list[Row]:
@@ -78,15 +123,17 @@ def ratios(runs: Sequence[Run]) -> list[Ratio]:
     return [
         Ratio(variant, side, dict(_divided(groups[variant, OURS], group)))
         for (variant, side), group in groups.items()
-        if side != OURS
+        if side != OURS and (variant, OURS) in groups
     ]
 
 
 def _divided(ours: Sequence[Run], others: Sequence[Run]) -> Iterator[tuple[str, Spread]]:
     for name in ours[0].figures:
+        if name == "others" or name not in others[0].figures:
+            continue
         pairs = [(our.figures[name], other.figures[name]) for our, other in zip(ours, others, strict=True)]
-        # Nothing to divide by: the run was too short for the clock of the CPU time. And `others` is no side's own figure.
-        if name != "others" and all(other for _, other in pairs):
+        # Else there is nothing to divide by: the run was too short for the clock of the CPU time.
+        if all(other for _, other in pairs):
             yield name, spread([our / other for our, other in pairs])
 
 
@@ -100,49 +147,95 @@ def _grouped(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
     return groups
 
 
-def table(report: Report, scenario: Scenario) -> str:
-    lines = [f"{report.scenario}: {report.summary}", ""]
-    for heading, facts in (("machine", report.machine), ("server", report.server)):
-        lines.append(f"{heading}: " + ", ".join(f"{name} {value}" for name, value in facts.items()))
-    for side, note in report.notes.items():
-        used = ", ".join(f"{name} {number}" for name, number in report.versions[side].items())
-        lines.append(f"{side}: {used}; {note}")
-    lines += ["", f"commit {report.commit or 'unknown'}; median (lowest-highest) of the repeats", ""]
-    cells = [["variant", "side", "jobs", *(UNITS[name] for name in scenario.shown)]]
-    for row in report.rows:
-        figures = [_shown(row.figures[name]) if name in row.figures else "-" for name in scenario.shown]
-        cells.append([row.variant, row.side, f"{row.jobs:,}", *figures])
-    lines += _columns(cells)
-    counted = [run for run in report.runs if run.counted]
-    if dropped := len(report.runs) - len(counted):
-        lines += [
-            "",
-            f"{dropped} further runs were dropped: others used over {DISTURBED} cores in a run of their repeat",
-        ]
-    disturbed = [run for run in counted if run.disturbed]
-    if disturbed:
-        lines += [
-            "",
-            f"NOT CALM: in {len(disturbed)} of {len(counted)} runs other processes used over {DISTURBED} cores",
-        ]
+def lacks(sides: Sequence[Side], variants: Sequence[Variant]) -> list[Lack]:
+    """What the variants ask for and sides do not do."""
+    return [
+        Lack(
+            side.name,
+            skill,
+            left_out=[variant.name for variant in variants if skill in variant.needs],
+            as_it_is=[variant.name for variant in variants if skill in variant.wishes and able(side, variant)],
+        )
+        for side in sides
+        for skill in sorted({skill for variant in variants for skill in variant.needs | variant.wishes} - side.can)
+    ]
+
+
+def table(report: Report) -> str:
+    found = [name for name in _IF_ANY if any(_high(row, name) for row in report.rows)]
+    names = list(dict.fromkeys([*report.shown, *found]))
+    lines = [f"{report.scenario}: {report.summary}", "", *_told(report), ""]
+    measured = [([row.variant, row.side, f"{row.jobs:,}"], row.figures) for row in report.rows]
+    lines += _figures(report, ["variant", "side", "jobs"], names, measured)
+    lines += [*_missing(report), *_warnings(report.runs)]
     if report.ratios:
+        # How busy others were is no side's own figure.
+        names = [name for name in report.shown if name != "others"]
         lines += ["", f"{OURS} divided by the other side, pair by pair", ""]
-        cells = [["variant", "against", *(UNITS[name] for name in scenario.shown)]]
-        for ratio in report.ratios:
-            figures = [_shown(ratio.figures[name]) if name in ratio.figures else "-" for name in scenario.shown]
-            cells.append([ratio.variant, ratio.against, *figures])
-        lines += _columns(cells)
+        divided = [([ratio.variant, ratio.against], ratio.figures) for ratio in report.ratios]
+        lines += _figures(report, ["variant", "against"], names, divided)
     return "\n".join(lines)
 
 
-def _shown(value: Spread) -> str:
-    return f"{_number(value.median)} ({_number(value.low)}-{_number(value.high)})"
+def _figures(
+    report: Report, heads: list[str], names: Sequence[str], given: Sequence[tuple[list[str], dict[str, Spread]]]
+) -> list[str]:
+    """Lines of a table: what each row is, then its figures of these names."""
+    cells = [[*heads, *(report.units.get(name, name) for name in names)]]
+    for row, figures in given:
+        cells.append([*row, *(shown(figures[name]) if name in figures else "-" for name in names)])
+    return columns(cells)
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+def _told(report: Report) -> Iterator[str]:
+    """Where and with what it was made."""
+    for heading, facts in (("machine", report.machine), ("server", report.server)):
+        yield f"{heading}: " + ", ".join(f"{name} {value}" for name, value in facts.items())
+    for side, note in report.notes.items():
+        used = ", ".join(f"{name} {number}" for name, number in report.versions[side].items())
+        yield f"{side}: {used}; {note}"
+    yield ""
+    yield f"commit {report.commit or 'unknown'}; median (lowest-highest) of the repeats"
 
 
-def _columns(cells: list[list[str]]) -> list[str]:
+def _missing(report: Report) -> list[str]:
+    lines = []
+    for lack in report.lacks:
+        if lack.left_out:
+            lines.append(f"{lack.side} does not: {lack.skill}; left out of {'; '.join(lack.left_out)}")
+        if lack.as_it_is:
+            lines.append(f"{lack.side} does not: {lack.skill}; runs as it is in {'; '.join(lack.as_it_is)}")
+    lines += [f"{failure.side} FAILED in {failure.variant}: {failure.why}" for failure in report.failures]
+    return ["", *lines] if lines else []
+
+
+def _warnings(runs: Sequence[Run]) -> list[str]:
+    counted = [run for run in runs if run.counted]
+    disturbed = sum(run.disturbed for run in counted)
+    dropped = len(runs) - len(counted)
+    lines = []
+    if dropped:
+        lines.append(
+            f"{dropped} further runs were dropped: others used over {DISTURBED} cores in a run of their repeat"
+        )
+    if disturbed:
+        lines.append(f"NOT CALM: in {disturbed} of {len(counted)} runs other processes used over {DISTURBED} cores")
+    return ["", *lines] if lines else []
+
+
+def _high(row: Row, name: str) -> float:
+    return row.figures[name].high if name in row.figures else 0.0
+
+
+def shown(value: Spread) -> str:
+    return f"{number(value.median)} ({number(value.low)}-{number(value.high)})"
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def columns(cells: list[list[str]]) -> list[str]:
+    """Lines in which each column is as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

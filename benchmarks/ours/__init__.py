@@ -15,7 +15,13 @@ ENGINE = Side(
     OURS,
     worker=_module("worker"),
     producer=_module("producer"),
-    notes="defaults, uvloop, events and locks on, one link",
+    notes="defaults, uvloop, events and locks on, log off, one link; many queues: a Worker for each, with links of its own",
+    can=frozenset(
+        {
+            *("one", "at once", "bulk", "sync", "keep all", "keep some", "keep none"),
+            *("work", "pace", "delay", "retry", "recover", "queues", "wire", "no events"),
+        }
+    ),
 )
 
 BARE = Side(
@@ -24,4 +30,5 @@ BARE = Side(
     producer=_module("bare_producer"),
     notes="the engine's scripts in a loop with no worker around them: no payload is decoded, no handler called, no "
     "lock renewed. Two turns in flight, each for as many jobs as the concurrency says (one in flight at concurrency 1)",
+    can=frozenset({"one", "at once", "bulk", "keep all", "keep some", "keep none", "wire", "no events"}),
 )

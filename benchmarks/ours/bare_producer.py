@@ -19,7 +19,7 @@ async def main(url: str) -> None:
     link = await open_link(url)
     async for order in orders():
         width = _ROWS_A_CALL[order["way"]]
-        rows = [NewRow("", "job", msgspec.json.encode(data(n)), b"{}") for n in range(order["jobs"])]
+        rows = [NewRow("", "job", msgspec.json.encode(data(n, order)), b"{}") for n in range(order["jobs"])]
         began = time.monotonic()
         await _add_all(link, Keys(order["queue"]), rows, width)
         say(seconds=time.monotonic() - began)

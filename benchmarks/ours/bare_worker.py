@@ -18,7 +18,8 @@ _LOCK_MS = 15_000
 class Loop:
     def __init__(self, link: Link, order: Order) -> None:
         self._link = link
-        self._keys = Keys(order["queue"])
+        (queue,) = order["queues"]
+        self._keys = Keys(queue)
         self._width: int = order["concurrency"]
         self._keep = Keep(count=order["keep"])
         self._lanes = 2 if self._width > 1 else 1

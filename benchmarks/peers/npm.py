@@ -10,15 +10,16 @@ from pathlib import Path
 HOME = Path(__file__).parent.parent / ".peers"
 
 
-def modules(name: str) -> Path:
-    return HOME / name / "node_modules"
+def environment(name: str) -> dict[str, str]:
+    """Programs find the packages of this rival; rivals that differ only by these may share their programs."""
+    return {"NODE_PATH": str(_modules(name)), "NODE_ENV": "production"}
 
 
 def install(name: str) -> None:
     """Install unless the same package.json was installed before. Needs npm on PATH."""
     wanted = Path(__file__).parent / name / "package.json"
     have = HOME / name / "package.json"
-    if modules(name).is_dir() and have.is_file() and have.read_bytes() == wanted.read_bytes():
+    if _modules(name).is_dir() and have.is_file() and have.read_bytes() == wanted.read_bytes():
         return
     if shutil.which("npm") is None:
         raise SystemExit(f"{name}: npm is not on PATH; install Node.js 20 or later, or leave out --peers")
@@ -31,3 +32,7 @@ def install(name: str) -> None:
     except BaseException:
         have.unlink()
         raise
+
+
+def _modules(name: str) -> Path:
+    return HOME / name / "node_modules"

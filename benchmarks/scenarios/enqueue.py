@@ -1,8 +1,7 @@
-"""How fast jobs are added: one after the other, 100 at once, 1,000 by the bulk call. No worker runs."""
+"""How fast jobs are added: one after the other, 100 at once, 1,000 by the bulk call, or without a loop. No worker runs."""
 
 from __future__ import annotations
 
-from benchmarks.measure import Watch, cpu_seconds
 from benchmarks.scenario import Figures, Scenario, Variant
 from benchmarks.side import Side
 from benchmarks.stand import Stand
@@ -14,24 +13,23 @@ def _measure(stand: Stand, side: Side, variant: Variant, jobs: int) -> Figures:
     way = variant.settings["way"]
     with stand.producer(side) as producer:
         producer.ask("seconds", do="add", queue="warm", jobs=min(_WARM, jobs), way=way)
-        before, cpu = stand.counters(), cpu_seconds(producer.pid)
-        watch = Watch(stand.server_pid, producer.pid)
+        meter = stand.meter(producers=[producer])
         seconds = producer.ask("seconds", do="add", queue="bench", jobs=jobs, way=way)
-        others = watch.others()
-        producer_cpu = cpu_seconds(producer.pid) - cpu
-        figures = stand.counters().per_job(before, jobs)
-    if stand.waiting("bench") != jobs:
-        raise RuntimeError(f"{side.name}: {stand.waiting('bench')} jobs wait where {jobs} were added")
-    return {"rate": jobs / seconds, "producer_us": producer_cpu / jobs * 1e6, "others": others, **figures}
+        figures = meter.read(jobs, seconds=seconds)
+        waiting = stand.waiting(side, "bench", producer)
+    if side.on_the_wire and waiting != jobs:
+        raise RuntimeError(f"{side.name}: {waiting} jobs wait where {jobs} were added")
+    return {**figures, "lost": max(0, jobs - waiting), "twice": max(0, waiting - jobs)}
 
 
 ENQUEUE = Scenario(
     "enqueue",
     "jobs added a second",
     variants=(
-        Variant({"way": "one"}, trial=2_000),
-        Variant({"way": "at once"}, trial=10_000),
-        Variant({"way": "bulk"}, trial=10_000),
+        Variant({"way": "one"}, trial=1_000, needs=frozenset({"one"})),
+        Variant({"way": "at once"}, trial=5_000, needs=frozenset({"at once"})),
+        Variant({"way": "bulk"}, trial=10_000, needs=frozenset({"bulk"})),
+        Variant({"way": "sync"}, trial=1_000, needs=frozenset({"sync"})),
     ),
     measure=_measure,
     main="rate",

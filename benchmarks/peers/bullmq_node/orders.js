@@ -2,13 +2,15 @@
 'use strict';
 
 const readline = require('node:readline');
+const { Redis } = require('ioredis');
 
-function connection() {
+// One connection for all that a program does; BullMQ duplicates it where a call blocks.
+function connect() {
   const url = new URL(process.argv[2]);
   const place = url.protocol === 'unix:'
     ? { path: decodeURIComponent(url.pathname) }
     : { host: url.hostname, port: Number(url.port || 6379) };
-  return { ...place, maxRetriesPerRequest: null };
+  return new Redis({ ...place, maxRetriesPerRequest: null });
 }
 
 const say = (answer) => process.stdout.write(JSON.stringify(answer) + '\n');
@@ -23,4 +25,4 @@ async function serve(carryOut) {
   process.exit(0);
 }
 
-module.exports = { connection, say, nowUs, serve };
+module.exports = { connect, say, nowUs, serve };

@@ -1,0 +1,49 @@
+"""The two scripts of a job's life in a loop with nothing around them: jobs added 1,000 a call, and worked off 100 a call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from uuid import uuid4
+
+from engine.job import Claimed, NewRow
+from engine.keys import Keys
+from engine.link import Link
+from engine.options import Keep
+from engine.scripts.add import add
+from engine.scripts.turn import turn
+
+_IN_FLIGHT = 2
+_ADDED = 1_000
+_TAKEN = 100
+_LOCK_MS = 60_000
+_KEEP = Keep()
+
+
+async def add_all(link: Link, keys: Keys, rows: Sequence[NewRow]) -> None:
+    lots = iter([rows[first : first + _ADDED] for first in range(0, len(rows), _ADDED)])
+
+    async def lane() -> None:
+        for lot in lots:
+            await add(link, keys, lot)
+
+    await asyncio.gather(*[lane() for _ in range(_IN_FLIGHT)])
+
+
+async def take_all(link: Link, keys: Keys, jobs: int) -> None:
+    """Claim and finish that many; all results are kept. Raises RuntimeError if there were fewer."""
+    left = jobs
+
+    async def lane() -> None:
+        nonlocal left
+        held: list[Claimed] = []
+        while left or held:
+            count = min(_TAKEN, left)
+            left -= count
+            finished = [(job, b"null", _KEEP) for job in held]
+            turned = await turn(link, keys, finished, token=uuid4().hex, lock_ms=_LOCK_MS, worker="bare", count=count)
+            held = turned.jobs
+            if turned.refused or len(held) != count:
+                raise RuntimeError(f"{len(held)} of {count} jobs were claimed, {len(turned.refused)} refused")
+
+    await asyncio.gather(*[lane() for _ in range(_IN_FLIGHT)])

@@ -1,0 +1,255 @@
+"""One call of every script, on a queue made ready so that all its rows are carried out. Knows no clock.
+
+A new script needs a case here; a test compares the cases with the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from engine.job import Claimed, Failed, NewRow, Retrying
+from engine.keys import Keys
+from engine.link import Link
+from engine.options import NO_OPTIONS_WIRE, Keep
+from engine.scripts.add import add
+from engine.scripts.answer import answer
+from engine.scripts.change_delay import change_delay
+from engine.scripts.change_priority import change_priority
+from engine.scripts.claim import claim
+from engine.scripts.clean import clean
+from engine.scripts.counts import counts
+from engine.scripts.delay import delay
+from engine.scripts.drain import drain
+from engine.scripts.fail import fail
+from engine.scripts.finish import finish
+from engine.scripts.get import get
+from engine.scripts.log import log
+from engine.scripts.meta import meta
+from engine.scripts.obliterate import obliterate
+from engine.scripts.page import page
+from engine.scripts.pause import pause
+from engine.scripts.progress import progress
+from engine.scripts.promote import promote
+from engine.scripts.promote_one import promote_one
+from engine.scripts.recover import recover
+from engine.scripts.release import release
+from engine.scripts.remove import remove
+from engine.scripts.renew import renew
+from engine.scripts.reprocess import reprocess
+from engine.scripts.resume import resume
+from engine.scripts.retry import retry
+from engine.scripts.state import state
+from engine.scripts.sweep import sweep
+from engine.scripts.turn import turn
+from engine.scripts.update_data import update_data
+
+_ONE = (1,)
+_HOUR = 3_600_000
+_LOCK = 15_000
+_TOKEN = "6f0e2c0d9a1b4e7f8a3c5d6e7f809112"  # as long as those of a worker
+
+
+class Case(Struct, frozen=True):
+    """A call of one script."""
+
+    seed: Callable[[Link, Keys, int], Awaitable[Any]]
+    """Puts so many rows where the call finds them; returns what the call needs."""
+    call: Callable[[Link, Keys, Any], Awaitable[Any]]
+    done: Callable[[Any, Any], int]
+    """How many rows the call carried out, by what the seed and the call returned."""
+    rows: tuple[int, ...] = (1, 10, 100, 1000)
+
+
+# --- seeds ------------------------------------------------------------------------------------------------------------
+
+
+def data(number: int) -> bytes:
+    """A payload of some 100 bytes, the one that all scenarios use."""
+    return msgspec.json.encode({"n": number, "text": "x" * 80})
+
+
+async def _nothing(link: Link, keys: Keys, rows: int) -> int:
+    return rows
+
+
+async def _rows(link: Link, keys: Keys, rows: int) -> list[NewRow]:
+    return [NewRow("", "job", data(n), NO_OPTIONS_WIRE) for n in range(rows)]
+
+
+async def _added(link: Link, keys: Keys, rows: int) -> list[str]:
+    return (await add(link, keys, await _rows(link, keys, rows))).ids
+
+
+async def _delayed(link: Link, keys: Keys, rows: int, *, timestamp: int | None = None) -> list[str]:
+    new = [NewRow("", "job", data(n), NO_OPTIONS_WIRE, timestamp=timestamp, delay=_HOUR) for n in range(rows)]
+    return (await add(link, keys, new)).ids
+
+
+async def _claimed(link: Link, keys: Keys, rows: int) -> list[Claimed]:
+    await _added(link, keys, rows)
+    return (await claim(link, keys, token=_TOKEN, lock_ms=_LOCK, worker="micro", count=rows)).jobs
+
+
+async def _unlocked(link: Link, keys: Keys, rows: int) -> list[str]:
+    """Jobs of a worker that died."""
+    jobs = await _claimed(link, keys, rows)
+    await link.call("DEL", *[keys.lock(job.id) for job in jobs])
+    return [job.id for job in jobs]
+
+
+async def _claimed_and_added(link: Link, keys: Keys, rows: int) -> list[Claimed]:
+    jobs = await _claimed(link, keys, rows)
+    await _added(link, keys, rows)
+    return jobs
+
+
+async def _finished(link: Link, keys: Keys, rows: int) -> list[str]:
+    jobs = await _claimed(link, keys, rows)
+    await finish(link, keys, _results(jobs))
+    return [job.id for job in jobs]
+
+
+async def _failed(link: Link, keys: Keys, rows: int) -> list[str]:
+    jobs = await _claimed(link, keys, rows)
+    await fail(link, keys, _failures(jobs))
+    return [job.id for job in jobs]
+
+
+async def _paused(link: Link, keys: Keys, rows: int) -> list[str]:
+    ids = await _added(link, keys, rows)
+    await pause(link, keys)
+    return ids
+
+
+# --- what the calls take ----------------------------------------------------------------------------------------------
+
+
+def _results(jobs: Sequence[Claimed]) -> list[tuple[Claimed, bytes, Keep]]:
+    return [(job, b"null", Keep()) for job in jobs]
+
+
+def _failures(jobs: Sequence[Claimed]) -> list[tuple[Claimed, Failed, Keep, int]]:
+    return [(job, Failed("it does not work"), Keep(), 1) for job in jobs]
+
+
+def _retries(jobs: Sequence[Claimed], delay_ms: int) -> list[tuple[Claimed, Retrying]]:
+    return [(job, Retrying(delay_ms, "it does not work")) for job in jobs]
+
+
+# --- what they did ----------------------------------------------------------------------------------------------------
+
+
+def _not_refused(seeded: Sequence[Any], refused: Any) -> int:
+    return len(seeded) - len(refused)
+
+
+def _as_many_as_came_back(seeded: Any, reply: Any) -> int:
+    return len(reply)
+
+
+def _if_true(seeded: Any, reply: Any) -> int:
+    return int(bool(reply))
+
+
+def _if_no_error(seeded: Any, reply: Any) -> int:
+    return 1
+
+
+# --- the cases --------------------------------------------------------------------------------------------------------
+
+CASES: dict[str, Case] = {
+    "add": Case(_rows, add, lambda seeded, added: len(added.ids)),
+    "answer": Case(
+        _finished,
+        answer,
+        lambda seeded, answers: sum(said.end == "completed" for said in answers),
+    ),
+    "turn": Case(
+        _claimed_and_added,
+        lambda link, keys, jobs: turn(
+            link, keys, _results(jobs), token=_TOKEN[::-1], lock_ms=_LOCK, worker="micro", count=len(jobs)
+        ),
+        lambda seeded, turned: len(turned.jobs) - len(turned.refused),
+    ),
+    "claim": Case(
+        _added,
+        lambda link, keys, ids: claim(link, keys, token=_TOKEN, lock_ms=_LOCK, worker="micro", count=len(ids)),
+        lambda seeded, claims: len(claims.jobs),
+    ),
+    "finish": Case(_claimed, lambda link, keys, jobs: finish(link, keys, _results(jobs)), _not_refused),
+    "fail": Case(_claimed, lambda link, keys, jobs: fail(link, keys, _failures(jobs)), _not_refused),
+    "retry": Case(
+        _claimed,
+        lambda link, keys, jobs: retry(link, keys, [(*pair, False) for pair in _retries(jobs, 0)]),
+        _not_refused,
+    ),
+    "delay": Case(_claimed, lambda link, keys, jobs: delay(link, keys, _retries(jobs, _HOUR)), _not_refused),
+    "release": Case(_claimed, release, _not_refused),
+    "renew": Case(_claimed, partial(renew, lock_ms=_LOCK), _not_refused),
+    "recover": Case(
+        _claimed,
+        lambda link, keys, jobs: recover(link, keys, token=_TOKEN, lock_ms=_LOCK),
+        _as_many_as_came_back,
+    ),
+    "sweep": Case(
+        _unlocked,
+        lambda link, keys, ids: sweep(link, keys, interval_ms=1_000, max_stalls=1),
+        _as_many_as_came_back,
+    ),
+    "promote": Case(
+        partial(_delayed, timestamp=1),
+        lambda link, keys, ids: promote(link, keys),
+        lambda seeded, promoted: promoted[0],
+    ),
+    "progress": Case(
+        _claimed,
+        lambda link, keys, jobs: progress(link, keys, [(job.id, job, b"50") for job in jobs]),
+        _not_refused,
+    ),
+    "log": Case(
+        _claimed,
+        lambda link, keys, jobs: log(link, keys, [(job.id, job, "half way", None) for job in jobs]),
+        lambda seeded, counted: sum(count == 1 for count in counted),
+    ),
+    "update_data": Case(
+        _claimed,
+        lambda link, keys, jobs: update_data(link, keys, id=jobs[0].id, data=data(7), claim=jobs[0]),
+        _if_no_error,
+        _ONE,
+    ),
+    "meta": Case(_nothing, lambda link, keys, _: meta(link, keys, version="corral:1"), _if_true, _ONE),
+    "state": Case(_added, state, lambda seeded, words: sum(word == "waiting" for word in words)),
+    "get": Case(_added, get, lambda seeded, found: sum(job is not None for job in found)),
+    "counts": Case(_added, lambda link, keys, ids: counts(link, keys), lambda seeded, counted: counted.waiting, _ONE),
+    "page": Case(_added, lambda link, keys, ids: page(link, keys, state="waiting"), _as_many_as_came_back),
+    "remove": Case(_added, remove, _not_refused),
+    "reprocess": Case(
+        _failed,
+        lambda link, keys, ids: reprocess(link, keys, [(id, False) for id in ids]),
+        _not_refused,
+    ),
+    "promote_one": Case(
+        _delayed, lambda link, keys, ids: promote_one(link, keys, id=ids[0]), _if_no_error, _ONE
+    ),
+    "change_delay": Case(
+        _delayed, lambda link, keys, ids: change_delay(link, keys, id=ids[0], delay_ms=1_000), _if_no_error, _ONE
+    ),
+    "change_priority": Case(
+        _added, lambda link, keys, ids: change_priority(link, keys, id=ids[0], priority=3), _if_no_error, _ONE
+    ),
+    "pause": Case(_added, lambda link, keys, ids: pause(link, keys), _if_true, _ONE),
+    "resume": Case(_paused, lambda link, keys, ids: resume(link, keys), _if_true, _ONE),
+    "drain": Case(_added, lambda link, keys, ids: drain(link, keys), lambda seeded, gone: gone),
+    "clean": Case(
+        _finished, lambda link, keys, ids: clean(link, keys, state="completed"), _as_many_as_came_back
+    ),
+    "obliterate": Case(
+        _paused, lambda link, keys, ids: obliterate(link, keys), lambda seeded, _: len(seeded)
+    ),
+}  # fmt: skip
+"""Script -> its case. Calls of many rows go to the server as their bindings send them: some take 250 rows a call."""
