@@ -240,8 +240,6 @@ class _Site:
             *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
             *("--dir", str(self.folder), "--logfile", str(self.log)),
             *("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction"),
-            # A job with a value of over 64 bytes, the default, would take twice the memory.
-            *("--hash-max-listpack-value", "1024"),
         ]
 
     def comes_up(self) -> bool:

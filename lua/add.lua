@@ -24,16 +24,15 @@ ROWS
   name         str
   data         bytes   JSON
   opts         bytes   JSON
-  timestamp    int     ms, or empty for now
-  delay        int     ms after the timestamp
-  priority     int     0 none, then 1 first
-  lifo         int     1: to the front of the line, of the jobs without a priority
+  special      str     TIMESTAMP,DELAY,PRIORITY,LIFO; empty for a job of now without any of them. The timestamp in ms, or
+                       nothing for now; the delay in ms after it; priority 0 none, then 1 first; lifo 1: to the front of the
+                       line, of the jobs without a priority
 RETURNS
   for each row the id of its job, or 0 if a job of its id was there already, which is left as it was;
   or, with nothing written, the number of the first row (from 0) whose data is over the cap
 ]]
 local meta, counter, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)
-local stride = 8
+local stride = 5
 
 --@include clock
 --@include gate
@@ -43,17 +42,15 @@ local stride = 8
 --@include place
 
 local cap = tonumber(ARGV[2])
-local any_delayed, any_ranked = false, false
+local any_special = false
 for i = 3, #ARGV, stride do
   if #ARGV[i + 2] > cap then return (i - 3) / stride end
-  if ARGV[i + 5] ~= '0' then any_delayed = true end
-  if ARGV[i + 6] ~= '0' then any_ranked = true end
+  if ARGV[i + 4] ~= '' then any_special = true end
 end
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
-sound(events, { list }, any_delayed and { delayed, prioritized } or any_ranked and { prioritized } or {}, marker, {},
-  any_ranked and { pc } or {})
+sound(events, { list }, any_special and { delayed, prioritized } or {}, marker, {}, any_special and { pc } or {})
 
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
@@ -62,7 +59,9 @@ local number = redis.call('INCRBY', counter, count) - count
 local ids, scores, last = {}, {}, {}
 local front, back, back_priorities = {}, {}, {}
 for i = 3, #ARGV, stride do
-  local id, name, timestamp, delay, priority = ARGV[i], ARGV[i + 1], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
+  local id, name = ARGV[i], ARGV[i + 1]
+  local timestamp, delay, priority, lifo = '', '0', '0', '0'
+  if ARGV[i + 4] ~= '' then timestamp, delay, priority, lifo = string.match(ARGV[i + 4], '^(%d*),(%d+),(%d+),(%d)$') end
   number = number + 1
   local given = id ~= ''
   if not given then id = string.format('%d', number) end
@@ -81,7 +80,7 @@ for i = 3, #ARGV, stride do
       scores[#scores + 1] = id
       tell('delayed', 'jobId', id, 'delay', due)
     else
-      if ARGV[i + 7] == '1' and priority == '0' then
+      if lifo == '1' and priority == '0' then
         front[#front + 1] = id
       else
         back[#back + 1] = id

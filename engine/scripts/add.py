@@ -17,7 +17,7 @@ _add = Script(
     "add",
     keys="meta id wait paused active prioritized pc delayed marker events jobs",
     args="now cap",
-    rows="id name data opts timestamp delay priority lifo",
+    rows="id name data opts special",
 )
 
 
@@ -45,9 +45,15 @@ def post_add(link: Link, keys: Keys, rows: Sequence[NewRow], waiter: Waiter, *, 
 def _slots(rows: Sequence[NewRow]) -> list[Argument]:
     slots: list[Argument] = []
     for row in rows:
-        timestamp = "" if row.timestamp is None else row.timestamp
-        slots += (row.id, row.name, row.data, row.opts, timestamp, row.delay, row.priority, 1 if row.lifo else 0)
+        slots += (row.id, row.name, row.data, row.opts, _special(row))
     return slots
+
+
+def _special(row: NewRow) -> str:
+    if row.timestamp is None and not (row.delay or row.priority or row.lifo):
+        return ""
+    timestamp = "" if row.timestamp is None else row.timestamp
+    return f"{timestamp},{row.delay},{row.priority},{int(row.lifo)}"
 
 
 def read_added(reply: Reply, rows: Sequence[NewRow], cap: int) -> Added:

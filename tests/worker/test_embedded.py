@@ -153,12 +153,11 @@ def test_data_stays_with_the_program_that_wrote_it(tmp_path: Path, monkeypatch: 
 def test_the_server_is_durable_private_and_evicts_nothing(tmp_path: Path) -> None:
     with users(tmp_path, 0):
         url = ensure_server(tmp_path)
-        names = ("appendonly", "appendfsync", "maxmemory-policy", "hash-max-listpack-value", "port")
+        names = ("appendonly", "appendfsync", "maxmemory-policy", "port")
         told = {name: ask(url, "CONFIG", "GET", name) for name in names}
         assert "yes" in told["appendonly"]
         assert "everysec" in told["appendfsync"]
         assert "noeviction" in told["maxmemory-policy"]
-        assert "1024" in told["hash-max-listpack-value"]
         assert "\r\n0\r\n" in told["port"]
         assert Path(unquote(urlsplit(url).path)).stat().st_mode & 0o077 == 0
 
