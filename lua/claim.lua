@@ -42,7 +42,7 @@ local now, token, lock_ms, worker, count = unpack(ARGV)
 now = clock(now)
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-sound(events, { is_paused and paused or wait, active }, { prioritized, delayed }, marker, {}, { pc })
+sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed }, marker, {}, { pc })
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
   tell = tell, jobs = jobs, list = is_paused and paused or wait }
 

@@ -3,7 +3,8 @@ local function sound(events, lists, zsets, marker, sets, counters)
   redis.call('XLEN', events)
   for _, key in ipairs(lists) do redis.call('LLEN', key) end
   if marker and #zsets > 0 then
-    -- One question for all sorted sets. It looks through the smallest of them, and the marker has two members at most.
+    -- One question for all sorted sets. It looks through the smallest of them, and the marker has two members at most. A plain
+    -- set passes it: nobody puts one there, and an abort midway loses no job.
     local asked = { marker, unpack(zsets) }
     asked[#asked + 1] = 'LIMIT'
     asked[#asked + 1] = 1

@@ -34,6 +34,21 @@ async def test_a_structure_of_a_wrong_type_is_an_error_and_nothing_is_written(
     assert await dump(link) == before
 
 
+@pytest.mark.usefixtures("damaged")
+@pytest.mark.parametrize("verb", ["turn", "finish", "fail"])
+async def test_who_asks_at_its_end_whether_the_queue_is_empty_has_looked_before(
+    link: Link, keys: Keys, verb: str
+) -> None:
+    await seed_for_all(link, keys)
+    await link.call("DEL", keys.delayed, *map(keys.job, ["soon", "soon-ranked", "later"]))
+    await link.call("HSET", keys.meta, "paused", 1)
+    await link.call("SET", keys.wait, "foreign")
+    before = await dump(link)
+    with pytest.raises(ServerError):
+        await CALLS[verb](link, keys)
+    assert await dump(link) == before
+
+
 @pytest.mark.parametrize("verb", CALLS)
 async def test_it_leaves_a_sound_queue_and_says_only_what_its_header_names(link: Link, keys: Keys, verb: str) -> None:
     await seed_for_all(link, keys)
