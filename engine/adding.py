@@ -12,6 +12,7 @@ from engine.scripts.add import post_add, read_added
 from engine.scripts.pace import PER_CALL
 
 _CALLS_UNDER_WAY = 2
+"""With so many under way, jobs gather until one is answered or patience ends."""
 _MOST_UNDER_WAY = 16
 _PATIENCE = 0.002
 """Seconds that jobs wait for a reply to calls under way, so as to gather, before another call goes: over a far line it is the
@@ -35,7 +36,8 @@ def lots(rows: Sequence[NewRow]) -> Iterator[Sequence[NewRow]]:
 
 
 class Adder:
-    """Sends the jobs that are put into it, those of one tick of the loop in one call, two calls at once, or more where replies are long in coming."""
+    """Sends the jobs that are put into it: those of one tick of the loop in one call, two calls at once, or more where replies
+    are long in coming."""
 
     def __init__(self, keys: Keys, cap: int) -> None:
         self._keys = keys
@@ -87,8 +89,10 @@ class Adder:
     async def close(self) -> None:
         """Wait until everything was sent and answered."""
         if self._rows or self._under_way:
-            self._quiet = asyncio.get_running_loop().create_future()
-            await self._quiet
+            if self._quiet is None:
+                self._quiet = asyncio.get_running_loop().create_future()
+            # Two may close at once, and one of them may be cancelled.
+            await asyncio.shield(self._quiet)
 
     def _flush(self) -> None:
         """Send what is pending, as one call."""
@@ -109,8 +113,9 @@ class Adder:
         if self._rows:
             # Not at once: this is told in the middle of reading replies, or of losing the line.
             self._flush_soon()
-        elif not self._under_way and self._quiet is not None and not self._quiet.done():
+        elif not self._under_way and self._quiet is not None:
             self._quiet.set_result(None)
+            self._quiet = None
 
 
 class _Lot:

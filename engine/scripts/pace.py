@@ -1,4 +1,4 @@
-"""How much an operator's call takes on at a time. Knows no script."""
+"""How much one call takes on. Knows no script."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 PER_CALL: Final = 250
-"""Jobs in one call: showing, moving or deleting one takes 10 to 30 us, and no call may hold up the server for long."""
+"""Jobs in one call, of producers, workers and operators: adding, moving or deleting one takes 10 to 30 us, and no call may hold
+up the server for long."""
 
 
 def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:

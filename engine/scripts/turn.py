@@ -61,5 +61,6 @@ def post_turn(
 
 
 def read_turned(reply: Reply, token: str) -> Turned:
+    """What turn.lua answered to the call of this token."""
     refused, rows, next_due, more = reply
     return Turned(read_refusals(refused), read_claimed(rows, token), None if next_due < 0 else next_due, more == 1)

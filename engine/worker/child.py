@@ -28,6 +28,7 @@ from engine.errors import CorralError, LockLost, Retry, UnrecoverableError
 from engine.handle import Job, claimed_job
 from engine.job import Claimed
 from engine.keys import Keys
+from engine.link import Waiter
 from engine.options import read_options
 from engine.processor import Processor
 from engine.worker import traces
@@ -205,18 +206,20 @@ class _NoLink:
     """Stands where a job keeps its link: a child process has none."""
 
     async def call(self, *command: Any) -> Any:
-        raise CorralError(
-            "a job in a child process can report progress, log and update its data; ask the queue elsewhere"
-        )
+        raise _no_link()
 
-    def post(self, waiter: Any, *command: Any) -> None:
-        raise NotImplementedError
+    def post(self, waiter: Waiter, *command: Any) -> None:
+        waiter.set_exception(_no_link())
 
     async def call_many(self, commands: Any) -> list[Any]:
         return [await self.call()]
 
     async def close(self) -> None:
         pass
+
+
+def _no_link() -> CorralError:
+    return CorralError("a job in a child process can report progress, log and update its data; ask the queue elsewhere")
 
 
 def _raised(error: BaseException, processor: Processor[Any, Any] | None) -> Raised:

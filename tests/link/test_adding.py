@@ -77,6 +77,14 @@ async def test_the_queue_can_be_left_while_jobs_are_being_added(redis_url: str) 
     assert len(await asyncio.gather(*adding)) == 500
 
 
+async def test_two_may_close_the_queue_at_once(redis_url: str) -> None:
+    queue = await Queue("q", redis=redis_url).open()
+    adding = [asyncio.create_task(queue.add("job")) for _ in range(500)]
+    await asyncio.sleep(0)
+    await asyncio.gather(queue.close(), queue.close())
+    assert len(await asyncio.gather(*adding)) == 500
+
+
 async def test_adding_works_over_redis_py_too(redis_url: str) -> None:
     link = await open_link(redis_url, implementation="redis-py")
     assert isinstance(link, RedisPyLink)
