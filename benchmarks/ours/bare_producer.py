@@ -11,8 +11,9 @@ from engine.job import NewRow
 from engine.keys import Keys
 from engine.link import Link, open_link
 from engine.scripts.add import add
+from engine.scripts.pace import PER_CALL
 
-_ROWS_A_CALL = {"one": 1, "at once": 100, "bulk": 1000}
+_ROWS_A_CALL = {"one": 1, "at once": 100, "bulk": PER_CALL}
 
 
 async def main(url: str) -> None:

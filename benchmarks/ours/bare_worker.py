@@ -10,6 +10,7 @@ from engine.job import Claimed
 from engine.keys import Keys
 from engine.link import Link, open_link
 from engine.options import Keep
+from engine.scripts.pace import PER_CALL
 from engine.scripts.turn import turn
 
 _LOCK_MS = 15_000
@@ -20,7 +21,7 @@ class Loop:
         self._link = link
         (queue,) = order["queues"]
         self._keys = Keys(queue)
-        self._width: int = order["concurrency"]
+        self._width: int = min(order["concurrency"], PER_CALL)
         self._keep = Keep(count=order["keep"])
         self._lanes = 2 if self._width > 1 else 1
         self.handled = 0
