@@ -24,9 +24,8 @@ ROWS
   name         str
   data         bytes   JSON
   opts         bytes   JSON
-  special      str     TIMESTAMP,DELAY,PRIORITY,LIFO; empty for a job of now without any of them. The timestamp in ms, or
-                       nothing for now; the delay in ms after it; priority 0 none, then 1 first; lifo 1: to the front of the
-                       line, of the jobs without a priority
+  special      json    of a job that is more than one of now at the back of the line, else empty: timestamp, ms, without it
+                       now; delay, ms after that; priority, 1 first; lifo, true: to the front, of the jobs without a priority
 RETURNS
   for each row the id of its job, or 0 if a job of its id was there already, which is left as it was;
   or, with nothing written, the number of the first row (from 0) whose data is over the cap
@@ -60,8 +59,14 @@ local ids, scores, last = {}, {}, {}
 local front, back, back_priorities = {}, {}, {}
 for i = 3, #ARGV, stride do
   local id, name = ARGV[i], ARGV[i + 1]
-  local timestamp, delay, priority, lifo = '', '0', '0', '0'
-  if ARGV[i + 4] ~= '' then timestamp, delay, priority, lifo = string.match(ARGV[i + 4], '^(%d*),(%d+),(%d+),(%d)$') end
+  local timestamp, delay, priority, lifo = moment, '0', '0', false
+  if ARGV[i + 4] ~= '' then
+    local special = cjson.decode(ARGV[i + 4])
+    if special.timestamp then timestamp = string.format('%.0f', special.timestamp) end
+    delay = string.format('%.0f', special.delay or 0)
+    priority = string.format('%d', special.priority or 0)
+    lifo = special.lifo
+  end
   number = number + 1
   local given = id ~= ''
   if not given then id = string.format('%d', number) end
@@ -70,7 +75,6 @@ for i = 3, #ARGV, stride do
     tell('duplicated', 'jobId', id)
   else
     ids[#ids + 1] = id
-    if timestamp == '' then timestamp = moment end
     redis.call('HSET', jobs .. id, 'name', name, 'data', ARGV[i + 2], 'opts', ARGV[i + 3],
       'timestamp', timestamp, 'delay', delay, 'priority', priority)
     tell('added', 'jobId', id, 'name', name)
@@ -80,7 +84,7 @@ for i = 3, #ARGV, stride do
       scores[#scores + 1] = id
       tell('delayed', 'jobId', id, 'delay', due)
     else
-      if lifo == '1' and priority == '0' then
+      if lifo and priority == '0' then
         front[#front + 1] = id
       else
         back[#back + 1] = id

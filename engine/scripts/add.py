@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import Struct
 
 from engine.codec import DEFAULT_MAX_PAYLOAD
@@ -49,11 +50,17 @@ def _slots(rows: Sequence[NewRow]) -> list[Argument]:
     return slots
 
 
-def _special(row: NewRow) -> str:
+class _Special(Struct, frozen=True, omit_defaults=True):
+    timestamp: int | None = None
+    delay: int = 0
+    priority: int = 0
+    lifo: bool = False
+
+
+def _special(row: NewRow) -> bytes:
     if row.timestamp is None and not (row.delay or row.priority or row.lifo):
-        return ""
-    timestamp = "" if row.timestamp is None else row.timestamp
-    return f"{timestamp},{row.delay},{row.priority},{int(row.lifo)}"
+        return b""
+    return msgspec.json.encode(_Special(row.timestamp, row.delay, row.priority, row.lifo))
 
 
 def read_added(reply: Reply, rows: Sequence[NewRow], cap: int) -> Added:

@@ -82,10 +82,15 @@ def test_the_slots_are_named_once_at_the_top(verb: str) -> None:
         assert "ipairs(KEYS)" in own, "or all are treated alike"
 
 
+READS_JSON = {"add"}
+"""Scripts with an argument that is JSON of the engine's own. A payload is never read."""
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_script_reads_no_json_and_says_no_users_text_in_errors(verb: str) -> None:
     body = code(binding(verb).body)
-    assert not re.search(r"\bcjson|\bcmsgpack|\bloadstring|\berror_reply", body)
+    assert verb in READS_JSON or "cjson" not in body
+    assert not re.search(r"\bcmsgpack|\bloadstring|\berror_reply", body)
     assert not re.search(r"\berror\((?!')", body), "an error's text is fixed"
     assert not re.search(r"'(KEYS|SMEMBERS|FLUSH\w+|B[LRZ]\w*POP\w*)'", body), "a command that a script never gives"
 
