@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.job import Delayed, Retrying
+from engine.job import Claimed, Delayed, Retrying
 from engine.keys import Keys
 from engine.link import Link
 from engine.scripts.claim import claim
@@ -30,7 +30,10 @@ async def test_a_run_that_asked_for_a_later_one_uses_no_attempt_and_leaves_no_re
         id: {"atm": 1, "failedReason": "old", "stacktrace": '["x"]'} for id in "ab"
     }
     await seed(link, keys, active={"a": Held(fence=2), "b": Held(fence=2)}, jobs=jobs)
-    later = [(claimed("a", fence=2), Delayed(50)), (claimed("b", fence=2), Retrying(50, "new", b'["y"]'))]
+    later: list[tuple[Claimed, Retrying | Delayed]] = [
+        (claimed("a", fence=2), Delayed(50)),
+        (claimed("b", fence=2), Retrying(50, "new", b'["y"]')),
+    ]
     assert await delay(link, keys, later, now=7) == {}
     found = await snapshot(link, keys)
     assert found["delayed"] == {"a": 57 * 4096, "b": 57 * 4096 + 1}
