@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engine.adding import lots
 from engine.errors import ServerError
 from engine.job import Claimed, Failed, NewRow, Retrying
 from engine.keys import Keys
@@ -178,6 +179,12 @@ async def test_a_foreign_key_at_the_owners_place_is_an_error_and_nothing_is_writ
     with pytest.raises(ServerError):
         await add(link, keys, [NewRow("x", "n", b"{}", b"{}"), row("a")], now=7)
     assert await dump(link) == before
+
+
+def test_a_call_carries_fewer_jobs_with_a_deduplication() -> None:
+    plain = NewRow("", "n", b"{}", b"{}")
+    assert [len(lot) for lot in lots([plain] * 300)] == [250, 50]
+    assert [len(lot) for lot in lots([row()] * 150)] == [64, 64, 22]
 
 
 async def test_a_plain_job_has_nothing_of_it(link: Link, keys: Keys) -> None:
