@@ -218,6 +218,8 @@ def _retry_if(given: Any) -> RetryIf:
         inspect.signature(given).bind(None, 1)
     except TypeError:
         raise InvalidInput(f"retry_if: {given!r} does not take two arguments, (error, attempt)") from None
+    except ValueError:  # what is written in C may not say what it takes
+        pass
     return cast(RetryIf, given)
 
 

@@ -42,11 +42,10 @@ local window = jobs .. 'de:' .. deduplication
 local owned_by = redis.call('GET', window)
 if not owned_by or (owner ~= '' and owner ~= owned_by) then return 0 end
 
--- First of all DEL, which a full server allows.
-redis.call('DEL', window)
 local k = { wait = wait, list = list, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs,
   tell = tell }
 follow(k, deduplication, string.format('%d', clock(now)))
--- Not owned by what follows either: who frees an id wants the next add to make a job.
+-- Last of all, so that a call that broke off can be sent again. What follows owns nothing either: who frees an id wants the
+-- next add to make a job.
 redis.call('DEL', window)
 return 1

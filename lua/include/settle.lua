@@ -44,9 +44,8 @@ local function settle(k, set, field, event, moment, rows, good, facts, extra)
       -- The end of a job ends its deduplication, unless a window of its own still runs.
       local window = k.jobs .. 'de:' .. facts[i][2]
       local left = redis.call('PTTL', window)
-      if left == 0 or (left == -1 and redis.pcall('GET', window) == id) then
+      if left == 0 or (left == -1 and redis.pcall('GET', window) == id and not follow(k, facts[i][2], moment)) then
         redis.call('DEL', window)
-        follow(k, facts[i][2], moment)
       end
     end
   end

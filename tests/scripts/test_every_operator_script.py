@@ -59,7 +59,17 @@ CALLS: dict[str, Callable[[Link, Keys], Awaitable[Any]]] = {
     "answer": lambda link, keys: answer(link, keys, ["c1", "f1", "a", "gone"], now=7),
 }
 READ = ("state", "get", "counts", "page", "answer")
-GROW = ("progress", "log", "update_data", "reprocess", "promote_one", "change_delay", "change_priority", "meta")
+GROW = (
+    "progress",
+    "log",
+    "update_data",
+    "reprocess",
+    "promote_one",
+    "change_delay",
+    "change_priority",
+    "meta",
+    "remove_deduplication",
+)
 """What brings something in. A full server may refuse it, and then wholly."""
 ANY_TYPE = {
     "obliterate": {"id", "pc", "stalled", "stalled_check", "limiter", "marker", "events"},
