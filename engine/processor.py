@@ -51,7 +51,7 @@ class Processor(Generic[D, R]):
     run_in: "loop" (coroutine functions), "thread" (plain functions), "process" (only if asked).
     attempts, backoff: for jobs that say nothing themselves.
     retry_on: if given, other exceptions fail the job at once. give_up_on: these do. retry_if(error, attempt): asked last,
-    where an attempt is left and the types allow it; False fails the job at once. A `Retry` passes all three.
+    where the types allow another attempt; False fails the job at once. A `Retry` passes all three.
     """
 
     def __init__(
