@@ -6,19 +6,22 @@ import inspect
 import logging
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import NoneType
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin, overload
 
 from engine import codec
 from engine.backoff import Backoff
-from engine.errors import InvalidInput
+from engine.errors import InvalidInput, Retry, UnrecoverableError
 from engine.handle import Job
 
 D = TypeVar("D")
 R = TypeVar("R")
 
 RunIn = Literal["loop", "thread", "process"]
+ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
+RetryIf = Callable[[BaseException, int], bool]
+"""Whether an attempt that raised this error is followed by another; the number says which attempt it was, 1 for the first."""
 logger = logging.getLogger("engine.jobs")
 
 
@@ -48,7 +51,9 @@ class Processor(Generic[D, R]):
     name: the job name it takes; None takes every name.
     data_type: what `job.data` is decoded as, from the annotation of the first parameter; Any without one.
     run_in: "loop" (coroutine functions), "thread" (plain functions), "process" (only if asked).
-    attempts, backoff: for jobs that say nothing themselves. retry_on: if given, other exceptions fail the job at once.
+    attempts, backoff: for jobs that say nothing themselves.
+    retry_on: if given, other exceptions fail the job at once. give_up_on: these do. retry_if(error, attempt): asked last,
+    where the types allow another attempt; False fails the job at once. A `Retry` passes all three.
     """
 
     def __init__(
@@ -57,8 +62,10 @@ class Processor(Generic[D, R]):
         name: str | None = None,
         *,
         attempts: int = 0,
-        backoff: Backoff | dict[str, Any] | int | None = None,
-        retry_on: tuple[type[BaseException], ...] = (),
+        backoff: Backoff | dict[str, Any] | Sequence[int] | int | None = None,
+        retry_on: ErrorTypes = (),
+        give_up_on: ErrorTypes = (),
+        retry_if: RetryIf | None = None,
         run_in: RunIn | None = None,
         data_type: Any = None,
         log: JobLog | None = None,
@@ -68,7 +75,9 @@ class Processor(Generic[D, R]):
         self.name = name
         self.attempts = attempts
         self.backoff = None if backoff is None else Backoff.check(backoff)
-        self.retry_on = retry_on
+        self.retry_on = _error_types("retry_on", retry_on)
+        self.give_up_on = _error_types("give_up_on", give_up_on)
+        self.retry_if = None if retry_if is None else _retry_if(retry_if)
         self.run_in: RunIn = run_in or ("loop" if is_async else "thread")
         self.data_type = _data_type(function) if data_type is None else data_type
         self.log = log or JobLog()
@@ -86,6 +95,16 @@ class Processor(Generic[D, R]):
 
     def __call__(self, job: Job[D]) -> Any:
         return self.function(job)
+
+    def gives_up(self, error: BaseException, attempt: int) -> bool:
+        """Whether no further attempt may follow this one, the `attempt`-th, however many are left."""
+        if isinstance(error, Retry):
+            return False
+        if isinstance(error, (UnrecoverableError, *self.give_up_on)):
+            return True
+        if self.retry_on and not isinstance(error, self.retry_on):
+            return True
+        return self.retry_if is not None and not self.retry_if(error, attempt)
 
     def decode(self, data: bytes) -> D:
         """A job's stored data as this processor takes it. Raises InvalidData with the path of what does not fit."""
@@ -107,20 +126,32 @@ def processor(
     name: str,
     *,
     attempts: int = 0,
-    backoff: Backoff | dict[str, Any] | int | None = None,
-    retry_on: tuple[type[BaseException], ...] = (),
+    backoff: Backoff | dict[str, Any] | Sequence[int] | int | None = None,
+    retry_on: ErrorTypes = (),
+    give_up_on: ErrorTypes = (),
+    retry_if: RetryIf | None = None,
     run_in: RunIn | None = None,
 ) -> Wrap:
     """Make a function the processor of the jobs called `name`, a chosen word that stays the same when code moves.
 
     `async def` runs on the worker's loop, `def` in a thread, `run_in="process"` in a process pool. `attempts` counts
-    runs in all. With `retry_on`, only those exceptions are tried again.
+    runs in all. `backoff` is what `Backoff` says, or a list of milliseconds. With `retry_on` only those exceptions are tried
+    again, those of `give_up_on` never, and others if `retry_if(error, attempt)` says so. Raises InvalidInput.
     """
     if not isinstance(name, str) or not name:
         raise InvalidInput(f"processor name: {name!r} is not a word; write @processor('sms')")
 
     def wrap(function: Callable[[Job[Any]], Any], /) -> Processor[Any, Any]:
-        return Processor(function, name, attempts=attempts, backoff=backoff, retry_on=retry_on, run_in=run_in)
+        return Processor(
+            function,
+            name,
+            attempts=attempts,
+            backoff=backoff,
+            retry_on=retry_on,
+            give_up_on=give_up_on,
+            retry_if=retry_if,
+            run_in=run_in,
+        )
 
     return wrap
 
@@ -133,12 +164,17 @@ class BaseProcessor(JobLog, ABC, Generic[D, R]):
 
     name: ClassVar[str | None] = None
     attempts: ClassVar[int] = 0
-    backoff: ClassVar[Backoff | dict[str, Any] | int | None] = None
-    retry_on: ClassVar[tuple[type[BaseException], ...]] = ()
+    backoff: ClassVar[Backoff | dict[str, Any] | Sequence[int] | int | None] = None
+    retry_on: ClassVar[ErrorTypes] = ()
+    give_up_on: ClassVar[ErrorTypes] = ()
 
     @abstractmethod
     def process(self, job: Job[D]) -> Any:
         """Do the job and return its result: `async def` on the loop, `def` in a thread."""
+
+    def retry_if(self, error: BaseException, attempt: int) -> bool:
+        """Whether an attempt that raised this error, the `attempt`-th, is followed by another. Override it to choose."""
+        return True
 
 
 def as_processor(given: Any, name: str | None = None) -> Processor[Any, Any]:
@@ -155,6 +191,8 @@ def as_processor(given: Any, name: str | None = None) -> Processor[Any, Any]:
             attempts=given.attempts,
             backoff=given.backoff,
             retry_on=given.retry_on,
+            give_up_on=given.give_up_on,
+            retry_if=None if type(given).retry_if is BaseProcessor.retry_if else given.retry_if,
             data_type=_class_data_type(type(given)),
             log=given,
         )
@@ -163,6 +201,28 @@ def as_processor(given: Any, name: str | None = None) -> Processor[Any, Any]:
     if callable(given):
         return Processor(given, name)
     raise InvalidInput(f"processor: {given!r} is neither a function nor a BaseProcessor")
+
+
+def _error_types(name: str, given: Any) -> tuple[type[BaseException], ...]:
+    types = given if isinstance(given, tuple) else (given,)
+    for one in types:
+        if not isinstance(one, type) or not issubclass(one, BaseException):
+            raise InvalidInput(
+                f"{name}: {one!r} is not an exception class; write {name}=(TimeoutError, ConnectionError)"
+            )
+    return types
+
+
+def _retry_if(given: Any) -> RetryIf:
+    if not callable(given) or inspect.iscoroutinefunction(given):
+        raise InvalidInput(f"retry_if: {given!r} is not a plain function; give `def f(error, attempt) -> bool`")
+    try:
+        inspect.signature(given).bind(None, 1)
+    except TypeError:
+        raise InvalidInput(f"retry_if: {given!r} does not take two arguments, (error, attempt)") from None
+    except ValueError:  # what is written in C may not say what it takes
+        pass
+    return cast(RetryIf, given)
 
 
 def _data_type(function: Callable[..., Any]) -> Any:
