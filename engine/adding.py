@@ -21,7 +21,7 @@ _PATIENCE = 0.002
 way and not the server that takes the time."""
 _CALL_BYTES = 1024 * 1024
 """Payload bytes that one call carries; larger lots are cut, so that no call holds the server for long."""
-_DEDUPLICATION_BYTES = 64 * 1024
+_DEDUPLICATION_BYTES = 16 * 1024
 """What a deduplication counts for in these, since the server works four times as long on such a job."""
 _IN_A_TICK = 32
 """Jobs that a call waits for while it could leave: with so many in hand it goes, and the server works on it meanwhile."""
