@@ -35,6 +35,7 @@ TRANSITIONS: Final[dict[str, frozenset[tuple[str, str]]]] = {
     "change_delay": _moves(("delayed",), ("delayed",)),
     "change_priority": _moves(_QUEUED, _QUEUED),
     "reprocess": _moves(("failed", "completed"), _QUEUED),
+    "replay": _moves(("failed", NEW), _QUEUED),
     "remove": _moves((*_AT_REST, "active"), (GONE,)),
     "pause": _moves(("wait",), ("paused",)),
     "resume": _moves(("paused",), ("wait",)) | _moves(("wait",), ("paused",)),

@@ -43,10 +43,13 @@ class Outbox:
         completed: Callable[[Hold], None],
         settled: Settled,
         report: Report,
+        *,
+        letters: Keep | None = None,
     ) -> None:
         self._link = link
         self._keys = keys
         self._keep_failed = keep_failed
+        self._letters = letters
         self._completed = completed
         self._failed = _Lane("fail", self._fail, settled, report)
         self._retried = _Lane("retry", self._retry, settled, report)
@@ -88,7 +91,8 @@ class Outbox:
             assert isinstance(hold.outcome, Failed)
             keep = hold.options.remove_on_fail
             rows.append((hold.claimed, hold.outcome, self._keep_failed if keep is None else keep, hold.attempts))
-        return await fail(self._link, self._keys, rows)
+        tenants = [(hold.handle.tenant if hold.handle else None) or "" for hold in holds]
+        return await fail(self._link, self._keys, rows, letters=self._letters, tenants=tenants)
 
     async def _retry(self, holds: Sequence[Hold]) -> Refusals:
         rows = [(hold.claimed, _retrying(hold), hold.options.lifo) for hold in holds]

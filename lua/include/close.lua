@@ -1,0 +1,8 @@
+-- Mark open dead letters as replayed: their jobs are in line again. `by` says whose replay it was. `moment` is the time as text.
+local function close(jobs, letters, moment, by)
+  for _, one in ipairs(letters) do
+    redis.call('ZADD', jobs .. 'corral:dead:replayed', one.at, one.id)
+    redis.call('HSET', record_of(jobs, one.id), 'replayedOn', moment, 'replayedBy', by)
+  end
+  shelve(jobs, letters, false)
+end
