@@ -26,7 +26,7 @@ from engine.scripts.bury import bury
 from engine.scripts.fail import MAX_TENANT, UNKNOWN_ERROR
 from engine.scripts.letter_groups import letter_groups
 from engine.scripts.letters import Cursor, Sought, letters
-from engine.scripts.pace import PER_CALL
+from engine.scripts.pace import LETTERS_PER_CALL, PER_CALL
 from engine.scripts.page import page
 from engine.scripts.purge import purge
 from engine.scripts.replay import replay
@@ -347,7 +347,7 @@ class _Pace:
     def __init__(self, rate: float | None) -> None:
         if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1e9):
             raise InvalidOption(f"rate: {rate!r} is not a number of jobs a second above 0; leave it out for no limit")
-        self.slice = PER_CALL if rate is None else max(1, min(PER_CALL, int(rate / 10)))
+        self.slice = LETTERS_PER_CALL if rate is None else max(1, min(LETTERS_PER_CALL, int(rate / 10)))
         self._rate = rate
         self._due = monotonic()
 

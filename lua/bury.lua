@@ -34,6 +34,5 @@ for i = 2, #ARGV, 3 do
   end
   seen[id] = true
 end
-shelves_sound(jobs, drafts)
-bury(jobs, drafts)
+bury(jobs, drafts, shelves_sound(jobs, drafts))
 return #drafts

@@ -60,13 +60,13 @@ local k = { wait = wait, active = active, prioritized = prioritized, marker = ma
 sound(events, { wait, active }, { prioritized, failed }, marker, { stalled })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
-local letters, drafts = ARGV[2], {}
+local letters, drafts, counts = ARGV[2], {}, nil
 if letters ~= '' then
   for _, i in ipairs(good) do
     local made = string.format('%d', (tonumber(facts[i][1]) or 0) + 1)
     drafts[#drafts + 1] = draft(jobs, ARGV[i], ARGV[i + 7], ARGV[i + 8], moment, ARGV[i + 3], ARGV[i + 5], made)
   end
-  shelves_sound(jobs, drafts)
+  counts = shelves_sound(jobs, drafts)
 end
 
 unlock(jobs, stalled, ARGV, good)
@@ -75,7 +75,7 @@ for _, i in ipairs(good) do
   redis.call('HDEL', jobs .. ARGV[i], 'defa')
 end
 -- Before the jobs leave: what breaks off here fails them again, and each letter is written over.
-bury(jobs, drafts)
+bury(jobs, drafts, counts)
 local function exhausted(i, made)
   if tonumber(made) >= tonumber(ARGV[i + 6]) then
     tell('retries-exhausted', 'jobId', ARGV[i], 'attemptsMade', made)
@@ -83,5 +83,5 @@ local function exhausted(i, made)
 end
 settle(k, failed, 'failedReason', 'failed', moment, ARGV, good, facts, exhausted)
 ended(k, is_paused, room + #good)
-if letters ~= '' then thin(jobs, moment, letters, #good + 250) end
+if letters ~= '' then thin(jobs, moment, letters, #good + 50) end
 return refused

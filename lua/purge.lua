@@ -22,15 +22,13 @@ local jobs = unpack(KEYS)
 --@include shelve
 --@include burn
 
-local gone, letters, seen = {}, {}, {}
+local gone, seen = {}, {}
 for i = 2, #ARGV, 2 do
   local one = letter(jobs, ARGV[i])
   if one.at and not seen[one.id] and (ARGV[i + 1] == '' or ARGV[i + 1] == one.at) then
     gone[#gone + 1] = one.id
-    letters[#letters + 1] = one
   end
   seen[one.id] = true
 end
-shelves_sound(jobs, letters)
 burn(jobs, gone)
 return #gone

@@ -69,7 +69,7 @@ for i = first, #ARGV, stride do
     refused[#refused + 1] = code
   end
 end
-shelves_sound(jobs, good)
+local counts = shelves_sound(jobs, good)
 if #good == 0 then return refused end
 
 local ids, priorities = {}, {}
@@ -89,7 +89,7 @@ for n, one in ipairs(good) do
 end
 place(list, prioritized, pc, ids, priorities, false)
 redis.call('ZREM', failed, unpack(ids))
-close(jobs, good, moment, by)
+close(jobs, good, moment, by, counts)
 for _, one in ipairs(good) do
   if one.is_there then
     tell('waiting', 'jobId', one.id, 'prev', 'failed')

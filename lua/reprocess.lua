@@ -68,7 +68,7 @@ for i = first, #ARGV, stride do
   end
 end
 if #good == 0 then return refused end
-shelves_sound(jobs, letters)
+local counts = shelves_sound(jobs, letters)
 
 for _, job in ipairs(good) do
   place(list, prioritized, pc, { job.id }, { job.priority }, job.front)
@@ -78,6 +78,6 @@ for _, job in ipairs(good) do
   tell('waiting', 'jobId', job.id, 'prev', job.state)
 end
 -- Their dead letters are answered: a replay must not run them once more.
-close(jobs, letters, string.format('%d', clock(ARGV[1])), '')
+close(jobs, letters, string.format('%d', clock(ARGV[1])), '', counts)
 if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
 return refused

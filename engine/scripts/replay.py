@@ -9,7 +9,7 @@ from engine.errors import CorralError, LetterNotFound, WrongState
 from engine.keys import Keys
 from engine.link import Argument, Link
 from engine.script import Now, Script
-from engine.scripts.pace import chunks
+from engine.scripts.pace import LETTERS_PER_CALL, chunks
 
 _replay = Script(
     "replay",
@@ -52,7 +52,7 @@ async def replay(
     `by` names this call, in every send of it the same. Those that were left, and why.
     """
     refused: dict[str, NotReplayed] = {}
-    for chunk in chunks(letters):
+    for chunk in chunks(letters, LETTERS_PER_CALL):
         slots: list[Argument] = []
         for id, at, data in chunk:
             slots += (id, "" if at is None else at, 0 if data is None else 1, data or b"")

@@ -6,8 +6,9 @@ local function burn(jobs, ids)
     letters[n] = letter(jobs, id)
     records[n] = record_of(jobs, id)
   end
+  local counts = shelves_sound(jobs, letters)
   -- Records last: without them nobody would know the shelves any more.
   redis.call('ZREM', jobs .. 'corral:dead:replayed', unpack(ids))
-  shelve(jobs, letters, false)
+  shelve(jobs, letters, false, counts)
   redis.call('DEL', unpack(records))
 end

@@ -1,5 +1,6 @@
--- Write the dead letters that `draft` made. One letter stands for each job: that of its last failure.
-local function bury(jobs, drafts)
+-- Write the dead letters that `draft` made. One letter stands for each job: that of its last failure. `counts` as shelves_sound
+-- gives them.
+local function bury(jobs, drafts, counts)
   local open = {}
   for _, one in ipairs(drafts) do
     if one.old.replayed then
@@ -8,10 +9,10 @@ local function bury(jobs, drafts)
       open[#open + 1] = one.old
     end
   end
-  shelve(jobs, open, false)
+  shelve(jobs, open, false, counts)
   for _, one in ipairs(drafts) do
     if one.old.at then redis.call('DEL', record_of(jobs, one.id)) end
     redis.call('HSET', record_of(jobs, one.id), unpack(one.fields))
   end
-  shelve(jobs, drafts, true)
+  shelve(jobs, drafts, true, counts)
 end

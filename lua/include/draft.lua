@@ -5,11 +5,9 @@ local function draft(jobs, id, error_name, tenant, at, reason, stacktrace, made)
   local job = redis.pcall('HMGET', jobs .. id, 'name', 'data', 'opts', 'timestamp', 'priority', 'ats', 'stc', 'pb', 'processedOn',
     'finishedOn', 'failedReason', 'stacktrace', 'atm')
   if job.err or not job[1] then return nil end
-  local record = redis.call('TYPE', record_of(jobs, id)).ok
-  if record ~= 'none' and record ~= 'hash' then return nil end
-  at = at or job[10]
-  if not at then return nil end
   local old = letter(jobs, id)
+  at = at or job[10]
+  if old.foreign or not at then return nil end
   local fields = {}
   local function say(name, value)
     if value and value ~= '' then

@@ -92,7 +92,7 @@ async def test_a_reason_in_any_script_and_a_thousand_rows_are_kept(link: Link, k
 
 
 async def test_a_dead_letter_tells_all_of_a_job_of_which_nothing_else_is_kept(link: Link, keys: Keys) -> None:
-    fields = {
+    fields: dict[str, str | int] = {
         "name": "sms",
         "data": '{"n":1}',
         "opts": '{"attempts":3}',
