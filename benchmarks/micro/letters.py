@@ -74,7 +74,7 @@ async def _busy_ms(link: Link) -> float:
 async def _main(count: int, replayed: int) -> None:
     with EmbeddedServer() as server:
         link = await open_link(RedisSettings.parse(server.url))
-        await link.call("CONFIG", "SET", "slowlog-log-slower-than", 0, "slowlog-max-len", 200_000)
+        await link.call("CONFIG", "SET", "slowlog-log-slower-than", 0, "slowlog-max-len", 20_000, "appendonly", "no", "save", "")
 
         async def ready() -> Link:
             return link
