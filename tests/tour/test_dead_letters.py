@@ -13,6 +13,7 @@ from engine import DeadLetter, DeadLetterAlert, Job, NewJob, Queue, Worker, proc
 from engine.clock import monotonic
 from engine.errors import InvalidOption, JobFailed, LetterNotFound, WrongState
 from tests.support.running import running, until
+from tests.tour.test_command_line import Corral
 
 
 class Shop:
@@ -219,6 +220,38 @@ async def test_someone_is_told_once_when_there_are_too_many(redis_url: str, shop
         await until(lambda: len(told) == 2, "someone is told again")
     assert [(alert.queue, alert.threshold) for alert in told] == [("q", 3)] * 2
     assert all(alert.count > 3 for alert in told)
+
+
+@pytest.mark.asyncio(loop_factories=["uvloop"])
+async def test_the_command_line_does_the_same(redis_url: str, shop: Shop) -> None:
+    corral = Corral(redis_url)
+    async with Queue("q", redis=redis_url) as queue, running(shop.worker(redis_url)):
+        jobs = await fail_some(queue)
+        found = await corral.json("dead-letters", "q", "list", "--tenant", "t1", "--limit", "2")
+        assert [letter["error"] for letter in found] == ["ConnectionError"] * 2
+        assert (await corral.json("dead-letters", "q", "list", jobs[6].id))["failedReason"] == "'amount'"
+        assert await corral.json("dead-letters", "q", "groups", "--by", "type") == {"send": 6, "bill": 1}
+        assert await corral("dead-letters", "q", "list", "--text", "m3", "--since", "2026-01-01") == 0
+        assert corral.out.splitlines()[1].endswith("no route to m3")
+
+        shop.is_mended = True
+        assert await corral("dead-letters", "q", "replay", "--error", "ConnectionError", "--dry-run") == 0
+        assert corral.out == "q: 6 would be put in line again\n"
+        assert await corral("dead-letters", "q", "replay", "--error", "ConnectionError", "--rate", "1000") == 0
+        assert corral.out == "q: 6 put in line again\n"
+        assert await jobs[0].result(timeout=10) == "sent"
+        assert await corral("dead-letters", "q", "purge", "--all") == 0
+        assert corral.out == "q: 1 dead letters deleted\n"
+        assert await corral("dead-letters", "q", "adopt") == 0
+        assert corral.out == "q: 1 dead letters written\n"
+
+        code, words = await corral.fails("dead-letters", "q", "purge")
+        assert code == 2
+        assert "everything" in words or "--all" in words
+        code, words = await corral.fails("dead-letters", "q", "replay", "404")
+        assert (code, "has no dead letter" in words) == (1, True)
+        code, words = await corral.fails("dead-letters", "q", "list", "--since", "noon")
+        assert (code, "'noon' is not a time" in words) == (2, True)
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
