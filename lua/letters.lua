@@ -53,32 +53,26 @@ if what == 'count' and #others == 0 and not by_record then
   return { redis.call('ZCOUNT', shelf, low, high), {}, '', '', moment }
 end
 
-local start
-if cursor_id ~= '' and redis.call('ZSCORE', shelf, cursor_id) == cursor_at then
-  start = redis.call(newest == '1' and 'ZREVRANK' or 'ZRANK', shelf, cursor_id) + 1
-else
+-- All by rank: a score is asked only of the last one, since its text costs more than all else of a walk.
+local function ranks_before(time) return redis.call('ZCOUNT', shelf, '-inf', time) end
+local first = since == '' and 0 or ranks_before('(' .. since)
+local past = ranks_before(high)
+if cursor_id ~= '' then
+  local is_there = redis.call('ZSCORE', shelf, cursor_id) == cursor_at
   -- Without the letter itself the walk goes on at its time: some may be seen twice, none is left out.
-  local from = cursor_at ~= '' and cursor_at or newest == '1' and high or low
-  if string.sub(from, 1, 1) == '(' then
-    from = string.sub(from, 2)
-  elseif from ~= '-inf' then
-    from = '(' .. from
+  if newest == '1' then
+    past = math.min(past, is_there and redis.call('ZRANK', shelf, cursor_id) or ranks_before(cursor_at))
+  else
+    first = math.max(first, is_there and redis.call('ZRANK', shelf, cursor_id) + 1 or ranks_before('(' .. cursor_at))
   end
-  start = newest == '1' and redis.call('ZCOUNT', shelf, from, '+inf')
-    or from == '-inf' and 0 or redis.call('ZCOUNT', shelf, '-inf', from)
 end
-local pairs_found = redis.call('ZRANGE', shelf, start, start + look - 1, unpack(newest == '1' and { 'REV', 'WITHSCORES' } or { 'WITHSCORES' }))
-local ids, times = {}, {}
-local least, limit = tonumber(low) or -math.huge, before == '' and tonumber(moment) + 1 or tonumber(before)
-local is_over = #pairs_found < 2 * look
-for n = 1, #pairs_found, 2 do
-  local at = tonumber(pairs_found[n + 1])
-  if (newest == '1' and at < least) or (newest ~= '1' and at >= limit) then
-    is_over = true
-    break
-  end
-  ids[#ids + 1], times[#times + 1] = pairs_found[n], pairs_found[n + 1]
+local from, to = first, math.min(past, first + look) - 1
+if newest == '1' then from, to = math.max(first, past - look), past - 1 end
+local ids = to < from and {} or redis.call('ZRANGE', shelf, from, to)
+if newest == '1' then
+  for n = 1, math.floor(#ids / 2) do ids[n], ids[#ids + 1 - n] = ids[#ids + 1 - n], ids[n] end
 end
+local is_over = #ids >= past - first
 
 local asked = {}
 for n, key in ipairs(others) do asked[n] = #ids > 0 and redis.call('ZMSCORE', key, unpack(ids)) or {} end
@@ -97,7 +91,7 @@ for n, id in ipairs(ids) do
   if fits(n) then
     found = found + 1
     if what == 'ids' then
-      rows[found] = { id, times[n] }
+      rows[found] = { id, redis.call('ZSCORE', shelf, id) }
     elseif what == 'records' then
       local record = redis.pcall('HGETALL', record_of(jobs, id))
       rows[found] = { id, record.err and {} or record }
@@ -106,4 +100,4 @@ for n, id in ipairs(ids) do
   end
 end
 if is_over and last == #ids then return { found, rows, '', '', moment } end
-return { found, rows, times[last], ids[last], moment }
+return { found, rows, redis.call('ZSCORE', shelf, ids[last]), ids[last], moment }
