@@ -41,6 +41,8 @@ _COUNTED = 2_000
 _EDITED = 20
 """Letters in one call of a replay that edits: their data goes to and fro."""
 _MOST = 1_000
+_MOST_DAYS = 366
+"""Each is counted anew, at some 20 us."""
 
 
 class LetterFilter(TypedDict, total=False):
@@ -166,11 +168,12 @@ class DeadLetters:
     async def groups(self, by: Group, *, limit: int = 100) -> dict[str, int]:
         """How many open letters each type, error, tenant or day has: the `limit` largest groups, or the newest days.
 
-        A day is text such as "2026-11-24", in UTC. Letters without a tenant are in no tenant's group.
+        limit: at most 1,000, or 366 days. A day is text such as "2026-11-24", in UTC. Letters without a tenant are in no tenant's group.
         """
         if by not in get_args(Group):
             raise InvalidOption(f"by: {by!r} is no group; letters are grouped by {', '.join(get_args(Group))}")
-        found = await letter_groups(await self._ready(), self._keys, by=by, most=_count("limit", limit, _MOST))
+        most = _count("limit", limit, _MOST_DAYS if by == "day" else _MOST)
+        found = await letter_groups(await self._ready(), self._keys, by=by, most=most)
         if by == "day":
             return {f"{from_ms(int(day) * 86_400_000):%Y-%m-%d}": count for day, count in found}
         return dict(found)
