@@ -5,6 +5,7 @@ The public names, and nothing but them.
 
 from engine import errors
 from engine.backoff import Backoff
+from engine.dead_letters import DeadLetter, DeadLetters, LetterFilter, LetterPage, ReplayReport
 from engine.errors import Retry, Snooze, UnrecoverableError
 from engine.handle import Job
 from engine.job import Counts, NewJob
@@ -26,10 +27,12 @@ from engine.service import JobQueueService, JobResult, QueueStats
 from engine.settings import Settings
 from engine.sync import SyncJob, SyncQueue
 from engine.worker import Worker
+from engine.worker.letter_watch import DeadLetterAlert
 
 __all__ = [
     "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Deduplication", "Keep", "Counts",
     "Worker", "processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "UnrecoverableError", "errors",
+    "DeadLetters", "DeadLetter", "LetterFilter", "LetterPage", "ReplayReport", "DeadLetterAlert",
     "JobQueueService", "ServiceRegistry", "TaskContext", "JobResult", "QueueStats", "RedisSettings", "Settings",
     "JobData", "EmailJobData", "SmsJobData", "DataExportJobData", "FileProcessingJobData", "FileOptions", "GenericTaskJobData",
 ]  # fmt: skip

@@ -50,6 +50,17 @@ class JobNotFound(CorralError, LookupError):
         self.job_id = job_id
 
 
+class LetterNotFound(CorralError, LookupError):
+    """No dead letter of a job of that id."""
+
+    def __init__(self, job_id: str, queue: str = "") -> None:
+        where = f" in queue {queue!r}" if queue else ""
+        super().__init__(
+            f"job {job_id!r} has no dead letter{where}: it has not failed for good, or the letter was purged or trimmed"
+        )
+        self.job_id = job_id
+
+
 class WrongState(CorralError):
     """The job is not in a state from which it can make that move; nothing was written."""
 

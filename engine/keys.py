@@ -67,6 +67,10 @@ class Keys:
         """Holds the id of the job that owns this deduplication."""
         return f"{self.jobs}de:{deduplication_id}"
 
+    def letter(self, job_id: str) -> str:
+        """The dead letter of a job."""
+        return f"{self.jobs}{wire.PRIVATE}:dead:letter:{job_id}:record"
+
     def client_name(self, suffix: str = "") -> str:
         """The connection name by which BullMQ's `getWorkers` and `getQueueEvents` find a client of this queue."""
         return f"{self.prefix}:{base64.b64encode(self.queue.encode()).decode()}{suffix}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from engine import codec, wire
 from engine.adding import Adder, Known, lots
 from engine.clock import duration_ms
+from engine.dead_letters import DeadLetters
 from engine.errors import InvalidInput, InvalidOption
 from engine.events import Answers
 from engine.handle import Job, added_job, stored_job
@@ -251,6 +252,11 @@ class Queue:
     async def obliterate(self, *, force: bool = False) -> None:
         """Remove the queue with everything in it. It must be paused; with `force` jobs being run go too."""
         await obliterate(await self._ready(), self.keys, force=force)
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        """The jobs that failed for good: list, count and group them, replay them, purge them."""
+        return DeadLetters(self.keys, self._ready, self._max_payload)
 
     @cached_property
     def sync(self) -> SyncQueue:

@@ -38,6 +38,7 @@ TRANSITIONS: Final[dict[str, frozenset[tuple[str, str]]]] = {
     "change_delay": _moves(("delayed",), ("delayed",)),
     "change_priority": _moves(_QUEUED, _QUEUED),
     "reprocess": _moves(("failed", "completed"), _QUEUED),
+    "replay": _moves(("failed", NEW), _QUEUED),
     "remove": _moves((*_AT_REST, "active"), (GONE,)) | _FOLLOWING,
     "remove_deduplication": _FOLLOWING,
     "pause": _moves(("wait",), ("paused",)),

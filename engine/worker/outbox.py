@@ -18,7 +18,7 @@ from engine.link import Link
 from engine.options import Keep
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
-from engine.scripts.pace import PER_CALL
+from engine.scripts.pace import LETTERS_PER_CALL, PER_CALL
 from engine.scripts.release import release
 from engine.scripts.retry import retry
 from engine.scripts.rows import Refusals
@@ -43,12 +43,16 @@ class Outbox:
         completed: Callable[[Hold], None],
         settled: Settled,
         report: Report,
+        *,
+        letters: Keep | None = None,
     ) -> None:
         self._link = link
         self._keys = keys
         self._keep_failed = keep_failed
+        self._letters = letters
         self._completed = completed
-        self._failed = _Lane("fail", self._fail, settled, report)
+        most = PER_CALL if letters is None else LETTERS_PER_CALL
+        self._failed = _Lane("fail", self._fail, settled, report, most)
         self._retried = _Lane("retry", self._retry, settled, report)
         self._delayed = _Lane("delay", self._delay, settled, report)
         self._released = _ReleaseLane("release", self._release, settled, report)
@@ -88,7 +92,8 @@ class Outbox:
             assert isinstance(hold.outcome, Failed)
             keep = hold.options.remove_on_fail
             rows.append((hold.claimed, hold.outcome, self._keep_failed if keep is None else keep, hold.attempts))
-        return await fail(self._link, self._keys, rows)
+        tenants = [(hold.handle.tenant if hold.handle else None) or "" for hold in holds]
+        return await fail(self._link, self._keys, rows, letters=self._letters, tenants=tenants)
 
     async def _retry(self, holds: Sequence[Hold]) -> Refusals:
         rows = [(hold.claimed, _retrying(hold), hold.options.lifo) for hold in holds]
@@ -114,13 +119,19 @@ class _Lane:
     """The outcomes that one script takes: at most one call under way, and what gathers meanwhile goes in the next."""
 
     def __init__(
-        self, name: str, send: Callable[[Sequence[Hold]], Awaitable[Refusals]], settled: Settled, report: Report
+        self,
+        name: str,
+        send: Callable[[Sequence[Hold]], Awaitable[Refusals]],
+        settled: Settled,
+        report: Report,
+        most: int = PER_CALL,
     ) -> None:
         self.name = name
         self.holds: deque[Hold] = deque()
         self._send = send
         self._settled = settled
         self._report = report
+        self._most = most
         self._task: asyncio.Task[None] | None = None
         self._context = contextvars.copy_context()  # lest it runs in that of a job
 
@@ -165,7 +176,7 @@ class _Lane:
         self._task = None
 
     def _next(self) -> list[Hold]:
-        return [self.holds.popleft() for _ in range(min(len(self.holds), PER_CALL))]
+        return [self.holds.popleft() for _ in range(min(len(self.holds), self._most))]
 
     def _back(self, holds: list[Hold]) -> None:
         self.holds.extendleft(reversed(holds))

@@ -81,7 +81,7 @@ class Runner:
     async def run(self, hold: Hold) -> Outcome:
         refused = self._prepare(hold)
         if refused is not None:
-            return Failed(traces.cut(refused, traces.MAX_MESSAGE), hold.claimed.stacktrace)
+            return Failed(traces.cut(refused, traces.MAX_MESSAGE), hold.claimed.stacktrace, "NotRun")
         try:
             return await self._call(hold)
         except (KeyboardInterrupt, GeneratorExit):

@@ -32,6 +32,7 @@ from engine.worker.children import Children, reference
 from engine.worker.crew import Crew
 from engine.worker.hold import Hold, Holds, Why
 from engine.worker.lag import Pulse
+from engine.worker.letter_watch import LetterWatch, Tell, check_alert, check_kept
 from engine.worker.listeners import Event, Listener, Listeners
 from engine.worker.outbox import Outbox
 from engine.worker.renewer import Renewer
@@ -63,6 +64,7 @@ _SCRIPTS = (
     "progress",
     "log",
     "update_data",
+    "watch_letters",
 )
 _CALLED = re.compile(r"redis\.p?call\('([A-Z]+)'")
 
@@ -99,6 +101,9 @@ class Worker:
     lock_duration: ms that a job stays this worker's without a word from it; renewed every `lock_renew` (a third).
     stalled_interval: ms between looks for jobs of dead workers; one found more than `max_stalled` times fails.
     remove_on_complete, remove_on_fail: what is kept of finished jobs that say nothing; all without.
+    dead_letters: what is kept of dead letters, apart from the jobs: a count, {"count": n, "age": seconds}, or False for
+    none; the newest 10,000 of 90 days without. dead_letter_alert: (threshold, function): the function is called with a
+    DeadLetterAlert each time their number has come to be above the threshold, by one of the queue's workers.
     backoffs: the queue's own backoff strategies, by name. drain_delay: ms after which an idle worker looks unasked.
     processes: child processes for run_in="process"; as many as processors of the machine, at most `concurrency`.
     allow, require_durable: which servers are put up with, see `check_server`.
@@ -122,6 +127,8 @@ class Worker:
         max_stalled: int = 1,
         remove_on_complete: Any = None,
         remove_on_fail: Any = None,
+        dead_letters: Any = None,
+        dead_letter_alert: tuple[int, Tell] | None = None,
         backoffs: Mapping[str, Strategy] | None = None,
         drain_delay: int | timedelta = 5_000,
         processes: int | None = None,
@@ -139,6 +146,8 @@ class Worker:
         self._drain_ms = _milliseconds("drain_delay", drain_delay, 10, 60_000)
         self._keep_completed = _keep("remove_on_complete", remove_on_complete)
         self._keep_failed = _keep("remove_on_fail", remove_on_fail)
+        self._letters = check_kept(dead_letters)
+        self._letter_alert = check_alert(dead_letter_alert)
         self._backoffs = _strategies(backoffs or {})
         most = min(self._concurrency, os.cpu_count() or 1)
         self._processes = most if processes is None else _count("processes", processes, 1, 1_000)
@@ -223,7 +232,9 @@ class Worker:
         line = await self._open(stack, keys.client_name(f":w:{self.name}"))
 
         stack.push_async_callback(self._listeners.done, HURRY)
-        outbox = Outbox(link, keys, self._keep_failed, lambda hold: turns.put(hold), self._settled, report)
+        outbox = Outbox(
+            link, keys, self._keep_failed, lambda hold: turns.put(hold), self._settled, report, letters=self._letters
+        )
         stack.push_async_callback(outbox.close)
         threads = Threads(f"{self.queue_name} job")
         stack.callback(threads.stop)
@@ -284,6 +295,10 @@ class Worker:
             report=report,
         )
         sweeper.start()
+        if self._letter_alert is not None:
+            watch = LetterWatch(link, keys, *self._letter_alert, every=self._stalled_ms / 1000, report=report)
+            watch.start()
+            stack.push_async_callback(watch.stop)
         wake = Wake(line, link, keys, turns, crew.free, self._drain_ms / 1000, report)
         wake.start()
 

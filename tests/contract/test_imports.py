@@ -17,7 +17,7 @@ for floor in (
     "errors wire clock keys states backoff options job codec payloads",
     "embedded link script",
     "scripts",
-    "events handle processor adding queue sync",
+    "events handle processor adding dead_letters queue sync",
     "settings",
     "worker",
     "registry service",

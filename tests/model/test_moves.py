@@ -27,6 +27,7 @@ from engine.scripts.promote import promote
 from engine.scripts.recover import recover
 from engine.scripts.release import release
 from engine.scripts.renew import renew
+from engine.scripts.replay import NotReplayed, replay
 from engine.scripts.retry import retry
 from engine.scripts.rows import Refusal, Refusals
 from engine.scripts.sweep import sweep
@@ -55,6 +56,7 @@ class Queue(RuleBasedStateMachine):
         self.given: list[Claimed] = []
         self.over: set[str] = set()
         self.due: dict[str, int] = {}
+        self.anew: set[str] = set()
         self.paused = False
         self.limit: int | None = None
         self.do(self.link.connect())
@@ -88,6 +90,29 @@ class Queue(RuleBasedStateMachine):
                 self.over.discard(id)
                 if delay:
                     self.due[id] = self.now + delay
+
+    @rule(id=st.sampled_from("123xyz"))
+    def replay(self, id: str) -> None:
+        letter = self.do(self.link.call("HMGET", self.keys.letter(id), "finishedOn", "replayedOn"))
+        has_failed = id in self.do(census(self.link, self.keys))["failed"]
+        wanted = (
+            NotReplayed.MISSING if letter[0] is None
+            else NotReplayed.DONE if letter[1] is not None
+            else NotReplayed.PRESENT if id in self.known and not has_failed
+            else None
+        )  # fmt: skip
+        by = f"t{next(self.tokens)}"
+        refused = self.do(replay(self.link, self.keys, [(id, None, None)], by=by, now=self.now))
+        assert refused.get(id) == wanted
+        before = self.do(dump(self.link))
+        again = self.do(replay(self.link, self.keys, [(id, None, None)], by=by, now=self.now))
+        assert again == refused, "the same call again does nothing"
+        assert self.do(dump(self.link)) == before
+        if wanted is None:
+            if id not in self.known:
+                self.anew.add(id)
+            self.known.add(id)
+            self.over.discard(id)
 
     @rule(ms=st.integers(1, 6))
     def time_passes(self, ms: int) -> None:
@@ -213,8 +238,8 @@ class Queue(RuleBasedStateMachine):
             self.given.append(job)
 
     def reborn(self) -> set[str]:
-        """Ids that a producer may give again after their job was dropped; their fence begins anew."""
-        return {"x", "y", "z"}
+        """Ids that a producer or a replay may give again after their job was dropped; their fence begins anew."""
+        return {"x", "y", "z"} | self.anew
 
     def leave(self, job: Claimed, *, over: bool) -> None:
         del self.held[job.id]
@@ -224,7 +249,7 @@ class Queue(RuleBasedStateMachine):
         link, keys, now = self.link, self.keys, self.now
         calls = {
             "finish": lambda: finish(link, keys, [(job, b"1", keep)], now=now),
-            "fail": lambda: fail(link, keys, [(job, Failed("no"), keep, 1)], now=now),
+            "fail": lambda: fail(link, keys, [(job, Failed("no"), keep, 1)], letters=Keep(count=3), now=now),
             "retry": lambda: retry(link, keys, [(job, Retrying(0, "no"), job.fence % 2 == 0)], now=now),
             "delay": lambda: delay(link, keys, [(job, Retrying(3, "no"))], now=now),
             "release": lambda: release(link, keys, [job], now=now),
