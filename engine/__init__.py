@@ -3,12 +3,13 @@
 The public names, and nothing but them.
 """
 
-from engine import errors
+from engine import errors, happened
 from engine.backoff import Backoff
 from engine.errors import Retry, UnrecoverableError
 from engine.handle import Job
 from engine.job import Counts, NewJob
 from engine.link import RedisSettings
+from engine.measures import CountsPerType, Metrics, OldestWaiting
 from engine.options import JobOptions, Keep
 from engine.payloads import (
     DataExportJobData,
@@ -21,6 +22,7 @@ from engine.payloads import (
 )
 from engine.processor import BaseProcessor, processor
 from engine.queue import Queue
+from engine.queue_events import QueueEvents
 from engine.registry import ServiceRegistry, TaskContext
 from engine.service import JobQueueService, JobResult, QueueStats
 from engine.settings import Settings
@@ -29,6 +31,7 @@ from engine.worker import Worker
 
 __all__ = [
     "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Keep", "Counts",
+    "QueueEvents", "happened", "Metrics", "CountsPerType", "OldestWaiting",
     "Worker", "processor", "BaseProcessor", "Backoff", "Retry", "UnrecoverableError", "errors",
     "JobQueueService", "ServiceRegistry", "TaskContext", "JobResult", "QueueStats", "RedisSettings", "Settings",
     "JobData", "EmailJobData", "SmsJobData", "DataExportJobData", "FileProcessingJobData", "FileOptions", "GenericTaskJobData",

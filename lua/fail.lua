@@ -16,6 +16,7 @@ KEYS
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
+  metrics      int     minutes of counts kept for getMetrics, or empty to count none
 ROWS
   id           str
   token        str     of the claim
@@ -29,7 +30,7 @@ RETURNS
   Sent again it answers 3 (2 where the job was dropped at once) and writes nothing.
 ]]
 local meta, wait, active, prioritized, failed, stalled, marker, events, jobs = unpack(KEYS)
-local stride, first = 7, 2
+local stride, first = 7, 3
 
 --@include clock
 --@include gate
@@ -40,13 +41,15 @@ local stride, first = 7, 2
 --@include drop
 --@include trim
 --@include leave
+--@include meter
 --@include settle
 --@include ended
 
 local moment = string.format('%d', clock(ARGV[1]))
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-local k = { wait = wait, active = active, prioritized = prioritized, marker = marker, tell = tell, jobs = jobs }
+local k = { wait = wait, active = active, prioritized = prioritized, marker = marker, tell = tell, jobs = jobs,
+  meter = meter(jobs, 'failed', ARGV[2]) }
 sound(events, { wait, active }, { prioritized, failed }, marker, { stalled })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end

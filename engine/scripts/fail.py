@@ -14,16 +14,24 @@ from engine.scripts.rows import Refusals, keep_slot, read_refusals
 _fail = Script(
     "fail",
     keys="meta wait active prioritized failed stalled marker events jobs",
-    args="now",
+    args="now metrics",
     rows="id token fence reason keep stacktrace attempts",
 )
 
 
 async def fail(
-    link: Link, keys: Keys, failures: Iterable[tuple[Claimed, Failed, Keep, int]], *, now: Now = ""
+    link: Link,
+    keys: Keys,
+    failures: Iterable[tuple[Claimed, Failed, Keep, int]],
+    *,
+    metrics: Argument = "",
+    now: Now = "",
 ) -> Refusals:
-    """Fail at most 1,000 jobs, each with what is kept of failed jobs and the runs it was allowed."""
+    """Fail at most 1,000 jobs, each with what is kept of failed jobs and the runs it was allowed.
+
+    metrics: minutes of counts kept of failed jobs; "" counts none.
+    """
     slots: list[Argument] = []
     for job, failed, keep, attempts in failures:
         slots += (job.id, job.token, job.fence, failed.reason, keep_slot(keep), failed.stacktrace or b"[]", attempts)
-    return read_refusals(await _fail(link, keys, now, rows=slots))
+    return read_refusals(await _fail(link, keys, now, metrics, rows=slots))

@@ -14,7 +14,7 @@ from typing import assert_never
 from engine.errors import ConnectFailed, LinkClosed, ServerBusy
 from engine.job import Completed, Failed, Outcome, Released, Retrying
 from engine.keys import Keys
-from engine.link import Link
+from engine.link import Argument, Link
 from engine.options import Keep
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
@@ -43,10 +43,12 @@ class Outbox:
         completed: Callable[[Hold], None],
         settled: Settled,
         report: Report,
+        metrics: Argument = "",
     ) -> None:
         self._link = link
         self._keys = keys
         self._keep_failed = keep_failed
+        self._metrics = metrics
         self._completed = completed
         self._failed = _Lane("fail", self._fail, settled, report)
         self._retried = _Lane("retry", self._retry, settled, report)
@@ -88,7 +90,7 @@ class Outbox:
             assert isinstance(hold.outcome, Failed)
             keep = hold.options.remove_on_fail
             rows.append((hold.claimed, hold.outcome, self._keep_failed if keep is None else keep, hold.attempts))
-        return await fail(self._link, self._keys, rows)
+        return await fail(self._link, self._keys, rows, metrics=self._metrics)
 
     async def _retry(self, holds: Sequence[Hold]) -> Refusals:
         rows = [(hold.claimed, _retrying(hold), hold.options.lifo) for hold in holds]

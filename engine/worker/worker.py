@@ -43,6 +43,8 @@ from engine.worker.turns import Turns
 from engine.worker.wake import Wake
 
 MAX_CONCURRENCY = 100_000
+MAX_METRICS = 20_160
+"""Minutes: two weeks, the longest that BullMQ has a word for."""
 CANCEL_GRACE = 1.0
 """Seconds that cancelled handlers have to end."""
 FLUSH_GRACE = 5.0
@@ -99,6 +101,7 @@ class Worker:
     lock_duration: ms that a job stays this worker's without a word from it; renewed every `lock_renew` (a third).
     stalled_interval: ms between looks for jobs of dead workers; one found more than `max_stalled` times fails.
     remove_on_complete, remove_on_fail: what is kept of finished jobs that say nothing; all without.
+    metrics: minutes for which finished jobs are counted, 1,440 for a day; None counts nothing. See `Queue.metrics`.
     backoffs: the queue's own backoff strategies, by name. drain_delay: ms after which an idle worker looks unasked.
     processes: child processes for run_in="process"; as many as processors of the machine, at most `concurrency`.
     allow, require_durable: which servers are put up with, see `check_server`.
@@ -122,6 +125,7 @@ class Worker:
         max_stalled: int = 1,
         remove_on_complete: Any = None,
         remove_on_fail: Any = None,
+        metrics: int | None = None,
         backoffs: Mapping[str, Strategy] | None = None,
         drain_delay: int | timedelta = 5_000,
         processes: int | None = None,
@@ -139,6 +143,7 @@ class Worker:
         self._drain_ms = _milliseconds("drain_delay", drain_delay, 10, 60_000)
         self._keep_completed = _keep("remove_on_complete", remove_on_complete)
         self._keep_failed = _keep("remove_on_fail", remove_on_fail)
+        self._metrics = "" if metrics is None else _count("metrics", metrics, 1, MAX_METRICS)
         self._backoffs = _strategies(backoffs or {})
         most = min(self._concurrency, os.cpu_count() or 1)
         self._processes = most if processes is None else _count("processes", processes, 1, 1_000)
@@ -223,7 +228,7 @@ class Worker:
         line = await self._open(stack, keys.client_name(f":w:{self.name}"))
 
         stack.push_async_callback(self._listeners.done, HURRY)
-        outbox = Outbox(link, keys, self._keep_failed, lambda hold: turns.put(hold), self._settled, report)
+        outbox = Outbox(link, keys, self._keep_failed, lambda hold: turns.put(hold), self._settled, report, self._metrics)
         stack.push_async_callback(outbox.close)
         threads = Threads(f"{self.queue_name} job")
         stack.callback(threads.stop)
@@ -248,6 +253,7 @@ class Worker:
             lock_ms=self._lock_ms,
             concurrency=self._concurrency,
             keep=self._keep_completed,
+            metrics=self._metrics,
             free=crew.free,
             start=crew.start,
             settled=self._settled,

@@ -17,10 +17,11 @@ for floor in (
     "errors wire clock keys states backoff options job codec payloads",
     "embedded link script",
     "scripts",
-    "events handle processor adding queue sync",
+    "happened events queue_events measures handle processor adding queue sync",
     "settings",
     "worker",
     "registry service",
+    "testing",
     "printing doctor demo commands cli __main__",
 ):
     ORDER += floor.split()
