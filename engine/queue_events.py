@@ -20,7 +20,7 @@ _A_TIME = 100
 """Entries read in one call: each may carry a whole result."""
 _BLOCK = 10.0
 """Seconds that a read waits at the server, as BullMQ's do."""
-_REST = 1.0
+_REST = 0.5
 """Seconds between two tries while the server cannot be read."""
 _PLACE = re.compile(r"(\d{1,20}(?:-\d{1,20})?)(?:#(\d{1,20}))?")
 
@@ -129,16 +129,18 @@ class QueueEvents:
         self, link: Connection | RedisPyLink, place: _Place, wanted: frozenset[str] | None
     ) -> AsyncGenerator[Event, None]:
         self._place = place
-        self._reading = True
+        self._reading = look = True
         try:
             while self._link is link:
                 try:
-                    gaps, entries = await self._read(link)
+                    gaps, entries = await self._read(link, look)
                 except (ServerBusy, ConnectFailed, OutcomeUnknown) as error:
                     if self._link is link:
                         logger.warning("the events of %s cannot be read: %s (trying again)", self.queue_name, error)
                         await asyncio.sleep(_REST)
+                    look = True
                     continue
+                look = False
                 for gap in gaps:
                     yield gap
                 for self._place, (id, fields) in entries:
@@ -147,10 +149,10 @@ class QueueEvents:
         finally:
             self._reading = False
 
-    async def _read(self, link: Connection | RedisPyLink) -> _Page:
-        """What comes next, once there is something or time is over."""
+    async def _read(self, link: Connection | RedisPyLink, look: bool) -> _Page:
+        """What comes next, once there is something or time is over; with `look` also what was missed before that."""
         place, key = self._place, self._keys.events
-        if place.number is None:
+        if look or place.number is None:
             page = self._judge(await follow(link, self._keys, after=place.id, count=_A_TIME))
             if page[0] or page[1]:
                 return page
@@ -177,9 +179,12 @@ class QueueEvents:
         else:
             before = place.number
         gaps: list[Event] = []
+        if place.number is not None and found.added < place.number:
+            # Deleted, and begun anew: none of it was read.
+            self._place = _Place("0-0", found.added - found.left)
+            return [Gap(id=found.oldest)], []
         if passed and _lost(place, found):
-            anew = place.number is None or found.added < place.number
-            missed = None if anew else found.added - found.left - (place.number or 0)
+            missed = None if place.number is None else found.added - found.left - place.number
             gaps.append(Gap(id=entries[0][0] if entries else found.newest, missed=missed))
         if gaps or not entries:
             self._place = _Place(found.newest if gaps and not entries else place.id, before)
@@ -190,8 +195,7 @@ def _lost(place: _Place, found: Followed) -> bool:
     """Whether entries after a place that was passed are gone, or may be."""
     gone = found.added - found.left
     if place.number is not None:
-        # Fewer than there were before: the stream was deleted and began anew.
-        return gone > place.number or found.added < place.number
+        return gone > place.number
     return gone > 0 and place.id != "0-0" and _newer(found.newest, place.id)
 
 

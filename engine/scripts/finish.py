@@ -17,7 +17,9 @@ _finish = Script(
 )
 
 
-async def finish(link: Link, keys: Keys, finished: Iterable[Finished], *, metrics: Argument = "", now: Now = "") -> Refusals:
+async def finish(
+    link: Link, keys: Keys, finished: Iterable[Finished], *, metrics: Argument = "", now: Now = ""
+) -> Refusals:
     """Complete at most 1,000 jobs. Rows that are refused change nothing and hold up no other.
 
     metrics: minutes of counts kept of completed jobs; "" counts none.

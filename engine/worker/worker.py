@@ -228,7 +228,9 @@ class Worker:
         line = await self._open(stack, keys.client_name(f":w:{self.name}"))
 
         stack.push_async_callback(self._listeners.done, HURRY)
-        outbox = Outbox(link, keys, self._keep_failed, lambda hold: turns.put(hold), self._settled, report, self._metrics)
+        outbox = Outbox(
+            link, keys, self._keep_failed, lambda hold: turns.put(hold), self._settled, report, self._metrics
+        )
         stack.push_async_callback(outbox.close)
         threads = Threads(f"{self.queue_name} job")
         stack.callback(threads.stop)

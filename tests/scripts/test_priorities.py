@@ -11,7 +11,9 @@ from tests.support.queues import dump, seed
 
 async def test_it_counts_those_asked_about_or_all_that_are_there(link: Link, keys: Keys) -> None:
     top = wire.MAX_PRIORITY
-    await seed(link, keys, wait=["a"], paused=["b", "c"], prioritized={"p": 1, "q": 7, "r": 7, "s": top}, meta={"paused": 1})
+    await seed(
+        link, keys, wait=["a"], paused=["b", "c"], prioritized={"p": 1, "q": 7, "r": 7, "s": top}, meta={"paused": 1}
+    )
     # The last place of one priority is next to the first of the following.
     await link.call("ZADD", keys.prioritized, 7 * 2**32 + 2**32 - 1, "r", 8 * 2**32, "t")
     await link.call("HSET", keys.job("t"), "name", "n", "data", "{}", "opts", "{}", "timestamp", 0, "priority", 8)
@@ -27,4 +29,4 @@ async def test_an_empty_queue_has_none(link: Link, keys: Keys) -> None:
 
 async def test_a_thousand_priorities_are_enough_for_one_call(link: Link, keys: Keys) -> None:
     await seed(link, keys, prioritized={f"j{n}": n for n in range(1, 1_011)})
-    assert await priorities(link, keys) == {n: 1 for n in range(1, 1_001)}
+    assert await priorities(link, keys) == dict.fromkeys(range(1, 1_001), 1)
