@@ -30,7 +30,7 @@ for floor in (
 UPWARD = {("queue", "sync")}
 """Imports inside a function, of a face that is built on the module itself."""
 
-PUBLIC = {"engine.embedded"}
+PUBLIC = {"engine.embedded", "engine.testing"}
 """Modules that are public as they are."""
 
 BEHIND = (
