@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
 
 from msgspec import Struct
 
 from engine import wire
-from engine.errors import ConnectFailed, InvalidInput, InvalidOption, OutcomeUnknown, ServerBusy
+from engine.errors import ConnectFailed, InvalidInput, InvalidOption, LinkClosed, OutcomeUnknown, ServerBusy
 from engine.happened import Event, Gap, event_name, id_parts, read_event
 from engine.keys import Keys
 from engine.link import Connection, RedisPyLink, RedisSettings, open_link
@@ -53,7 +54,7 @@ class QueueEvents:
                         print(event.job_id, event.reason)
 
     redis: a URL, RedisSettings, or None for the environment's. One connection, which waits at the server; it shows in
-    BullMQ's `getQueueEvents`. One reader at a time: for two, make two. Lost connections are lived through.
+    BullMQ's `getQueueEvents`. One task reads at a time: for two, make two. Lost connections are lived through.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class QueueEvents:
         if link is not None:
             await link.close()
 
-    def events(self, after: str = "$", *, names: Iterable[str] | None = None) -> AsyncGenerator[Event, None]:
+    def events(self, after: str = "$", *, names: Iterable[str] | None = None) -> AsyncIterator[Event]:
         """Every event after a place, without end.
 
         after: "$" for what happened since this was opened; "0" for all that is left; the id of an event; a `place`.
@@ -112,8 +113,9 @@ class QueueEvents:
         The stream keeps some 10,000 events. When some are gone that were not given yet, a Gap comes in their place. It
         says how many when reading goes on in one QueueEvents or from a `place`. After the bare id of an event that is
         gone itself nobody can know, so there its `missed` is None.
-        Raises InvalidOption for an `after` that is none, InvalidInput if this is not open or is read already, at once;
-        ServerError, while reading, if the key of the stream holds something else.
+        Raises InvalidOption for an `after` that is none and InvalidInput if this is not open, at once; while reading,
+        InvalidInput if another task reads, and ServerError if the key of the stream holds something else. A wait that is
+        cancelled, as by a timeout, loses nothing: ask again.
         """
         place = self._opened if after == "$" else _parse(after)
         if isinstance(names, str):
@@ -121,39 +123,70 @@ class QueueEvents:
         wanted = None if names is None else frozenset(names)
         if self._link is None:
             raise InvalidInput("events: not connected; use `async with QueueEvents(...)` or await open() first")
-        if self._reading:
-            raise InvalidInput("events: they are being read already; make another QueueEvents for a second reader")
-        return self._events(self._link, place, wanted)
-
-    async def _events(
-        self, link: Connection | RedisPyLink, place: _Place, wanted: frozenset[str] | None
-    ) -> AsyncGenerator[Event, None]:
         self._place = place
-        self._reading = look = True
-        try:
-            while self._link is link:
-                try:
-                    gaps, entries = await self._read(link, look)
-                except (ServerBusy, ConnectFailed, OutcomeUnknown) as error:
-                    if self._link is link:
-                        logger.warning("the events of %s cannot be read: %s (trying again)", self.queue_name, error)
-                        await asyncio.sleep(_REST)
-                    look = True
-                    continue
-                look = False
-                for gap in gaps:
-                    yield gap
-                for self._place, (id, fields) in entries:
-                    if wanted is None or event_name(fields) in wanted:
-                        yield read_event(id, fields)
-        finally:
-            self._reading = False
+        return _Reader(self, self._link, self._keys, place, wanted)
 
-    async def _read(self, link: Connection | RedisPyLink, look: bool) -> _Page:
-        """What comes next, once there is something or time is over; with `look` also what was missed before that."""
-        place, key = self._place, self._keys.events
-        if look or place.number is None:
-            page = self._judge(await follow(link, self._keys, after=place.id, count=_A_TIME))
+
+class _Reader:
+    """Reads on from a place. Ends when its QueueEvents was closed."""
+
+    def __init__(
+        self, of: QueueEvents, link: Connection | RedisPyLink, keys: Keys, place: _Place, wanted: frozenset[str] | None
+    ) -> None:
+        self._of = of
+        self._link = link
+        self._keys = keys
+        self._place = place
+        self._wanted = wanted
+        self._look = True  # whether something may have been missed while nobody read
+        self._gaps: list[Event] = []
+        self._entries: deque[tuple[_Place, Entry]] = deque()
+
+    def __aiter__(self) -> _Reader:
+        return self
+
+    async def __anext__(self) -> Event:
+        if self._of._reading:
+            raise InvalidInput("events: another task reads them; make another QueueEvents for a second reader")
+        self._of._reading = True
+        try:
+            while self._of._link is self._link:
+                if (event := self._next()) is not None:
+                    return event
+                try:
+                    self._gaps, entries = await self._read()
+                except (ServerBusy, ConnectFailed, OutcomeUnknown, LinkClosed) as error:
+                    await self._rest(error)
+                else:
+                    self._look = False
+                    self._entries.extend(entries)
+            raise StopAsyncIteration
+        finally:
+            self._of._reading = False
+
+    def _next(self) -> Event | None:
+        """What was read and not given yet."""
+        event: Event | None = None
+        if self._gaps:
+            event = self._gaps.pop()
+        while event is None and self._entries:
+            self._place, (id, fields) = self._entries.popleft()
+            if self._wanted is None or event_name(fields) in self._wanted:
+                event = read_event(id, fields)
+        self._of._place = self._place
+        return event
+
+    async def _rest(self, error: Exception) -> None:
+        self._look = True
+        if self._of._link is self._link:
+            logger.warning("the events of %s cannot be read: %s (trying again)", self._keys.queue, error)
+            await asyncio.sleep(_REST)
+
+    async def _read(self) -> _Page:
+        """What comes next, once there is something or time is over."""
+        link, key = self._link, self._keys.events
+        if self._look or self._place.number is None:
+            page = self._judge(await follow(link, self._keys, after=self._place.id, count=_A_TIME))
             if page[0] or page[1]:
                 return page
         block = round(_BLOCK * 1000)
@@ -219,4 +252,6 @@ def _parse(after: str) -> _Place:
             f" or the `place` of a QueueEvents"
         )
     id = found[1] if "-" in found[1] else f"{found[1]}-0"
+    if max(id_parts(id)) >= 2**64:
+        raise InvalidOption(f"after: {after!r} is beyond every id of a stream; give the id of an event, or a `place`")
     return _Place(id, None if found[2] is None else int(found[2]))

@@ -39,9 +39,7 @@ async def events(redis_url: str) -> AsyncIterator[QueueEvents]:
 
 async def take(events: QueueEvents, count: int, after: str) -> list[happened.Event]:
     reading = events.events(after)
-    told = [await asyncio.wait_for(anext(reading), 10) for _ in range(count)]
-    await reading.aclose()
-    return told
+    return [await asyncio.wait_for(anext(reading), 10) for _ in range(count)]
 
 
 async def test_however_a_stream_is_trimmed_what_was_given_and_what_was_missed_is_all_there_was(

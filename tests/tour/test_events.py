@@ -72,12 +72,10 @@ async def test_reading_goes_on_where_it_ended_also_in_another_process(redis_url:
 
 
 async def up_to(name: str, events: QueueEvents, *, after: str) -> AsyncIterator[happened.Event]:
-    reading = events.events(after)
-    async for event in reading:
+    async for event in events.events(after):
         yield event
         if type(event).__name__.lower() == name:
             break
-    await reading.aclose()
 
 
 @pytest.mark.usefixtures("damaged")
@@ -117,10 +115,21 @@ async def test_mistakes_are_told_when_they_are_made(redis_url: str) -> None:
             events.events(after="yesterday")
         with pytest.raises(InvalidOption, match="names: 'completed' is text; give a list"):
             events.events(names="completed")
-        reading = events.events()
-        waiting = asyncio.create_task(anext(reading))
+        with pytest.raises(InvalidOption, match="is beyond every id of a stream"):
+            events.events(after="99999999999999999999-0")
+        waiting = asyncio.ensure_future(anext(events.events()))
         await asyncio.sleep(0)
-        with pytest.raises(InvalidInput, match="read already; make another"):
-            events.events()
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        with pytest.raises(InvalidInput, match="another task reads them; make another"):
+            await anext(events.events())
+        await events.close()
+        with pytest.raises(StopAsyncIteration):
+            await waiting
+
+
+async def test_waiting_may_be_given_up_and_taken_up_again(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue, QueueEvents("q", redis=redis_url) as events:
+        reading = events.events(names=["waiting"])
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(reading), 0.05)
+        job = await queue.add("halve", 4)
+        assert (await asyncio.wait_for(anext(reading), 10)).job_id == job.id
