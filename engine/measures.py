@@ -17,6 +17,7 @@ from engine.options import read_options
 from engine.scripts.metrics import metrics
 from engine.scripts.names import names
 from engine.scripts.oldest import InLine, oldest
+from engine.scripts.pace import chunks
 from engine.scripts.priorities import priorities
 
 Finished = Literal["completed", "failed"]
@@ -78,9 +79,10 @@ async def counted_per_priority(link: Link, keys: Keys, asked: Iterable[int] | No
     for priority in wanted:
         if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= wire.MAX_PRIORITY:
             raise InvalidOption(f"priorities: {priority!r} is none; give whole numbers from 0 to {wire.MAX_PRIORITY:,}")
-    if len(wanted) > wire.MAX_ROWS:
-        raise InvalidOption(f"priorities: {len(wanted):,} are over the {wire.MAX_ROWS:,} of one call; ask for fewer")
-    return await priorities(link, keys, wanted) if wanted else {}
+    found: dict[int, int] = {}
+    for some in chunks(wanted):
+        found |= await priorities(link, keys, some)
+    return found
 
 
 async def counted_per_type(link: Link, keys: Keys, state: str, limit: int) -> CountsPerType:

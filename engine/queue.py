@@ -178,16 +178,16 @@ class Queue:
         return await counts(await self._ready(), self.keys)
 
     async def counts_per_priority(self, priorities: Iterable[int] | None = None) -> dict[int, int]:
-        """How many jobs in line have each of these priorities, 0 being those without one; of all that are in line if None.
+        """How many jobs in line have each of these priorities, 0 being those without one.
 
-        At most 1,000 priorities.
+        None asks for all that are in line, at most the first 250.
         """
         return await counted_per_priority(await self._ready(), self.keys, priorities)
 
     async def counts_per_type(self, state: State = "waiting", *, limit: int = 10_000) -> CountsPerType:
         """How many of the first `limit` jobs in a state have each name.
 
-        A walk, 1,000 jobs a call and some 1 ms of the server for each call: jobs that move meanwhile may be missed or
+        A walk, 1,000 jobs a call and some 2 ms of the server for each call: jobs that move meanwhile may be missed or
         counted twice. The answer says whether all were looked at; if not, it is a sample of those that come next.
         """
         return await counted_per_type(await self._ready(), self.keys, state, limit)

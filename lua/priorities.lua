@@ -11,7 +11,7 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
 ROWS
-  priority     int     asked about; without a row, all that are in line, at most 1,000
+  priority     int     asked about; at most 250; without a row, all that are in line, the first 250
 RETURNS
   priorities and how many, in turn
 ]]
@@ -35,7 +35,7 @@ end
 if redis.call('LLEN', wait) + redis.call('LLEN', paused) > 0 then count(0) end
 -- From one priority to the next that is there, however many jobs are between.
 local from = base
-while #answer < 2000 do
+while #answer < 500 do
   local first = redis.call('ZRANGEBYSCORE', prioritized, string.format('%.0f', from), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   if not first[2] then break end
   local priority = math.floor(first[2] / base)

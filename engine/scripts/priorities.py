@@ -12,6 +12,6 @@ _priorities = Script("priorities", keys="wait paused prioritized", args="now", r
 
 
 async def priorities(link: Link, keys: Keys, asked: Iterable[int] = (), *, now: Now = "") -> dict[int, int]:
-    """Jobs in line of each priority asked about, at most 1,000; of every one that is in line if none is."""
+    """Jobs in line of each priority asked about, at most 250; of the first 250 that are in line if none is."""
     found = await _priorities(link, keys, now, rows=asked)
     return dict(zip(found[::2], found[1::2], strict=True))

@@ -18,7 +18,7 @@ local function meter(jobs, kind, minutes)
     if passed <= 0 then return end
     redis.call('LPUSH', key .. ':data', string.format('%.0f', before - counted))
     local zeros = {}
-    for n = 1, math.min(passed - 1, 1000) do zeros[n] = 0 end
+    for n = 1, math.min(passed - 1, 1000) do zeros[n] = '0' end
     for left = passed - 1, 1, -1000 do redis.call('LPUSH', key .. ':data', unpack(zeros, 1, math.min(left, 1000))) end
     redis.call('LTRIM', key .. ':data', 0, most - 1)
     redis.call('HSET', key, 'prevCount', string.format('%.0f', before), 'prevTS', moment)

@@ -27,6 +27,6 @@ async def test_an_empty_queue_has_none(link: Link, keys: Keys) -> None:
     assert await priorities(link, keys) == {}
 
 
-async def test_a_thousand_priorities_are_enough_for_one_call(link: Link, keys: Keys) -> None:
+async def test_the_first_of_very_many_are_enough_for_one_call(link: Link, keys: Keys) -> None:
     await seed(link, keys, prioritized={f"j{n}": n for n in range(1, 1_011)})
-    assert await priorities(link, keys) == dict.fromkeys(range(1, 1_001), 1)
+    assert await priorities(link, keys) == dict.fromkeys(range(1, 251), 1)

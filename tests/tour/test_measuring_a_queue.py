@@ -61,6 +61,7 @@ async def test_what_waits_is_counted_by_priority_and_by_name(redis_url: str) -> 
         )
         assert await queue.counts_per_priority() == {0: 3, 3: 1, 9: 1}
         assert await queue.counts_per_priority([0, 1, 3]) == {0: 3, 1: 0, 3: 1}
+        assert sum((await queue.counts_per_priority(range(600))).values()) == 5
 
         waiting = await queue.counts_per_type("waiting")
         assert (waiting.counts, waiting.complete) == ({"sms": 2, "email": 1}, True)
