@@ -3,13 +3,14 @@
 The public names, and nothing but them.
 """
 
-from engine import errors
+from engine import errors, happened
 from engine.backoff import Backoff
 from engine.dead_letters import DeadLetter, DeadLetters, LetterFilter, LetterPage, ReplayReport
 from engine.errors import Retry, Snooze, UnrecoverableError
 from engine.handle import Job
 from engine.job import Counts, NewJob
 from engine.link import RedisSettings
+from engine.measures import CountsPerType, Metrics, OldestWaiting
 from engine.options import Deduplication, JobOptions, Keep
 from engine.payloads import (
     DataExportJobData,
@@ -22,6 +23,7 @@ from engine.payloads import (
 )
 from engine.processor import BaseProcessor, processor
 from engine.queue import Queue
+from engine.queue_events import QueueEvents
 from engine.registry import ServiceRegistry, TaskContext
 from engine.service import JobQueueService, JobResult, QueueStats
 from engine.settings import Settings
@@ -31,6 +33,7 @@ from engine.worker.letter_watch import DeadLetterAlert
 
 __all__ = [
     "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Deduplication", "Keep", "Counts",
+    "QueueEvents", "happened", "Metrics", "CountsPerType", "OldestWaiting",
     "Worker", "processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "UnrecoverableError", "errors",
     "DeadLetters", "DeadLetter", "LetterFilter", "LetterPage", "ReplayReport", "DeadLetterAlert",
     "JobQueueService", "ServiceRegistry", "TaskContext", "JobResult", "QueueStats", "RedisSettings", "Settings",

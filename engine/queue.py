@@ -18,6 +18,16 @@ from engine.handle import Job, added_job, stored_job
 from engine.job import Counts, NewJob, NewRow
 from engine.keys import Keys, check_deduplication_id
 from engine.link import Connection, Link, RedisPyLink, RedisSettings, open_link
+from engine.measures import (
+    CountsPerType,
+    Finished,
+    Metrics,
+    OldestWaiting,
+    counted_per_priority,
+    counted_per_type,
+    measured,
+    waited_longest,
+)
 from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions
 from engine.script import loading
 from engine.scripts.add import add
@@ -172,6 +182,36 @@ class Queue:
     async def counts(self) -> Counts:
         """How many jobs are in each state."""
         return await counts(await self._ready(), self.keys)
+
+    async def counts_per_priority(self, priorities: Iterable[int] | None = None) -> dict[int, int]:
+        """How many jobs in line have each of these priorities, 0 being those without one.
+
+        None asks for all that are in line, at most the first 250.
+        """
+        return await counted_per_priority(await self._ready(), self.keys, priorities)
+
+    async def counts_per_type(self, state: State = "waiting", *, limit: int = 10_000) -> CountsPerType:
+        """How many of the first `limit` jobs in a state have each name.
+
+        A walk, 1,000 jobs a call and some 2 ms of the server for each call: jobs that move meanwhile may be missed or
+        counted twice. The answer says whether all were looked at; if not, it is a sample of those that come next.
+        """
+        return await counted_per_type(await self._ready(), self.keys, state, limit)
+
+    async def oldest_waiting(self) -> OldestWaiting | None:
+        """The job in line that could have run for the longest time, or None: what an alert on a stuck queue asks.
+
+        Looks at the 100 jobs next to run without a priority and at the first job of each of the first 100 priorities.
+        """
+        return await waited_longest(await self._ready(), self.keys)
+
+    async def metrics(self, kind: Finished, start: int = 0, end: int = -1) -> Metrics:
+        """How many jobs were completed, or failed for good, in each minute; needs a worker with `metrics=`.
+
+        kind: "completed" or "failed". start, end: the first and last minute, both included; 0 is the newest, -1 the
+        oldest that is kept.
+        """
+        return await measured(await self._ready(), self.keys, kind, start, end)
 
     async def is_paused(self) -> bool:
         return bool(await (await self._ready()).call("HEXISTS", self.keys.meta, "paused"))

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from engine.handle import Job
 from engine.job import Counts, NewJob
+from engine.measures import CountsPerType, Finished, Metrics, OldestWaiting
 from engine.queue import Queue, State
 
 T = TypeVar("T")
@@ -113,6 +114,18 @@ class SyncQueue:
 
     def counts(self) -> Counts:
         return self._call(lambda queue: queue.counts())
+
+    def counts_per_priority(self, priorities: Iterable[int] | None = None) -> dict[int, int]:
+        return self._call(lambda queue: queue.counts_per_priority(priorities))
+
+    def counts_per_type(self, state: State = "waiting", *, limit: int = 10_000) -> CountsPerType:
+        return self._call(lambda queue: queue.counts_per_type(state, limit=limit))
+
+    def oldest_waiting(self) -> OldestWaiting | None:
+        return self._call(lambda queue: queue.oldest_waiting())
+
+    def metrics(self, kind: Finished, start: int = 0, end: int = -1) -> Metrics:
+        return self._call(lambda queue: queue.metrics(kind, start, end))
 
     def is_paused(self) -> bool:
         return self._call(lambda queue: queue.is_paused())

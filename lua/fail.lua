@@ -20,6 +20,7 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
   letters      str     COUNT,SECONDS of dead letters kept, each empty for no limit; empty to write none
+  metrics      int     minutes of counts kept for getMetrics, or empty to count none
 ROWS
   id           str
   token        str     of the claim
@@ -35,7 +36,7 @@ RETURNS
   Sent again it answers 3 (2 where the job was dropped at once) and writes nothing.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, failed, stalled, marker, events, jobs = unpack(KEYS)
-local stride, first = 9, 3
+local stride, first = 9, 4
 
 --@include clock
 --@include gate
@@ -48,6 +49,7 @@ local stride, first = 9, 3
 --@include leave
 --@include place
 --@include follow
+--@include meter
 --@include settle
 --@include ended
 --@include shelves
@@ -62,7 +64,7 @@ local moment = string.format('%d', clock(ARGV[1]))
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, list = is_paused and paused or wait }
+  tell = tell, jobs = jobs, list = is_paused and paused or wait, meter = meter(jobs, 'failed', ARGV[3]) }
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, failed }, marker, { stalled }, { pc })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end

@@ -24,6 +24,7 @@ ARGV
   lock         int     ms until a lock ends by itself
   worker       str     name shown as having processed the job
   count        int     jobs wanted at most
+  metrics      int     minutes of counts kept for getMetrics, or empty to count none
 ROWS
   id           str
   token        str     of the claim
@@ -37,8 +38,8 @@ RETURNS
   Sent again: the rows are refused with 3 and further jobs are claimed; see `recover`.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, marker, events, jobs = unpack(KEYS)
-local now, token, lock_ms, worker, count = unpack(ARGV, 1, 5)
-local stride, first = 6, 6
+local now, token, lock_ms, worker, count, metrics = unpack(ARGV, 1, 6)
+local stride, first = 6, 7
 
 --@include clock
 --@include gate
@@ -49,6 +50,7 @@ local stride, first = 6, 6
 --@include drop
 --@include trim
 --@include leave
+--@include meter
 --@include place
 --@include follow
 --@include settle
@@ -62,7 +64,7 @@ local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, {}, { pc })
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, list = is_paused and paused or wait }
+  tell = tell, jobs = jobs, list = is_paused and paused or wait, meter = meter(jobs, 'completed', metrics) }
 
 local good, facts, refused = held(jobs, active, ARGV, first, stride, 5)
 unlock(jobs, stalled, ARGV, good)

@@ -8,14 +8,14 @@ from msgspec import Struct
 
 from engine.job import Claimed
 from engine.keys import Keys
-from engine.link import Link, Reply, Waiter
+from engine.link import Argument, Link, Reply, Waiter
 from engine.script import Now, Script
 from engine.scripts.rows import Finished, Refusals, finished_slots, read_claimed, read_refusals
 
 _turn = Script(
     "turn",
     keys="meta wait paused active prioritized pc delayed completed stalled marker events jobs",
-    args="now token lock worker count",
+    args="now token lock worker count metrics",
     rows="id token fence value keep made",
 )
 
@@ -38,11 +38,15 @@ async def turn(
     lock_ms: int,
     worker: str,
     count: int,
+    metrics: Argument = "",
     now: Now = "",
 ) -> Turned:
-    """`finish` and `claim` in one call: at most 1,000 finished jobs, then up to `count` new ones locked by `token`."""
+    """`finish` and `claim` in one call: at most 1,000 finished jobs, then up to `count` new ones locked by `token`.
+
+    metrics: minutes of counts kept of completed jobs; "" counts none.
+    """
     slots = finished_slots(finished)
-    return read_turned(await _turn(link, keys, now, token, lock_ms, worker, count, rows=slots), token)
+    return read_turned(await _turn(link, keys, now, token, lock_ms, worker, count, metrics, rows=slots), token)
 
 
 def post_turn(
@@ -55,9 +59,10 @@ def post_turn(
     lock_ms: int,
     worker: str,
     count: int,
+    metrics: Argument = "",
 ) -> None:
     """`turn` for who wants to be told the moment the reply is read; `read_turned` reads it."""
-    _turn.post(link, waiter, keys, "", token, lock_ms, worker, count, rows=finished_slots(finished))
+    _turn.post(link, waiter, keys, "", token, lock_ms, worker, count, metrics, rows=finished_slots(finished))
 
 
 def read_turned(reply: Reply, token: str) -> Turned:

@@ -14,7 +14,7 @@ from typing import assert_never
 from engine.errors import ConnectFailed, LinkClosed, ServerBusy
 from engine.job import Completed, Delayed, Failed, Outcome, Released, Retrying
 from engine.keys import Keys
-from engine.link import Link
+from engine.link import Argument, Link
 from engine.options import Keep
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
@@ -45,11 +45,13 @@ class Outbox:
         report: Report,
         *,
         letters: Keep | None = None,
+        metrics: Argument = "",
     ) -> None:
         self._link = link
         self._keys = keys
         self._keep_failed = keep_failed
         self._letters = letters
+        self._metrics = metrics
         self._completed = completed
         most = PER_CALL if letters is None else LETTERS_PER_CALL
         self._failed = _Lane("fail", self._fail, settled, report, most)
@@ -93,7 +95,7 @@ class Outbox:
             keep = hold.options.remove_on_fail
             rows.append((hold.claimed, hold.outcome, self._keep_failed if keep is None else keep, hold.attempts))
         tenants = [(hold.handle.tenant if hold.handle else None) or "" for hold in holds]
-        return await fail(self._link, self._keys, rows, letters=self._letters, tenants=tenants)
+        return await fail(self._link, self._keys, rows, letters=self._letters, tenants=tenants, metrics=self._metrics)
 
     async def _retry(self, holds: Sequence[Hold]) -> Refusals:
         rows = [(hold.claimed, _retrying(hold), hold.options.lifo) for hold in holds]

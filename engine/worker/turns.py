@@ -17,7 +17,7 @@ from engine.clock import monotonic
 from engine.errors import LinkClosed
 from engine.job import Claimed, Completed
 from engine.keys import Keys
-from engine.link import Link, Reply
+from engine.link import Argument, Link, Reply
 from engine.options import Keep
 from engine.scripts.pace import PER_CALL
 from engine.scripts.recover import recover
@@ -66,6 +66,7 @@ class Turns:
         due: Callable[[int | None], None],
         report: Report,
         changed: Callable[[], None],
+        metrics: Argument = "",
     ) -> None:
         self.idle = asyncio.Event()
         self.last = monotonic()
@@ -77,6 +78,7 @@ class Turns:
         self._lock_ms = lock_ms
         self._share = max(1, (concurrency + 1) // 2)
         self._keep = keep
+        self._metrics = metrics
         self._free = free
         self._start = start
         self._settled = settled
@@ -194,6 +196,7 @@ class Turns:
             lock_ms=self._lock_ms,
             worker=self._name,
             count=wanted,
+            metrics=self._metrics,
         )
 
     def landed(self, flight: _Flight, reply: Reply) -> None:

@@ -44,6 +44,8 @@ from engine.worker.turns import Turns
 from engine.worker.wake import Wake
 
 MAX_CONCURRENCY = 100_000
+MAX_METRICS = 20_160
+"""Minutes: two weeks, the longest that BullMQ has a word for."""
 CANCEL_GRACE = 1.0
 """Seconds that cancelled handlers have to end."""
 FLUSH_GRACE = 5.0
@@ -104,6 +106,7 @@ class Worker:
     dead_letters: what is kept of dead letters, apart from the jobs: a count, {"count": n, "age": seconds}, or False for
     none; the newest 10,000 of 90 days without. dead_letter_alert: (threshold, function): the function is called with a
     DeadLetterAlert each time their number has come to be above the threshold, by one of the queue's workers.
+    metrics: minutes for which finished jobs are counted, 1,440 for a day; None counts nothing. See `Queue.metrics`.
     backoffs: the queue's own backoff strategies, by name. drain_delay: ms after which an idle worker looks unasked.
     processes: child processes for run_in="process"; as many as processors of the machine, at most `concurrency`.
     allow, require_durable: which servers are put up with, see `check_server`.
@@ -129,6 +132,7 @@ class Worker:
         remove_on_fail: Any = None,
         dead_letters: Any = None,
         dead_letter_alert: tuple[int, Tell] | None = None,
+        metrics: int | None = None,
         backoffs: Mapping[str, Strategy] | None = None,
         drain_delay: int | timedelta = 5_000,
         processes: int | None = None,
@@ -148,6 +152,7 @@ class Worker:
         self._keep_failed = _keep("remove_on_fail", remove_on_fail)
         self._letters = check_kept(dead_letters)
         self._letter_alert = check_alert(dead_letter_alert)
+        self._metrics = "" if metrics is None else _count("metrics", metrics, 1, MAX_METRICS)
         self._backoffs = _strategies(backoffs or {})
         most = min(self._concurrency, os.cpu_count() or 1)
         self._processes = most if processes is None else _count("processes", processes, 1, 1_000)
@@ -233,7 +238,14 @@ class Worker:
 
         stack.push_async_callback(self._listeners.done, HURRY)
         outbox = Outbox(
-            link, keys, self._keep_failed, lambda hold: turns.put(hold), self._settled, report, letters=self._letters
+            link,
+            keys,
+            self._keep_failed,
+            lambda hold: turns.put(hold),
+            self._settled,
+            report,
+            letters=self._letters,
+            metrics=self._metrics,
         )
         stack.push_async_callback(outbox.close)
         threads = Threads(f"{self.queue_name} job")
@@ -259,6 +271,7 @@ class Worker:
             lock_ms=self._lock_ms,
             concurrency=self._concurrency,
             keep=self._keep_completed,
+            metrics=self._metrics,
             free=crew.free,
             start=crew.start,
             settled=self._settled,

@@ -1,7 +1,8 @@
 -- Move finished jobs from active to `set` and release what they held. Rows of `good` (see held) have, from their start:
 -- id, token, fence, value, keep (see trim). `field` names the value in the hash, `event` the event; `extra(i, job)` may
 -- write more of row i. What retention would take away in this same call is never written: those jobs are dropped at once.
--- `moment` is the time as text. `k` names: active jobs tell, and what follow needs.
+-- `moment` is the time as text. `k` names: active jobs tell, and what follow needs; `meter` counts them by the minute, or is
+-- false.
 local function settle(k, set, field, event, moment, rows, good, facts, extra)
   local scores, gone, keep = {}, {}, ''
   -- From the newest: neighbours with one rule keep so many, and those before them are beyond it.
@@ -53,4 +54,5 @@ local function settle(k, set, field, event, moment, rows, good, facts, extra)
   -- Hashes go before ids: an id without a hash is found and dropped, a hash without an id stays for ever.
   drop(k.jobs, gone)
   leave(k.active, rows, good)
+  if k.meter and #good > 0 then k.meter(moment, #good) end
 end

@@ -17,10 +17,11 @@ for floor in (
     "errors wire clock keys states backoff options job codec payloads",
     "embedded link script",
     "scripts",
-    "events handle processor adding dead_letters queue sync",
+    "happened events queue_events measures handle processor adding dead_letters queue sync",
     "settings",
     "worker",
     "registry service",
+    "testing",
     "printing doctor demo commands cli __main__",
 ):
     ORDER += floor.split()
@@ -29,7 +30,7 @@ for floor in (
 UPWARD = {("queue", "sync")}
 """Imports inside a function, of a face that is built on the module itself."""
 
-PUBLIC = {"engine.embedded"}
+PUBLIC = {"engine.embedded", "engine.testing"}
 """Modules that are public as they are."""
 
 BEHIND = (
