@@ -22,13 +22,14 @@ from engine.payloads import (
 from engine.processor import BaseProcessor, processor
 from engine.queue import Queue
 from engine.registry import ServiceRegistry, TaskContext
+from engine.scripts.cancel import Cancellation
 from engine.service import JobQueueService, JobResult, QueueStats
 from engine.settings import Settings
 from engine.sync import SyncJob, SyncQueue
 from engine.worker import Worker
 
 __all__ = [
-    "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Keep", "Counts",
+    "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Keep", "Counts", "Cancellation",
     "Worker", "processor", "BaseProcessor", "Backoff", "Retry", "UnrecoverableError", "errors",
     "JobQueueService", "ServiceRegistry", "TaskContext", "JobResult", "QueueStats", "RedisSettings", "Settings",
     "JobData", "EmailJobData", "SmsJobData", "DataExportJobData", "FileProcessingJobData", "FileOptions", "GenericTaskJobData",

@@ -7,6 +7,7 @@ import logging
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from types import NoneType
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin, overload
 
@@ -14,6 +15,7 @@ from engine import codec
 from engine.backoff import Backoff
 from engine.errors import InvalidInput
 from engine.handle import Job
+from engine.options import limit_ms
 
 D = TypeVar("D")
 R = TypeVar("R")
@@ -46,7 +48,8 @@ class Processor(Generic[D, R]):
     name: the job name it takes; None takes every name.
     data_type: what `job.data` is decoded as, from the annotation of the first parameter; Any without one.
     run_in: "loop" (coroutine functions), "thread" (plain functions), "process" (only if asked).
-    attempts, backoff: for jobs that say nothing themselves. retry_on: if given, other exceptions fail the job at once.
+    attempts, backoff, timeout: for jobs that say nothing themselves. retry_on: if given, other exceptions fail the job at once.
+    heartbeat: ms that a run may go without `job.heartbeat()`, `update_progress` or `log` before it counts as hung.
     """
 
     def __init__(
@@ -57,6 +60,8 @@ class Processor(Generic[D, R]):
         attempts: int = 0,
         backoff: Backoff | dict[str, Any] | int | None = None,
         retry_on: tuple[type[BaseException], ...] = (),
+        timeout: int | timedelta | None = None,
+        heartbeat: int | timedelta | None = None,
         run_in: RunIn | None = None,
         data_type: Any = None,
         log: JobLog | None = None,
@@ -67,6 +72,9 @@ class Processor(Generic[D, R]):
         self.attempts = attempts
         self.backoff = None if backoff is None else Backoff.check(backoff)
         self.retry_on = retry_on
+        self.timeout = None if timeout is None else limit_ms("timeout", timeout)
+        self.heartbeat = None if heartbeat is None else limit_ms("heartbeat", heartbeat)
+        self.is_limited = timeout is not None or heartbeat is not None
         self.run_in: RunIn = run_in or ("loop" if is_async else "thread")
         self.data_type = _data_type(function) if data_type is None else data_type
         self.log = log or JobLog()
@@ -107,18 +115,30 @@ def processor(
     attempts: int = 0,
     backoff: Backoff | dict[str, Any] | int | None = None,
     retry_on: tuple[type[BaseException], ...] = (),
+    timeout: int | timedelta | None = None,
+    heartbeat: int | timedelta | None = None,
     run_in: RunIn | None = None,
 ) -> Wrap:
     """Make a function the processor of the jobs called `name`, a chosen word that stays the same when code moves.
 
     `async def` runs on the worker's loop, `def` in a thread, `run_in="process"` in a process pool. `attempts` counts
-    runs in all. With `retry_on`, only those exceptions are tried again.
+    runs in all. With `retry_on`, only those exceptions are tried again. `timeout`: how long a run may take; `heartbeat`:
+    how long it may go without `job.heartbeat()`, progress or log (ms or timedelta); past either it fails with JobTimeout.
     """
     if not isinstance(name, str) or not name:
         raise InvalidInput(f"processor name: {name!r} is not a word; write @processor('sms')")
 
     def wrap(function: Callable[[Job[Any]], Any], /) -> Processor[Any, Any]:
-        return Processor(function, name, attempts=attempts, backoff=backoff, retry_on=retry_on, run_in=run_in)
+        return Processor(
+            function,
+            name,
+            attempts=attempts,
+            backoff=backoff,
+            retry_on=retry_on,
+            timeout=timeout,
+            heartbeat=heartbeat,
+            run_in=run_in,
+        )
 
     return wrap
 
@@ -133,6 +153,8 @@ class BaseProcessor(JobLog, ABC, Generic[D, R]):
     attempts: ClassVar[int] = 0
     backoff: ClassVar[Backoff | dict[str, Any] | int | None] = None
     retry_on: ClassVar[tuple[type[BaseException], ...]] = ()
+    timeout: ClassVar[int | timedelta | None] = None
+    heartbeat: ClassVar[int | timedelta | None] = None
 
     @abstractmethod
     def process(self, job: Job[D]) -> Any:
@@ -153,6 +175,8 @@ def as_processor(given: Any, name: str | None = None) -> Processor[Any, Any]:
             attempts=given.attempts,
             backoff=given.backoff,
             retry_on=given.retry_on,
+            timeout=given.timeout,
+            heartbeat=given.heartbeat,
             data_type=_class_data_type(type(given)),
             log=given,
         )

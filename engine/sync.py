@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from engine.handle import Job
 from engine.job import Counts, NewJob
 from engine.queue import Queue, State
+from engine.scripts.cancel import Cancellation
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -125,6 +126,9 @@ class SyncQueue:
 
     def remove(self, job_id: str) -> bool:
         return self._call(lambda queue: queue.remove(job_id))
+
+    def cancel(self, job_id: str, reason: str | None = None) -> Cancellation:
+        return self._call(lambda queue: queue.cancel(job_id, reason))
 
     def retry(self, job_id: str, *, reset_attempts: bool = False) -> None:
         self._call(lambda queue: queue.retry(job_id, reset_attempts=reset_attempts))
