@@ -180,7 +180,7 @@ async def test_what_is_no_job_is_missing(link: Link, keys: Keys) -> None:
 @pytest.mark.parametrize(("ttl", "stays"), [(None, False), (60_000, True)])
 async def test_the_end_of_a_job_ends_its_deduplication(link: Link, keys: Keys, ttl: int | None, stays: bool) -> None:
     await seed(link, keys, wait=["a"], jobs={"a": {"deid": "one"}})
-    await link.call("SET", keys.jobs + "de:one", "a", *(["PX", ttl] if ttl else []))
+    await link.call("SET", keys.jobs + "de:one", "a", *(("PX", ttl) if ttl else ()))
     await ask(link, keys, "a")
     assert await link.call("EXISTS", keys.jobs + "de:one") == int(stays)
 
