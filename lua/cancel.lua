@@ -94,8 +94,14 @@ if fields[1] then
   end
   return 2
 end
-redis.call('HSET', job, 'failedReason', reason, 'finishedOn', moment)
-redis.call('ZADD', failed, moment, id)
+-- A job of which nothing is kept takes no other with it.
+local is_kept = tonumber(string.match(keep, '^%d+')) ~= 0
+if is_kept then
+  redis.call('HSET', job, 'failedReason', reason, 'finishedOn', moment)
+  redis.call('ZADD', failed, moment, id)
+else
+  drop(jobs, { id })
+end
 if from then
   redis.call('ZREM', from, id)
 elseif redis.call('LREM', wait, -1, id) == 0 then
@@ -108,5 +114,5 @@ if fields[2] then
   local left = redis.call('PTTL', window)
   if left == 0 or (left == -1 and redis.pcall('GET', window) == id) then redis.call('DEL', window) end
 end
-trim(failed, jobs, moment, keep)
+if is_kept then trim(failed, jobs, moment, keep) end
 return 1

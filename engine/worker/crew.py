@@ -130,8 +130,6 @@ class Crew:
     async def _work(self, hold: Hold) -> None:
         outcome = await self._runner.run(hold)
         hold.task = None
-        if hold.timers is not None:
-            hold.untime()
         self.running.discard(hold)
         self.ended.append(hold.claimed)
         if hold.outcome is not None:  # given up before it ended
@@ -165,6 +163,7 @@ class Crew:
         if hold.handle is not None:
             tell_to_stop(hold.handle, why)
         hold.task.cancel()
+        # The runner asks only of a run that was timed whether it was told to stop.
         hold.time("grace", self._loop.call_later(self._grace, self._abandon, hold, context=self._context.copy()))
 
     def _abandon(self, hold: Hold) -> None:

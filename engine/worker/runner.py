@@ -91,13 +91,18 @@ class Runner:
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # SystemExit of a processor must not end the worker
+            hold.untime()
             if hold.stop is not None:
                 if error is not hold.stop:
                     hold.stop.__cause__ = error  # its stack tells where the run was
                 return self.stopped(hold)
             return Released() if _was_cut_short(hold, error) else self._verdict(hold, error)
-        # Whatever it came to: who told it to stop may have acted on that.
-        return outcome if hold.stop is None else self.stopped(hold)
+        if hold.timers is not None:  # told to stop or not, it was timed
+            hold.untime()
+            if hold.stop is not None:
+                # Whatever it came to: who told it to stop may have acted on that.
+                return self.stopped(hold)
+        return outcome
 
     def stopped(self, hold: Hold) -> Failed | Retrying:
         """What a run comes to that was told to stop, whether it has ended or not."""

@@ -56,8 +56,8 @@ async def test_retention_is_that_of_failed_jobs(link: Link, keys: Keys) -> None:
     await ask(link, keys, "a", Keep(count=2))
     assert (await census(link, keys))["failed"] == ["f2", "a"]
     await ask(link, keys, "b", Keep(count=0))
-    assert (await census(link, keys))["failed"] == []
-    assert {*await snapshot(link, keys)} == {"events"}
+    assert {*await snapshot(link, keys)} == {"failed", "job:f2", "job:a", "logs:a", "events"}
+    assert (await census(link, keys))["failed"] == ["f2", "a"]
     assert await ask(link, keys, "b") is Cancellation.MISSING
 
 
