@@ -17,7 +17,7 @@ _MOST_UNDER_WAY = 16
 _PATIENCE = 0.002
 """Seconds that jobs wait for a reply to calls under way, so as to gather, before another call goes: over a far line it is the
 way and not the server that takes the time."""
-_CALL_BYTES = 4 * 1024 * 1024
+_CALL_BYTES = 1024 * 1024
 """Payload bytes that one call carries; larger lots are cut, so that no call holds the server for long."""
 _IN_A_TICK = 32
 """Jobs that a call waits for while it could leave: with so many in hand it goes, and the server works on it meanwhile."""

@@ -38,6 +38,8 @@ class JobLog:
     def log_error(self, job: Job[Any], error: BaseException | str, *, retry: bool = False) -> None:
         """A failure for good is an error, one that will be retried a warning."""
         level = logging.WARNING if retry else logging.ERROR
+        if not logger.isEnabledFor(level):
+            return
         reason = _one_line(str(error) or type(error).__name__)
         logger.log(level, "❌ %s job %s failed: %s", job.name, job.id, reason, extra=_fields(job, "failed", reason))
 

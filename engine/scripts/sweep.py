@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from engine import wire
 from engine.keys import Keys
 from engine.link import Link
 from engine.script import Now, Script
+from engine.scripts.pace import PER_CALL
 
 _sweep = Script(
     "sweep",
@@ -15,7 +15,7 @@ _sweep = Script(
 
 
 async def sweep(
-    link: Link, keys: Keys, *, interval_ms: int, max_stalls: int, count: int = wire.MAX_ROWS, now: Now = ""
+    link: Link, keys: Keys, *, interval_ms: int, max_stalls: int, count: int = PER_CALL, now: Now = ""
 ) -> list[str]:
     """Sweep the queue unless any worker did so in the last `interval_ms`; the ids put back. `count` ids a call."""
     back: list[str] = []

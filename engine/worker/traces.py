@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from types import CodeType, TracebackType
 
 import msgspec
 
@@ -41,10 +42,37 @@ def trace(error: BaseException) -> str:
     if isinstance(error, ErrorElsewhere):
         return cut(error.trace, MAX_TEXT)
     try:
-        lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-MAX_FRAMES)
+        lines = _lines(error)
     except Exception:
         lines = [f"{type(error).__name__}: its stack trace cannot be told\n"]
     return cut("".join(cut(line, MAX_MESSAGE) for line in lines), MAX_TEXT)
+
+
+def _lines(error: BaseException) -> list[str]:
+    if error.__cause__ or error.__context__ or isinstance(error, BaseExceptionGroup):
+        return traceback.format_exception(type(error), error, error.__traceback__, limit=-MAX_FRAMES)
+    frames, entry = [], error.__traceback__
+    while entry is not None:
+        frames.append(entry)
+        entry = entry.tb_next
+    lines = ["Traceback (most recent call last):\n"] if frames else []
+    lines += map(_shown, frames[-MAX_FRAMES:])
+    return lines + traceback.format_exception_only(error)
+
+
+def _shown(entry: TracebackType) -> str:
+    """A frame as `traceback` shows it. Jobs that fail fail in the same few places, and showing one looks at its file."""
+    place = entry.tb_frame.f_code, entry.tb_lasti
+    text = _places.get(place)
+    if text is None:
+        if len(_places) >= _MOST_PLACES:
+            _places.clear()
+        text = _places[place] = "".join(traceback.format_tb(entry, limit=1))
+    return text
+
+
+_MOST_PLACES = 4096
+_places: dict[tuple[CodeType, int], str] = {}
 
 
 def appended(stored: bytes, text: str, limit: int | None) -> bytes:

@@ -28,7 +28,7 @@ from engine.worker.service import Report, Setbacks
 
 ON_THE_WAY = 2
 """Turns at once: the server works on one while the worker works on the jobs of the other."""
-MAX_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 1024 * 1024
 """Results of one turn; a larger one goes alone."""
 
 

@@ -1,0 +1,19 @@
+"""Fixtures of the tests with the real BullMQ. Without Node they are skipped, each by name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.interop.side import VERSIONS, NodeSide, why_not
+
+
+@pytest.fixture(params=VERSIONS)
+async def node(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[NodeSide]:
+    """A Node process for each version of BullMQ; `@pytest.mark.parametrize("node", [...], indirect=True)` chooses some."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    async with NodeSide(request.param, redis_url) as side:
+        yield side

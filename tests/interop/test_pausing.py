@@ -1,0 +1,81 @@
+"""Pausing in one fleet of BullMQ 5, BullMQ 6 and Corral: in no order of calls is a job lost.
+
+BullMQ 5 renames the list of waiting jobs at a pause and back at a resume, BullMQ 6 leaves them where they are (wire
+specification, 3.5): a rename onto a list that is there would delete its jobs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from engine import Job, Queue, Worker
+from tests.interop.side import NodeSide, why_not
+from tests.support.running import running, until
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+
+SIDES = ("v5", "v6", "us")
+
+
+@pytest.fixture
+async def fleet(redis_url: str) -> AsyncIterator[dict[str, Any]]:
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    async with (
+        NodeSide("5.63.0", redis_url) as v5,
+        NodeSide("6.7.0", redis_url) as v6,
+        Queue("q", redis=redis_url) as us,
+    ):
+        await v5.make("Queue", "queue", "q")
+        await v6.make("Queue", "queue", "q")
+        yield {"v5": v5, "v6": v6, "us": us}
+
+
+async def _do(fleet: dict[str, Any], side: str, what: str, number: int) -> None:
+    if side == "us":
+        queue = fleet["us"]
+        await (queue.add("n", {"number": number}) if what == "add" else getattr(queue, what)())
+    elif what == "add":
+        await fleet[side].call("queue", "add", "n", {"number": number})
+    else:
+        await fleet[side].call("queue", what)
+
+
+def _orders() -> list[list[tuple[str, str]]]:
+    """Who pauses, who adds, who adds again, who resumes: all, where BullMQ by itself loses none."""
+    found = []
+    for pauser, first, second, resumer in itertools.product(SIDES, repeat=4):
+        # BullMQ 6 adds to `wait` while paused and a resume of BullMQ 5 then renames onto it: theirs alone to mend.
+        if resumer == "v5" and "v6" in (first, second):
+            continue
+        if resumer == "v5" and pauser == "v6":
+            continue
+        found.append([(first, "add"), (pauser, "pause"), (first, "add"), (second, "add"), (resumer, "resume")])
+    return found
+
+
+async def test_no_job_is_lost_whoever_pauses_adds_and_resumes(fleet: dict[str, Any]) -> None:
+    queue: Queue = fleet["us"]
+    added = 0
+    orders = _orders()
+    random.shuffle(orders)
+    for order in orders:
+        for side, what in order:
+            added += what == "add"
+            await _do(fleet, side, what, added)
+        counts = await queue.counts()
+        assert (counts.waiting + counts.paused, counts.paused) == (added, 0), f"{order} lost a job"
+    ran: list[int] = []
+
+    async def note(job: Job[Any]) -> None:
+        ran.append(job.data["number"])
+
+    async with running(Worker("q", note, redis=queue._redis, concurrency=1)):
+        await until(lambda: len(ran) >= added, "all ran")
+    assert sorted(ran) == list(range(1, added + 1))

@@ -1,0 +1,148 @@
+"""One queue, two worlds: what one side adds, the other works off, and both can tell what became of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine import Job, Queue, Worker
+from engine.errors import JobFailed
+from tests.interop.side import NodeSide
+from tests.support.running import running
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+
+AWKWARD: dict[str, Any] = {
+    "text": 'é/\u2028"\\',
+    "empty": {"list": [], "map": {}},
+    "nothing": None,
+    "large": 2**53 - 1,
+    "part": 1.5,
+}
+
+
+async def test_node_works_off_our_jobs_in_their_order(redis_url: str, node: NodeSide) -> None:
+    async with Queue("q", redis=redis_url) as queue:
+        for name, options in (
+            ("ranked 2", {"priority": 2}),
+            ("first", {}),
+            ("second", {}),
+            ("ranked 1", {"priority": 1}),
+            ("front", {"lifo": True}),
+        ):
+            await queue.add(name, {"value": name}, **options)
+        await node.make("Worker", "worker", "q")
+        told = await node.heard("worker", "completed", 5)
+        assert [args[0]["name"] for args in told] == ["front", "first", "second", "ranked 1", "ranked 2"]
+        assert (await queue.counts()).completed == 5
+
+
+async def test_we_work_off_nodes_jobs_in_their_order(redis_url: str, node: NodeSide) -> None:
+    await node.make("Queue", "queue", "q")
+    for name, options in (
+        ("ranked 2", {"priority": 2}),
+        ("first", {}),
+        ("second", {}),
+        ("ranked 1", {"priority": 1}),
+        ("front", {"lifo": True}),
+    ):
+        await node.call("queue", "add", name, {}, options)
+    ran: list[str] = []
+
+    async def note(job: Job[Any]) -> None:
+        ran.append(job.name)
+
+    async with Queue("q", redis=redis_url) as queue, running(Worker("q", note, redis=redis_url, concurrency=1)):
+        for number in range(1, 6):
+            await (await _job(queue, str(number))).result(timeout=10)
+    assert ran == ["front", "first", "second", "ranked 1", "ranked 2"]
+    assert (await node.call("queue", "getJobCounts"))["completed"] == 5
+
+
+async def test_results_and_data_come_over_byte_for_byte(redis_url: str, node: NodeSide) -> None:
+    async def echo(job: Job[Any]) -> Any:
+        return job.data
+
+    await node.make("Queue", "queue", "ours")
+    await node.make("QueueEvents", "events", "ours")
+    await node.make("Worker", "worker", "theirs")
+    async with Queue("theirs", redis=redis_url) as queue, running(Worker("ours", echo, redis=redis_url)):
+        job = await queue.add("n", {"value": AWKWARD})
+        assert await job.result(timeout=10) == AWKWARD
+        theirs = await node.call("queue", "add", "n", AWKWARD)
+        result = await node.call("queue", "waitUntilFinished", job=theirs["id"], with_="events")
+        assert result == AWKWARD
+        assert [args[0].get("prev") for args in await node.heard("events", "active")] == ["waiting"]
+        assert [args[0].get("prev") for args in await node.heard("events", "completed")] == ["active"]
+
+
+async def test_failures_and_retries_come_over(redis_url: str, node: NodeSide) -> None:
+    await node.make("Worker", "worker", "theirs")
+    await node.make("Queue", "queue", "ours")
+
+    async def fail(job: Job[Any]) -> None:
+        raise ValueError(f"attempt {job.attempts_made + 1}")
+
+    async with Queue("theirs", redis=redis_url) as queue, Queue("ours", redis=redis_url) as ours:
+        failing = await queue.add("n", {"do": "throw", "reason": "no such mailbox"}, attempts=2, backoff=10)
+        with pytest.raises(JobFailed, match="no such mailbox"):
+            await failing.result(timeout=10)
+        await failing.refresh()
+        assert (failing.attempts_made, len(failing.stacktrace)) == (2, 2)
+        later = await queue.add("n", {"do": "succeed later", "after": 1, "value": 7}, attempts=3)
+        assert await later.result(timeout=10) == 7
+
+        added = await node.call("queue", "add", "n", {}, {"attempts": 2, "backoff": {"type": "fixed", "delay": 10}})
+        async with running(Worker("ours", fail, redis=redis_url)):
+            with pytest.raises(JobFailed):
+                await (await _job(ours, added["id"])).result(timeout=10)
+        found = await node.call("queue", "getJob", added["id"])
+        assert (found["failedReason"], found["attemptsMade"]) == ("attempt 2", 2)
+        assert len(found["stacktrace"]) == 2
+
+
+async def test_progress_and_logs_come_over(redis_url: str, node: NodeSide) -> None:
+    async def work(job: Job[Any]) -> None:
+        await job.update_progress({"done": 5})
+        await job.log("halfway")
+
+    await node.make("Queue", "queue", "ours")
+    await node.make("QueueEvents", "events", "ours")
+    await node.make("Worker", "worker", "theirs")
+    async with Queue("theirs", redis=redis_url) as queue, running(Worker("ours", work, redis=redis_url)):
+        added = await node.call("queue", "add", "n", {})
+        assert (await node.heard("events", "progress"))[0][0]["data"] == {"done": 5}
+        await node.heard("events", "completed")
+        assert (await node.call("queue", "getJobLogs", added["id"]))["logs"] == ["halfway"]
+
+        reporting = await queue.add("n", {"do": "progress", "value": 42})
+        logging = await queue.add("n", {"do": "log", "value": "from Node"})
+        await reporting.result(timeout=10)
+        await logging.result(timeout=10)
+        assert (await reporting.refresh()).progress == 42
+        assert await queue.logs(logging.id) == ["from Node"]
+
+
+async def test_an_idle_worker_of_either_side_is_woken_by_the_other(redis_url: str, node: NodeSide) -> None:
+    """Each sleeps for seconds when it hears nothing; a job that is done at once shows that it was woken."""
+    await node.make("Worker", "worker", "theirs", drainDelay=60)
+    await node.make("Queue", "queue", "ours")
+    await node.make("QueueEvents", "events", "ours")
+
+    async def nothing(job: Job[Any]) -> None: ...
+
+    async with (
+        Queue("theirs", redis=redis_url) as queue,
+        running(Worker("ours", nothing, redis=redis_url, drain_delay=60_000)),
+    ):
+        for _ in range(3):
+            await (await queue.add("n", {})).result(timeout=10)
+            added = await node.call("queue", "add", "n", {})
+            await node.call("queue", "waitUntilFinished", job=added["id"], with_="events")
+
+
+async def _job(queue: Queue, job_id: str) -> Job[Any]:
+    job = await queue.get_job(job_id)
+    assert job is not None
+    return job
