@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from engine import Cancellation, Job, Queue, Worker, processor
+from engine import Cancellation, Job, Queue, SyncQueue, Worker, processor
 from engine.errors import JobCancelled, JobFailed
 from tests.support.running import running, until
 
@@ -23,6 +23,14 @@ async def test_a_job_that_waits_is_cancelled_at_once(redis_url: str) -> None:
         assert caught.value.reason == "cancelled: the order was withdrawn"
         assert await job.state() == "failed"
         assert await queue.cancel("no-such-job") is Cancellation.MISSING
+
+
+def test_code_without_an_event_loop_cancels_too(redis_url: str) -> None:
+    with SyncQueue("q", redis=redis_url) as queue:
+        job = queue.add("report")
+        assert queue.cancel(job.id) is Cancellation.CANCELLED
+        with pytest.raises(JobCancelled):
+            job.result(timeout=10)
 
 
 @processor("async")
