@@ -5,11 +5,11 @@ The public names, and nothing but them.
 
 from engine import errors
 from engine.backoff import Backoff
-from engine.errors import Retry, UnrecoverableError
+from engine.errors import Retry, Snooze, UnrecoverableError
 from engine.handle import Job
 from engine.job import Counts, NewJob
 from engine.link import RedisSettings
-from engine.options import JobOptions, Keep
+from engine.options import Deduplication, JobOptions, Keep
 from engine.payloads import (
     DataExportJobData,
     EmailJobData,
@@ -29,8 +29,8 @@ from engine.sync import SyncJob, SyncQueue
 from engine.worker import Worker
 
 __all__ = [
-    "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Keep", "Counts", "Cancellation",
-    "Worker", "processor", "BaseProcessor", "Backoff", "Retry", "UnrecoverableError", "errors",
+    "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Deduplication", "Keep", "Counts", "Cancellation",
+    "Worker", "processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "UnrecoverableError", "errors",
     "JobQueueService", "ServiceRegistry", "TaskContext", "JobResult", "QueueStats", "RedisSettings", "Settings",
     "JobData", "EmailJobData", "SmsJobData", "DataExportJobData", "FileProcessingJobData", "FileOptions", "GenericTaskJobData",
 ]  # fmt: skip

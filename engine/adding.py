@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 
+from msgspec import Struct
+
 from engine.job import NewRow
 from engine.keys import Keys
 from engine.link import Link, Reply
@@ -19,8 +21,16 @@ _PATIENCE = 0.002
 way and not the server that takes the time."""
 _CALL_BYTES = 1024 * 1024
 """Payload bytes that one call carries; larger lots are cut, so that no call holds the server for long."""
+_DEDUPLICATION_BYTES = 16 * 1024
+"""What a deduplication counts for in these, since the server works four times as long on such a job."""
 _IN_A_TICK = 32
 """Jobs that a call waits for while it could leave: with so many in hand it goes, and the server works on it meanwhile."""
+
+
+class Known(Struct, frozen=True):
+    """No job was made: the one of this id is there already and stands for the new one."""
+
+    id: str
 
 
 def lots(rows: Sequence[NewRow]) -> Iterator[Sequence[NewRow]]:
@@ -30,7 +40,7 @@ def lots(rows: Sequence[NewRow]) -> Iterator[Sequence[NewRow]]:
         if n > first and (n - first == PER_CALL or size + len(row.data) > _CALL_BYTES):
             yield rows[first:n]
             first, size = n, 0
-        size += len(row.data)
+        size += len(row.data) if row.deduplication is None else len(row.data) + _DEDUPLICATION_BYTES
     if first < len(rows):
         yield rows[first:]
 
@@ -44,7 +54,7 @@ class Adder:
         self.cap = cap
         self._link: Link | None = None
         self._rows: list[NewRow] = []
-        self._futures: list[asyncio.Future[str]] = []
+        self._futures: list[asyncio.Future[str | Known]] = []
         self._flush_due = False
         self._under_way = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -58,10 +68,10 @@ class Adder:
         """A call leaves at the end of this tick and has enough: prepare no more before the next tick."""
         return self._flush_due and len(self._rows) >= _IN_A_TICK
 
-    def put(self, link: Link, row: NewRow) -> asyncio.Future[str]:
-        """Send the row with the next call; the future has the job's id once the server has it."""
+    def put(self, link: Link, row: NewRow) -> asyncio.Future[str | Known]:
+        """Send the row with the next call; the future has the job's id once the server has it, or whose job is there."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[str] = loop.create_future()
+        future: asyncio.Future[str | Known] = loop.create_future()
         self._link = link
         self._rows.append(row)
         self._futures.append(future)
@@ -123,7 +133,7 @@ class _Lot:
 
     __slots__ = ("_adder", "_futures", "_rows")
 
-    def __init__(self, adder: Adder, rows: Sequence[NewRow], futures: list[asyncio.Future[str]]) -> None:
+    def __init__(self, adder: Adder, rows: Sequence[NewRow], futures: list[asyncio.Future[str | Known]]) -> None:
         self._adder = adder
         self._rows = rows
         self._futures = futures
@@ -134,7 +144,10 @@ class _Lot:
 
     def set_result(self, reply: Reply) -> None:
         try:
-            ids = read_added(reply, self._rows, self._adder.cap).ids
+            added = read_added(reply, self._rows, self._adder.cap)
+            ids: Sequence[str | Known] = added.ids
+            if added.known:
+                ids = [Known(id) if number in added.known else id for number, id in enumerate(added.ids)]
         except Exception as error:
             self.set_exception(error)
             return

@@ -11,42 +11,72 @@ from msgspec import Struct
 from engine.clock import MAX_DURATION_MS, duration_ms
 from engine.errors import InvalidOption
 
-BUILT_IN = ("fixed", "exponential")
+BUILT_IN = ("fixed", "exponential", "list")
+
+DEFAULT_JITTER = 0.25
+"""Share of a wait that is drawn by chance where the user does not say: jobs that failed together do not come back together,
+and none waits longer than its backoff says."""
+MAX_DELAYS = 100
+"""Waits that a list may have; it is stored with each job."""
 
 
 class Backoff(Struct, frozen=True, omit_defaults=True):
     """When a failed job runs again.
 
-    `type` is "fixed" (always `delay`), "exponential" (`delay`, twice that, four times that, ...), or the name of a
-    strategy that the worker was given. `delay` is in milliseconds. `jitter` between 0 and 1 is the share of the delay
-    that is drawn by chance, so that jobs which failed together do not come back together.
+    type: "fixed" (always `delay`), "exponential" (`delay`, twice that, four times that, ...), "list" (`delays`, one after
+    the other; the last repeats), or the name of a strategy that the worker was given. A list may be given for short:
+    `backoff=[1_000, 5_000, 60_000]`.
+    delay, delays: whole milliseconds or timedelta. jitter: the share of the wait, 0 to 1, that is drawn by chance; a
+    quarter for the built-in types if nothing is said, so a wait of 1000 is 750 to 1000.
+    BullMQ's workers know "fixed" and "exponential". Any other type needs a strategy of that name there too.
     """
 
     type: str
     delay: int = 0
-    jitter: float = 0
+    jitter: float | None = None
+    delays: tuple[int, ...] = ()
 
     @classmethod
     def check(cls, value: Any) -> Backoff:
-        """The Backoff of what a user gave: a Backoff, a dict of its fields, or milliseconds for a fixed delay."""
+        """The Backoff of what a user gave: a Backoff, a dict of its fields, milliseconds for a fixed delay, or a list of them."""
         if isinstance(value, dict):
-            unknown = value.keys() - {"type", "delay", "jitter"}
+            unknown = value.keys() - {"type", "delay", "jitter", "delays"}
             if unknown:
                 raise InvalidOption(
-                    f"backoff: {', '.join(sorted(map(repr, unknown)))} is not a field; it has type, delay and jitter"
+                    f"backoff: {', '.join(sorted(map(repr, unknown)))} is not a field; it has type, delay, jitter and delays"
                 )
             if "type" not in value:
                 raise InvalidOption('backoff: the type is missing; give {"type": "exponential", "delay": 1000}')
             value = cls(**value)
+        elif isinstance(value, list | tuple):
+            value = cls("list", delays=tuple(value))
         elif not isinstance(value, cls):
-            return cls("fixed", duration_ms("backoff", value))
+            value = cls("fixed", duration_ms("backoff", value))
         if not isinstance(value.type, str) or not value.type:
             raise InvalidOption(
-                f"backoff.type: {value.type!r} is not a name; use 'fixed', 'exponential' or a worker's own"
+                f"backoff.type: {value.type!r} is not a name; use 'fixed', 'exponential', 'list' or a worker's own"
             )
-        if isinstance(value.jitter, bool) or not isinstance(value.jitter, int | float) or not 0 <= value.jitter <= 1:
-            raise InvalidOption(f"backoff.jitter: {value.jitter!r} is not between 0 and 1")
-        return cls(value.type, duration_ms("backoff.delay", value.delay), value.jitter)
+        jitter = value.jitter
+        if jitter is None:
+            jitter = DEFAULT_JITTER if value.type in BUILT_IN else None
+        elif isinstance(jitter, bool) or not isinstance(jitter, int | float) or not 0 <= jitter <= 1:
+            raise InvalidOption(f"backoff.jitter: {jitter!r} is not between 0 and 1")
+        return cls(value.type, duration_ms("backoff.delay", value.delay), jitter, _delays(value))
+
+
+def _delays(backoff: Backoff) -> tuple[int, ...]:
+    given = backoff.delays
+    if not isinstance(given, list | tuple):
+        raise InvalidOption(f"backoff.delays: {given!r} is not a list of milliseconds")
+    if backoff.type == "list" and not 1 <= len(given) <= MAX_DELAYS:
+        raise InvalidOption(
+            f"backoff.delays: a list has 1 to {MAX_DELAYS} waits, not {len(given)}; the last one repeats"
+        )
+    if backoff.type != "list" and given:
+        raise InvalidOption(f"backoff.delays: only the type 'list' has them, not {backoff.type!r}")
+    if backoff.type == "list" and backoff.delay:
+        raise InvalidOption("backoff.delay: the type 'list' has its waits in `delays`; leave `delay` out")
+    return tuple(duration_ms(f"backoff.delays[{n}]", delay) for n, delay in enumerate(given))
 
 
 Strategy = Callable[[int, BaseException], int]
@@ -57,8 +87,14 @@ def delay_before_retry(backoff: Backoff | None, attempts_made: int, chance: Call
     """Milliseconds to wait after the `attempts_made`-th failed attempt, for the built-in types; 0 without a backoff."""
     if backoff is None:
         return 0
-    # The exponent is capped: 2.0**1100 overflows, and ten years is the longest wait that is kept anyway.
-    grown = backoff.delay if backoff.type == "fixed" else backoff.delay * 2 ** min(attempts_made - 1, 40)
+    match backoff.type:
+        case "fixed":
+            grown = backoff.delay
+        case "list":
+            grown = backoff.delays[min(attempts_made, len(backoff.delays)) - 1] if backoff.delays else backoff.delay
+        case _:
+            # The exponent is capped: 2.0**1100 overflows, and ten years is the longest wait that is kept anyway.
+            grown = backoff.delay * 2 ** min(attempts_made - 1, 40)
     grown = min(grown, MAX_DURATION_MS)
     if not backoff.jitter:
         return grown

@@ -1,7 +1,7 @@
 """Every exception of the engine, in one tree, split by whose fault it is.
 
 The caller's: `InvalidInput` and what stands below it; nothing was written.
-The job's: `JobFailed`, `UnrecoverableError`, `Retry`.
+The job's: `JobFailed`, `UnrecoverableError`, `Retry`, `Snooze`.
 The line's: `LinkError` and what stands below it; the request may or may not have been carried out, as each one says.
 """
 
@@ -127,6 +127,28 @@ class Retry(CorralError):
         super().__init__(reason)
         self.delay = delay
         self.reason = reason
+
+
+class Snooze(Retry):
+    """Returned or raised by a processor: run this job again after `delay`, without using an attempt.
+
+    For a job that is fine but too early: a file is not there yet, a rate limit of somebody else is reached. `delay` is at
+    least 1 millisecond, or a `timedelta`; InvalidOption is raised here if it is not. There is no bound:
+    `job.attempts_started` counts every run, and a processor that has waited long enough raises another error.
+    """
+
+    delay: int
+
+    def __init__(self, delay: int | timedelta, reason: str = "the processor asked for a later run") -> None:
+        ms = round(delay.total_seconds() * 1000) if isinstance(delay, timedelta) else delay
+        if isinstance(ms, bool) or not isinstance(ms, int) or not 1 <= ms <= _TEN_YEARS_MS:
+            raise InvalidOption(
+                f"Snooze.delay: {delay!r} is not a wait; give 1 or more whole milliseconds or a timedelta"
+            )
+        super().__init__(ms, reason)
+
+
+_TEN_YEARS_MS = 10 * 366 * 24 * 3600 * 1000
 
 
 class LockLost(CorralError):

@@ -16,6 +16,7 @@ from engine.options import JobOptions, read_options
 from engine.scripts.get import get
 from engine.scripts.log import log
 from engine.scripts.progress import progress
+from engine.scripts.remove_deduplication import remove_deduplication
 from engine.scripts.rows import Refusal
 from engine.scripts.state import state
 from engine.scripts.update_data import update_data
@@ -30,10 +31,13 @@ class Job(Generic[D]):
     attempts_made: runs that ended; attempts_started: runs begun. progress: what was last reported.
     timestamp, processed_on, finished_on: when it was made, last started and finished, by the server's clock.
     return_value, failed_reason, stacktrace: what its runs came to.
+    deduplicated: of the answer to an add, whether it made no job: this one was there, by its `job_id` or as the owner of
+    the `deduplication`. `refresh` reads its own data and options, which may be others than those that were to be added.
     """
 
     __slots__ = (
-        "_answers", "_beat", "_claimed", "_keys", "_link", "_opts", "_stop", "attempts_made", "attempts_started", "data", "delay", "failed_reason",
+        "_answers", "_beat", "_claimed", "_keys", "_link", "_opts", "_stop", "attempts_made", "attempts_started", "data", "deduplicated",
+        "delay", "failed_reason",
         "finished_on", "id", "name", "priority", "processed_on", "progress", "queue_name", "return_value", "stacktrace",
         "stalls", "timestamp",
     )  # fmt: skip
@@ -53,6 +57,7 @@ class Job(Generic[D]):
         self.attempts_made = 0
         self.attempts_started = 0
         self.stalls = 0
+        self.deduplicated = False
         self.delay = 0
         self.priority = 0
         self.progress: Any = None
@@ -72,6 +77,11 @@ class Job(Generic[D]):
         if isinstance(self._opts, bytes):
             self._opts = read_options(self._opts)
         return self._opts
+
+    @property
+    def deduplication_id(self) -> str | None:
+        """The id of the job's deduplication, if it has one."""
+        return None if self.opts.deduplication is None else self.opts.deduplication.id
 
     @property
     def tenant(self) -> str | None:
@@ -154,6 +164,14 @@ class Job(Generic[D]):
         await update_data(self._link, self._keys, id=self.id, data=codec.encode("data", data), claim=self._claimed)
         self.data = data
 
+    async def remove_deduplication(self) -> bool:
+        """Let the id of this job's deduplication be free, if the job owns it: the next add makes a job. Whether it did.
+
+        What `keep_last_if_active` kept for this job's end becomes a job now.
+        """
+        id = self.deduplication_id
+        return id is not None and await remove_deduplication(self._link, self._keys, deduplication=id, owner=self.id)
+
     def _refused(self, why: Refusal) -> CorralError:
         return JobNotFound(self.id, self.queue_name) if why is Refusal.MISSING else LockLost(self.id)
 
@@ -183,10 +201,18 @@ def stored_job(link: Link, keys: Keys, snapshot: Snapshot, answers: Answers | No
 
 
 def added_job(
-    link: Link, keys: Keys, id: str, name: str, data: D, options: JobOptions, answers: Answers | None = None
+    link: Link,
+    keys: Keys,
+    id: str,
+    name: str,
+    data: D,
+    options: JobOptions,
+    answers: Answers | None = None,
+    deduplicated: bool = False,
 ) -> Job[D]:
-    """The handle of a job that was just added."""
+    """The handle of a job that was just added, or that was there already."""
     job = Job(link, keys, id, name, data, options)
+    job.deduplicated = deduplicated
     job._answers = answers
     job.delay = options.delay
     job.priority = options.priority

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from engine import clock
-from engine.options import JobOptions
+from engine.options import Deduplication, JobOptions
 
 
 class NewJob:
@@ -44,6 +44,7 @@ class NewRow(Struct, frozen=True):
     delay: int = 0
     priority: int = 0
     lifo: bool = False
+    deduplication: Deduplication | None = None
 
 
 class Claimed(Struct, frozen=True):
@@ -93,11 +94,17 @@ class Retrying(Struct, frozen=True):
     error: str = ""
 
 
+class Delayed(Struct, frozen=True):
+    """The processor asked for a later run: again after `delay` ms, no attempt used."""
+
+    delay: int
+
+
 class Released(Struct, frozen=True):
     """Claimed but not started: back to the front of the line, no attempt used."""
 
 
-Outcome = Completed | Failed | Retrying | Released
+Outcome = Completed | Failed | Retrying | Delayed | Released
 
 
 class Snapshot(Struct, frozen=True):

@@ -64,6 +64,10 @@ class Keys:
     def logs(self, job_id: str) -> str:
         return f"{self.jobs}{job_id}:logs"
 
+    def deduplication(self, deduplication_id: str) -> str:
+        """Holds the id of the job that owns this deduplication."""
+        return f"{self.jobs}de:{deduplication_id}"
+
     def client_name(self, suffix: str = "") -> str:
         """The connection name by which BullMQ's `getWorkers` and `getQueueEvents` find a client of this queue."""
         return f"{self.prefix}:{base64.b64encode(self.queue.encode()).decode()}{suffix}"
@@ -100,6 +104,15 @@ def check_job_id(job_id: str) -> None:
             f"job_id: {job_id!r} names a structure of the queue and would overwrite it; put a word before it"
         )
     _check_text("job_id", job_id)
+
+
+def check_deduplication_id(deduplication_id: str) -> None:
+    """Raise InvalidName unless `deduplication_id` may be chosen. It is the last part of its key, so it may hold ':'."""
+    if not isinstance(deduplication_id, str) or not deduplication_id:
+        raise InvalidName(
+            f"deduplication.id: {deduplication_id!r} is empty or not text; give what makes two jobs the same, such as 'user:42'"
+        )
+    _check_text("deduplication.id", deduplication_id)
 
 
 def _check_text(field: str, text: str) -> None:

@@ -14,7 +14,7 @@ from engine import wire
 from engine.backoff import Backoff
 from engine.clock import duration_ms, to_ms
 from engine.errors import InvalidOption
-from engine.keys import check_job_id
+from engine.keys import check_deduplication_id, check_job_id
 
 
 class Keep(Struct, frozen=True):
@@ -68,6 +68,68 @@ class Keep(Struct, frozen=True):
         return None
 
 
+class Deduplication(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Which other jobs make this one needless, and what becomes of it then. Field names are BullMQ's, in snake_case.
+
+    id: jobs with the same id are the same, as long as one of them owns the id: from its add until it finishes or is removed.
+    ttl: ms or timedelta that it owns the id instead, whether it has finished or not; with `extend` each add that it stands
+    for starts the time anew.
+    At most one of: `replace`, where the owner is still delayed the new job takes its place; `reschedule`, where it is
+    delayed it keeps its data and takes the new job's delay; `keep_last_if_active`, where it is being run the newest job is
+    kept and added when the owner ends.
+    """
+
+    id: str
+    ttl: int | None = None
+    extend: bool = False
+    replace: bool = False
+    keep_last_if_active: bool = False
+    reschedule: bool = False
+
+    @classmethod
+    def check(cls, name: str, value: Any) -> Deduplication:
+        """The Deduplication of what a user gave: one, or a dict of its fields. Raises InvalidOption or InvalidName."""
+        if isinstance(value, cls):
+            value = msgspec.structs.asdict(value)
+        if not isinstance(value, Mapping):
+            raise InvalidOption(f'{name}: {value!r} is not a dict; give {{"id": "user:42"}}')
+        unknown = value.keys() - set(cls.__struct_fields__)
+        if unknown:
+            raise InvalidOption(
+                f"{name}: {', '.join(sorted(map(repr, unknown)))} is not a field; it has {', '.join(cls.__struct_fields__)}"
+            )
+        check_deduplication_id(value.get("id"))  # type: ignore[arg-type]
+        ttl = value.get("ttl")
+        if ttl is not None:
+            ttl = duration_ms(f"{name}.ttl", ttl)
+            if ttl == 0:
+                raise InvalidOption(
+                    f"{name}.ttl: 0 ms is no time at all; leave it out to hold until the job has finished"
+                )
+        flags = {field: _flag(f"{name}.{field}", value.get(field, False)) for field in cls.__struct_fields__[2:]}
+        chosen = [field for field in ("replace", "reschedule", "keep_last_if_active") if flags[field]]
+        if len(chosen) > 1:
+            raise InvalidOption(f"{name}: {' and '.join(chosen)} say different things of the same job; choose one")
+        if flags["keep_last_if_active"] and ttl is not None:
+            raise InvalidOption(f"{name}.ttl: with keep_last_if_active the owner's end is what counts; leave ttl out")
+        if flags["extend"] and ttl is None:
+            raise InvalidOption(f"{name}.extend: it starts the time of `ttl` anew; give a ttl, or leave extend out")
+        return cls(value["id"], ttl, **flags)
+
+    @classmethod
+    def from_wire(cls, value: Any) -> Deduplication | None:
+        """The deduplication in a stored option of any producer; None where it says nothing that can be understood."""
+        if not isinstance(value, dict) or not isinstance(value.get("id"), str):
+            return None
+        said = {field: value.get(encoded) is True for field, encoded in _DEDUPLICATION_FLAGS}
+        return cls(value["id"], _number(value.get("ttl"), None), **said)
+
+
+_DEDUPLICATION_FLAGS = tuple(
+    zip(Deduplication.__struct_fields__[2:], Deduplication.__struct_encode_fields__[2:], strict=True)
+)
+
+
 class JobOptions(Struct, frozen=True, kw_only=True):
     """The options of one job. Durations are whole milliseconds.
 
@@ -82,6 +144,7 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     timestamp: when the job was made, Unix milliseconds; None takes the server's time.
     remove_on_complete, remove_on_fail: what is kept when this job finishes; None leaves it to the worker.
     keep_logs: rows of `job.log()` kept. stack_trace_limit: stack traces kept. size_limit: bytes that `data` may have.
+    deduplication: which other jobs make this one needless, a dict of what `Deduplication` has: {"id": "user:42"}.
     """
 
     attempts: int = 0
@@ -98,6 +161,7 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     keep_logs: int | None = None
     stack_trace_limit: int | None = None
     size_limit: int | None = None
+    deduplication: Deduplication | None = None
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> JobOptions:
@@ -144,6 +208,8 @@ class JobOptions(Struct, frozen=True, kw_only=True):
             stored["stackTraceLimit"] = self.stack_trace_limit
         if self.size_limit is not None:
             stored["sizeLimit"] = self.size_limit
+        if self.deduplication is not None:
+            stored["de"] = self.deduplication
         return msgspec.json.encode(stored)
 
 
@@ -167,6 +233,7 @@ def read_options(stored: bytes) -> JobOptions:
             str(backoff.get("type", "fixed")),
             _number(backoff.get("delay"), 0),
             min(max(jitter, 0), 1) if isinstance(jitter, int | float) else 0,
+            _numbers(backoff.get("delays")),
         )
     elif isinstance(backoff, int | float) and backoff > 0:
         backoff = Backoff("fixed", int(backoff))
@@ -188,6 +255,7 @@ def read_options(stored: bytes) -> JobOptions:
         keep_logs=_number(found.get("kl"), None),
         stack_trace_limit=_number(found.get("stackTraceLimit"), None),
         size_limit=_number(found.get("sizeLimit"), None),
+        deduplication=Deduplication.from_wire(found.get("de")),
     )
 
 
@@ -199,6 +267,10 @@ def _number(value: Any, otherwise: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
         return otherwise
     return int(value)
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    return tuple(_number(one, 0) for one in value) if isinstance(value, list) else ()
 
 
 def _whole(name: str, value: Any, unit: str = "") -> int:
@@ -261,4 +333,5 @@ _CHECKS: dict[str, Any] = {
     "keep_logs": _whole,
     "stack_trace_limit": _whole,
     "size_limit": _whole,
+    "deduplication": Deduplication.check,
 }

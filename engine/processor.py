@@ -6,14 +6,14 @@ import inspect
 import logging
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from types import NoneType
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin, overload
 
 from engine import codec
 from engine.backoff import Backoff
-from engine.errors import InvalidInput
+from engine.errors import InvalidInput, Retry, UnrecoverableError
 from engine.handle import Job
 from engine.options import limit_ms
 
@@ -21,6 +21,9 @@ D = TypeVar("D")
 R = TypeVar("R")
 
 RunIn = Literal["loop", "thread", "process"]
+ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
+RetryIf = Callable[[BaseException, int], bool]
+"""Whether an attempt that raised this error is followed by another; the number says which attempt it was, 1 for the first."""
 logger = logging.getLogger("engine.jobs")
 
 
@@ -50,7 +53,9 @@ class Processor(Generic[D, R]):
     name: the job name it takes; None takes every name.
     data_type: what `job.data` is decoded as, from the annotation of the first parameter; Any without one.
     run_in: "loop" (coroutine functions), "thread" (plain functions), "process" (only if asked).
-    attempts, backoff, timeout: for jobs that say nothing themselves. retry_on: if given, other exceptions fail the job at once.
+    attempts, backoff, timeout: for jobs that say nothing themselves.
+    retry_on: if given, other exceptions fail the job at once. give_up_on: these do. retry_if(error, attempt): asked last,
+    where the types allow another attempt; False fails the job at once. A `Retry` passes all three.
     heartbeat: ms that a run may go without `job.heartbeat()`, `update_progress` or `log` before it counts as hung.
     """
 
@@ -60,8 +65,10 @@ class Processor(Generic[D, R]):
         name: str | None = None,
         *,
         attempts: int = 0,
-        backoff: Backoff | dict[str, Any] | int | None = None,
-        retry_on: tuple[type[BaseException], ...] = (),
+        backoff: Backoff | dict[str, Any] | Sequence[int] | int | None = None,
+        retry_on: ErrorTypes = (),
+        give_up_on: ErrorTypes = (),
+        retry_if: RetryIf | None = None,
         timeout: int | timedelta | None = None,
         heartbeat: int | timedelta | None = None,
         run_in: RunIn | None = None,
@@ -73,7 +80,9 @@ class Processor(Generic[D, R]):
         self.name = name
         self.attempts = attempts
         self.backoff = None if backoff is None else Backoff.check(backoff)
-        self.retry_on = retry_on
+        self.retry_on = _error_types("retry_on", retry_on)
+        self.give_up_on = _error_types("give_up_on", give_up_on)
+        self.retry_if = None if retry_if is None else _retry_if(retry_if)
         self.timeout = None if timeout is None else limit_ms("timeout", timeout)
         self.heartbeat = None if heartbeat is None else limit_ms("heartbeat", heartbeat)
         self.is_limited = timeout is not None or heartbeat is not None
@@ -95,6 +104,16 @@ class Processor(Generic[D, R]):
     def __call__(self, job: Job[D]) -> Any:
         return self.function(job)
 
+    def gives_up(self, error: BaseException, attempt: int) -> bool:
+        """Whether no further attempt may follow this one, the `attempt`-th, however many are left."""
+        if isinstance(error, Retry):
+            return False
+        if isinstance(error, (UnrecoverableError, *self.give_up_on)):
+            return True
+        if self.retry_on and not isinstance(error, self.retry_on):
+            return True
+        return self.retry_if is not None and not self.retry_if(error, attempt)
+
     def decode(self, data: bytes) -> D:
         """A job's stored data as this processor takes it. Raises InvalidData with the path of what does not fit."""
         if self.data_type is NoneType:  # what is stored for a job without data, {}, is BullMQ's word for nothing
@@ -115,8 +134,10 @@ def processor(
     name: str,
     *,
     attempts: int = 0,
-    backoff: Backoff | dict[str, Any] | int | None = None,
-    retry_on: tuple[type[BaseException], ...] = (),
+    backoff: Backoff | dict[str, Any] | Sequence[int] | int | None = None,
+    retry_on: ErrorTypes = (),
+    give_up_on: ErrorTypes = (),
+    retry_if: RetryIf | None = None,
     timeout: int | timedelta | None = None,
     heartbeat: int | timedelta | None = None,
     run_in: RunIn | None = None,
@@ -124,8 +145,10 @@ def processor(
     """Make a function the processor of the jobs called `name`, a chosen word that stays the same when code moves.
 
     `async def` runs on the worker's loop, `def` in a thread, `run_in="process"` in a process pool. `attempts` counts
-    runs in all. With `retry_on`, only those exceptions are tried again. `timeout`: how long a run may take; `heartbeat`:
-    how long it may go without `job.heartbeat()`, progress or log (ms or timedelta); past either it fails with JobTimeout.
+    runs in all. `backoff` is what `Backoff` says, or a list of milliseconds. With `retry_on` only those exceptions are tried
+    again, those of `give_up_on` never, and others if `retry_if(error, attempt)` says so.
+    `timeout`: how long a run may take; `heartbeat`: how long it may go without `job.heartbeat()`, progress or log (ms or
+    timedelta); past either it fails with JobTimeout. Raises InvalidInput.
     """
     if not isinstance(name, str) or not name:
         raise InvalidInput(f"processor name: {name!r} is not a word; write @processor('sms')")
@@ -137,6 +160,8 @@ def processor(
             attempts=attempts,
             backoff=backoff,
             retry_on=retry_on,
+            give_up_on=give_up_on,
+            retry_if=retry_if,
             timeout=timeout,
             heartbeat=heartbeat,
             run_in=run_in,
@@ -153,14 +178,19 @@ class BaseProcessor(JobLog, ABC, Generic[D, R]):
 
     name: ClassVar[str | None] = None
     attempts: ClassVar[int] = 0
-    backoff: ClassVar[Backoff | dict[str, Any] | int | None] = None
-    retry_on: ClassVar[tuple[type[BaseException], ...]] = ()
+    backoff: ClassVar[Backoff | dict[str, Any] | Sequence[int] | int | None] = None
+    retry_on: ClassVar[ErrorTypes] = ()
+    give_up_on: ClassVar[ErrorTypes] = ()
     timeout: ClassVar[int | timedelta | None] = None
     heartbeat: ClassVar[int | timedelta | None] = None
 
     @abstractmethod
     def process(self, job: Job[D]) -> Any:
         """Do the job and return its result: `async def` on the loop, `def` in a thread."""
+
+    def retry_if(self, error: BaseException, attempt: int) -> bool:
+        """Whether an attempt that raised this error, the `attempt`-th, is followed by another. Override it to choose."""
+        return True
 
 
 def as_processor(given: Any, name: str | None = None) -> Processor[Any, Any]:
@@ -177,6 +207,8 @@ def as_processor(given: Any, name: str | None = None) -> Processor[Any, Any]:
             attempts=given.attempts,
             backoff=given.backoff,
             retry_on=given.retry_on,
+            give_up_on=given.give_up_on,
+            retry_if=None if type(given).retry_if is BaseProcessor.retry_if else given.retry_if,
             timeout=given.timeout,
             heartbeat=given.heartbeat,
             data_type=_class_data_type(type(given)),
@@ -187,6 +219,28 @@ def as_processor(given: Any, name: str | None = None) -> Processor[Any, Any]:
     if callable(given):
         return Processor(given, name)
     raise InvalidInput(f"processor: {given!r} is neither a function nor a BaseProcessor")
+
+
+def _error_types(name: str, given: Any) -> tuple[type[BaseException], ...]:
+    types = given if isinstance(given, tuple) else (given,)
+    for one in types:
+        if not isinstance(one, type) or not issubclass(one, BaseException):
+            raise InvalidInput(
+                f"{name}: {one!r} is not an exception class; write {name}=(TimeoutError, ConnectionError)"
+            )
+    return types
+
+
+def _retry_if(given: Any) -> RetryIf:
+    if not callable(given) or inspect.iscoroutinefunction(given):
+        raise InvalidInput(f"retry_if: {given!r} is not a plain function; give `def f(error, attempt) -> bool`")
+    try:
+        inspect.signature(given).bind(None, 1)
+    except TypeError:
+        raise InvalidInput(f"retry_if: {given!r} does not take two arguments, (error, attempt)") from None
+    except ValueError:  # what is written in C may not say what it takes
+        pass
+    return cast(RetryIf, given)
 
 
 def _data_type(function: Callable[..., Any]) -> Any:

@@ -10,13 +10,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine import codec, wire
-from engine.adding import Adder, lots
+from engine.adding import Adder, Known, lots
 from engine.clock import duration_ms
 from engine.errors import InvalidInput, InvalidOption
 from engine.events import Answers
 from engine.handle import Job, added_job, stored_job
 from engine.job import Counts, NewJob, NewRow
-from engine.keys import Keys
+from engine.keys import Keys, check_deduplication_id
 from engine.link import Connection, Link, RedisPyLink, RedisSettings, open_link
 from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions, Keep
 from engine.script import loading
@@ -35,6 +35,7 @@ from engine.scripts.page import page
 from engine.scripts.pause import pause
 from engine.scripts.promote_one import promote_one
 from engine.scripts.remove import NotRemoved, remove
+from engine.scripts.remove_deduplication import remove_deduplication
 from engine.scripts.reprocess import reprocess
 from engine.scripts.resume import resume
 
@@ -117,6 +118,8 @@ class Queue:
         name: the word that chooses the processor. data: JSON values or a msgspec Struct. options: see JobOptions.
         Raises InvalidInput, naming what is wrong, before anything is written; OutcomeUnknown when the connection was
         lost before the reply (a `job_id` of your own makes a second try safe).
+        Where a job of this `job_id` is there, or one that stands for this by its `deduplication`, none is made: the Job is
+        that other one, and says so by `deduplicated`.
         """
         checked = JobOptions.check(options)
         while self._adder.crowded:  # noqa: ASYNC110 - for the next tick, not for a time
@@ -124,6 +127,8 @@ class Queue:
         row = self._row(name, data, checked)
         link = self._link or await self._ready()
         job_id = await self._adder.put(link, row)
+        if isinstance(job_id, Known):
+            return added_job(link, self.keys, job_id.id, name, data, checked, self._answered(), deduplicated=True)
         return added_job(link, self.keys, job_id, name, data, checked, self._answered())
 
     async def add_many(self, jobs: Iterable[NewJob]) -> list[Job[Any]]:
@@ -135,8 +140,8 @@ class Queue:
         async def put(lot: Sequence[NewRow], jobs_of_lot: Sequence[NewJob]) -> list[Job[Any]]:
             added = await add(link, self.keys, lot, cap=self._max_payload)
             return [
-                added_job(link, self.keys, job_id, job.name, job.data, job.options, answers)
-                for job_id, job in zip(added.ids, jobs_of_lot, strict=True)
+                added_job(link, self.keys, job_id, job.name, job.data, job.options, answers, number in added.known)
+                for number, (job_id, job) in enumerate(zip(added.ids, jobs_of_lot, strict=True))
             ]
 
         calls, first = [], 0
@@ -180,6 +185,12 @@ class Queue:
         """The rows of a job's log, oldest first."""
         rows = await (await self._ready()).call("LRANGE", self.keys.logs(job_id), start, end)
         return [row.decode(errors="replace") for row in rows]
+
+    async def deduplication_job_id(self, deduplication_id: str) -> str | None:
+        """The id of the job that owns this deduplication, or None. While a `ttl` runs the job may be gone already."""
+        check_deduplication_id(deduplication_id)
+        owner = await (await self._ready()).call("GET", self.keys.deduplication(deduplication_id))
+        return None if owner is None else str(owner.decode(errors="replace"))
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
@@ -239,6 +250,14 @@ class Queue:
         """Give a job another priority (0 goes first); with `lifo`, before its equals. Raises JobNotFound."""
         checked = JobOptions.check({"priority": priority})
         await change_priority(await self._ready(), self.keys, id=job_id, priority=checked.priority, lifo=lifo)
+
+    async def remove_deduplication(self, deduplication_id: str) -> bool:
+        """Let this deduplication's id be free: the next add makes a job. False if no job owned it.
+
+        What `keep_last_if_active` kept for the owner's end becomes a job now.
+        """
+        check_deduplication_id(deduplication_id)
+        return await remove_deduplication(await self._ready(), self.keys, deduplication=deduplication_id)
 
     async def drain(self, *, delayed: bool = False) -> int:
         """Remove all jobs that wait, and with `delayed` those that are delayed; how many went."""
@@ -322,6 +341,7 @@ class Queue:
             options.delay,
             options.priority,
             options.lifo,
+            options.deduplication,
         )
 
 

@@ -19,13 +19,16 @@ def _moves(sources: tuple[str, ...], targets: tuple[str, ...]) -> frozenset[tupl
     return frozenset((source, target) for source in sources for target in targets)
 
 
+_FOLLOWING: Final = _moves((NEW,), (*_QUEUED, "delayed"))
+"""The job that was kept for the end of a deduplication's owner."""
+
 TRANSITIONS: Final[dict[str, frozenset[tuple[str, str]]]] = {
-    "add": _moves((NEW,), (*_QUEUED, "delayed")),
+    "add": _moves((NEW,), (*_QUEUED, "delayed")) | _moves(("delayed",), ("delayed", GONE)),
     "claim": _moves(("wait", "prioritized"), ("active",)) | _moves(("delayed",), _QUEUED),
-    "finish": _moves(("active",), ("completed", GONE)) | _moves(("completed",), (GONE,)),
+    "finish": _moves(("active",), ("completed", GONE)) | _moves(("completed",), (GONE,)) | _FOLLOWING,
     "turn": _moves(("active",), ("completed", GONE)) | _moves(("completed",), (GONE,))
-    | _moves(("wait", "prioritized"), ("active",)) | _moves(("delayed",), _QUEUED),
-    "fail": _moves(("active",), ("failed", GONE)) | _moves(("failed",), (GONE,)),
+    | _moves(("wait", "prioritized"), ("active",)) | _moves(("delayed",), _QUEUED) | _FOLLOWING,
+    "fail": _moves(("active",), ("failed", GONE)) | _moves(("failed",), (GONE,)) | _FOLLOWING,
     "retry": _moves(("active",), _QUEUED),
     "delay": _moves(("active",), ("delayed",)),
     "release": _moves(("active",), _QUEUED),
@@ -35,11 +38,12 @@ TRANSITIONS: Final[dict[str, frozenset[tuple[str, str]]]] = {
     "change_delay": _moves(("delayed",), ("delayed",)),
     "change_priority": _moves(_QUEUED, _QUEUED),
     "reprocess": _moves(("failed", "completed"), _QUEUED),
-    "remove": _moves((*_AT_REST, "active"), (GONE,)),
+    "remove": _moves((*_AT_REST, "active"), (GONE,)) | _FOLLOWING,
+    "remove_deduplication": _FOLLOWING,
     "pause": _moves(("wait",), ("paused",)),
     "resume": _moves(("paused",), ("wait",)) | _moves(("wait",), ("paused",)),
     "cancel": _moves((*_QUEUED, "delayed", "waiting-children"), ("failed", GONE)) | _moves(("failed",), (GONE,))
-    | _moves(("delayed", "waiting-children"), _QUEUED),
+    | _moves(("delayed", "waiting-children"), _QUEUED) | _FOLLOWING,
     "drain": _moves((*_QUEUED, "delayed"), (GONE,)),
     "clean": _moves((*_QUEUED, "delayed", "active", "completed", "failed"), (GONE,)),
     "obliterate": _moves((*_AT_REST, "active"), (GONE,)),

@@ -52,6 +52,9 @@ class SyncJob:
     def update_data(self, data: Any) -> None:
         self._run(self._job.update_data(data))
 
+    def remove_deduplication(self) -> bool:
+        return bool(self._run(self._job.remove_deduplication()))
+
 
 class SyncQueue:
     """The blocking view of a Queue. Takes the same arguments; methods have the same names and raise the same errors.
@@ -141,6 +144,12 @@ class SyncQueue:
 
     def change_priority(self, job_id: str, priority: int, *, lifo: bool = False) -> None:
         self._call(lambda queue: queue.change_priority(job_id, priority, lifo=lifo))
+
+    def deduplication_job_id(self, deduplication_id: str) -> str | None:
+        return self._call(lambda queue: queue.deduplication_job_id(deduplication_id))
+
+    def remove_deduplication(self, deduplication_id: str) -> bool:
+        return self._call(lambda queue: queue.remove_deduplication(deduplication_id))
 
     def drain(self, *, delayed: bool = False) -> int:
         return self._call(lambda queue: queue.drain(delayed=delayed))

@@ -1,8 +1,8 @@
 --[[
 add: put new jobs in line, or into the delayed set if they have a delay.
 
-MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed
-EMITS    added, waiting, delayed, duplicated
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, delayed -> delayed, delayed -> gone
+EMITS    added, waiting, delayed, duplicated, deduplicated, debounced, removed
 
 KEYS
   meta         hash    of the queue
@@ -25,10 +25,13 @@ ROWS
   data         bytes   JSON
   opts         bytes   JSON
   special      json    of a job that is more than one of now at the back of the line, else empty: timestamp, ms, without it
-                       now; delay, ms after that; priority, 1 first; lifo, true: to the front, of the jobs without a priority
+                       now; delay, ms after that; priority, 1 first; lifo, true: to the front, of the jobs without a priority; de, the
+                       deduplication as BullMQ writes it: its id and what it does
 RETURNS
-  for each row the id of its job, or 0 if a job of its id was there already, which is left as it was;
+  for each row the id of its job, or 0 if a job of its id was there already, which is left as it was, or 1 if a job stands
+  for it that owns its deduplication; after the rows, in their order, the ids of those owners;
   or, with nothing written, the number of the first row (from 0) whose data is over the cap
+  Sent again it adds jobs without an id or a deduplication anew.
 ]]
 local meta, counter, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)
 local stride = 5
@@ -39,17 +42,26 @@ local stride = 5
 --@include sound
 --@include due
 --@include place
+--@include drop
+--@include forget
+--@include deduplicate
 
 local cap = tonumber(ARGV[2])
-local any_special = false
+local specials = {}
 for i = 3, #ARGV, stride do
   if #ARGV[i + 2] > cap then return (i - 3) / stride end
-  if ARGV[i + 4] ~= '' then any_special = true end
+  if ARGV[i + 4] ~= '' then
+    local special = cjson.decode(ARGV[i + 4])
+    specials[i] = special
+    -- Of a foreign type: an error now, before anything is written.
+    if special.de then redis.call('GET', jobs .. 'de:' .. special.de.id) end
+  end
 end
+local any_special = next(specials) ~= nil
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
-sound(events, { list }, any_special and { delayed, prioritized } or {}, marker, {}, any_special and { pc } or {})
+sound(events, any_special and { list, active } or { list }, any_special and { delayed, prioritized } or {}, marker, {}, any_special and { pc } or {})
 
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
@@ -57,11 +69,26 @@ local count = (#ARGV - 2) / stride
 local number = redis.call('INCRBY', counter, count) - count
 local ids, scores, last = {}, {}, {}
 local front, back, back_priorities = {}, {}, {}
+local owners = {}
+local k = { active = active, delayed = delayed, marker = marker, jobs = jobs, tell = tell }
+
+local function put()
+  if #scores > 0 then
+    redis.call('ZADD', delayed, unpack(scores))
+    mark_due(delayed, marker)
+  end
+  -- One after the other, so the last of several is the first to run, as if each had been added alone.
+  if #front > 0 then redis.call('RPUSH', list, unpack(front)) end
+  if #back > 0 then place(list, prioritized, pc, back, back_priorities, false) end
+  if #front + #back > 0 and not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
+  scores, front, back, back_priorities = {}, {}, {}, {}
+end
+
 for i = 3, #ARGV, stride do
   local id, name = ARGV[i], ARGV[i + 1]
   local timestamp, delay, priority, lifo = moment, '0', '0', false
-  if ARGV[i + 4] ~= '' then
-    local special = cjson.decode(ARGV[i + 4])
+  local special, owner = specials[i], nil
+  if special then
     if special.timestamp then timestamp = string.format('%.0f', special.timestamp) end
     delay = string.format('%.0f', special.delay or 0)
     priority = string.format('%d', special.priority or 0)
@@ -74,32 +101,38 @@ for i = 3, #ARGV, stride do
     ids[#ids + 1] = 0
     tell('duplicated', 'jobId', id)
   else
-    ids[#ids + 1] = id
-    redis.call('HSET', jobs .. id, 'name', name, 'data', ARGV[i + 2], 'opts', ARGV[i + 3],
-      'timestamp', timestamp, 'delay', delay, 'priority', priority)
-    tell('added', 'jobId', id, 'name', name)
-    if delay ~= '0' then
-      local due = timestamp + delay
-      scores[#scores + 1] = due_score(delayed, due, last)
-      scores[#scores + 1] = id
-      tell('delayed', 'jobId', id, 'delay', due)
+    if special and special.de then
+      -- The owner may be a job of this call.
+      put()
+      owner = deduplicate(k, special.de, { id = id, name = name, data = ARGV[i + 2], opts = ARGV[i + 3], delay = delay,
+        due = timestamp + delay }, last)
+    end
+    if owner then
+      ids[#ids + 1] = 1
+      owners[#owners + 1] = owner
     else
-      if lifo and priority == '0' then
-        front[#front + 1] = id
+      ids[#ids + 1] = id
+      redis.call('HSET', jobs .. id, 'name', name, 'data', ARGV[i + 2], 'opts', ARGV[i + 3],
+        'timestamp', timestamp, 'delay', delay, 'priority', priority)
+      if special and special.de then redis.call('HSET', jobs .. id, 'deid', special.de.id) end
+      tell('added', 'jobId', id, 'name', name)
+      if delay ~= '0' then
+        local due = timestamp + delay
+        scores[#scores + 1] = due_score(delayed, due, last)
+        scores[#scores + 1] = id
+        tell('delayed', 'jobId', id, 'delay', due)
       else
-        back[#back + 1] = id
-        back_priorities[#back] = priority
+        if lifo and priority == '0' then
+          front[#front + 1] = id
+        else
+          back[#back + 1] = id
+          back_priorities[#back] = priority
+        end
+        tell('waiting', 'jobId', id)
       end
-      tell('waiting', 'jobId', id)
     end
   end
 end
-if #scores > 0 then
-  redis.call('ZADD', delayed, unpack(scores))
-  mark_due(delayed, marker)
-end
--- One after the other, so the last of several is the first to run, as if each had been added alone.
-if #front > 0 then redis.call('RPUSH', list, unpack(front)) end
-if #back > 0 then place(list, prioritized, pc, back, back_priorities, false) end
-if #front + #back > 0 and not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
+put()
+for _, owner in ipairs(owners) do ids[#ids + 1] = owner end
 return ids

@@ -4,8 +4,9 @@ cancel: fail a job that waits, now and for good; ask for the end of one that is 
 MOVES    wait -> failed, paused -> failed, prioritized -> failed, delayed -> failed, waiting-children -> failed,
   wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, waiting-children -> gone, failed -> gone,
   delayed -> wait, delayed -> paused, delayed -> prioritized,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized
-EMITS    failed, waiting
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized,
+  new -> wait, new -> paused, new -> prioritized, new -> delayed
+EMITS    failed, waiting, added, delayed, duplicated
 
 KEYS
   meta              hash    of the queue
@@ -49,6 +50,7 @@ local heard_within = 3600000
 --@include drop
 --@include trim
 --@include place
+--@include follow
 
 now = clock(now)
 local moment, job = string.format('%.0f', now), jobs .. id
@@ -112,7 +114,10 @@ if fields[2] then
   -- The end of a job ends its deduplication, unless a window of its own still runs.
   local window = jobs .. 'de:' .. fields[2]
   local left = redis.call('PTTL', window)
-  if left == 0 or (left == -1 and redis.pcall('GET', window) == id) then redis.call('DEL', window) end
+  local k = { wait = wait, list = list, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs, tell = tell }
+  if left == 0 or (left == -1 and redis.pcall('GET', window) == id and not follow(k, fields[2], moment)) then
+    redis.call('DEL', window)
+  end
 end
 if is_kept then trim(failed, jobs, moment, keep) end
 return 1

@@ -1,5 +1,5 @@
 --[[
-delay: move jobs whose attempt failed to the delayed set, to run again later.
+delay: move jobs whose attempt failed, or which asked for a later run, to the delayed set.
 
 MOVES    active -> delayed
 EMITS    delayed
@@ -21,12 +21,13 @@ ROWS
   delay        int     ms from now
   reason       str
   stacktrace   bytes   JSON array of texts
+  skip         int     1: the run uses no attempt, and reason and stacktrace are not written
 RETURNS
   for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
   Sent again it answers 1: the job is no longer held by this claim.
 ]]
 local meta, active, delayed, stalled, marker, events, jobs = unpack(KEYS)
-local stride, first = 6, 2
+local stride, first = 7, 2
 
 --@include clock
 --@include gate
@@ -47,7 +48,10 @@ unlock(jobs, stalled, ARGV, good)
 local last = {}
 for _, i in ipairs(good) do
   local id, due = ARGV[i], now + ARGV[i + 3]
-  redis.call('HSET', jobs .. id, 'delay', ARGV[i + 3], 'failedReason', ARGV[i + 4], 'stacktrace', ARGV[i + 5], 'atm', (tonumber(facts[i][1]) or 0) + 1)
+  redis.call('HSET', jobs .. id, 'delay', ARGV[i + 3])
+  if ARGV[i + 6] ~= '1' then
+    redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 4], 'stacktrace', ARGV[i + 5], 'atm', (tonumber(facts[i][1]) or 0) + 1)
+  end
   redis.call('HDEL', jobs .. id, 'owner')
   redis.call('ZADD', delayed, due_score(delayed, due, last), id)
   redis.call('LREM', active, -1, id)

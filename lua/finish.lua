@@ -1,14 +1,17 @@
 --[[
 finish: record the results of jobs that ran, release their locks and apply retention.
 
-MOVES    active -> completed, active -> gone, completed -> gone
-EMITS    completed, drained
+MOVES    active -> completed, active -> gone, completed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed
+EMITS    completed, drained, added, waiting, delayed, duplicated
 
 KEYS
   meta         hash    of the queue
   wait         list    ids without a priority
+  paused       list    the same while the queue is paused
   active       list    ids being run
   prioritized  zset    ids by priority
+  pc           counter that keeps one priority first in, first out
+  delayed      zset    ids by due time
   completed    zset    ids by finish time, ms
   stalled      set     ids that a BullMQ worker suspects
   marker       zset    wakes idle workers
@@ -27,7 +30,7 @@ RETURNS
   for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
   Sent again it answers 3 (2 where the job was dropped at once) and writes nothing.
 ]]
-local meta, wait, active, prioritized, completed, stalled, marker, events, jobs = unpack(KEYS)
+local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, marker, events, jobs = unpack(KEYS)
 local stride, first = 6, 2
 
 --@include clock
@@ -39,14 +42,17 @@ local stride, first = 6, 2
 --@include drop
 --@include trim
 --@include leave
+--@include place
+--@include follow
 --@include settle
 --@include ended
 
 local moment = string.format('%d', clock(ARGV[1]))
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-local k = { wait = wait, active = active, prioritized = prioritized, marker = marker, tell = tell, jobs = jobs }
-sound(events, { wait, active }, { prioritized, completed }, marker, { stalled })
+local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
+  tell = tell, jobs = jobs, list = is_paused and paused or wait }
+sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
 local good, facts, refused = held(jobs, active, ARGV, first, stride, 5)
 if #good == 0 then return refused end
 

@@ -2,8 +2,8 @@
 remove: delete jobs that no worker holds, wherever they are.
 
 MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, completed -> gone, failed -> gone,
-  waiting-children -> gone, active -> gone
-EMITS    removed
+  waiting-children -> gone, active -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed
+EMITS    removed, added, waiting, delayed, duplicated
 
 KEYS
   meta              hash    of the queue
@@ -11,12 +11,14 @@ KEYS
   paused            list    the same while the queue is paused
   active            list    ids being run
   prioritized       zset    ids by priority
+  pc                counter that keeps one priority first in, first out
   delayed           zset    ids by due time
   waiting_children  zset    parents whose children are not all done
   completed         zset    ids by finish time, ms
   failed            zset    ids by finish time, ms
   stalled           set     ids that a BullMQ worker suspects
   repeat            zset    schedules
+  marker            zset    wakes idle workers
   events            stream
   jobs              prefix  of the job hashes; the script appends an id
 ARGV
@@ -28,8 +30,10 @@ RETURNS
   refused: its number from 0, then 1 locked, 2 missing or 3 the pending run of a schedule
   Sent again it answers 2.
 ]]
-local meta, wait, paused, active, prioritized, delayed, waiting_children, completed, failed, stalled, schedules, events, jobs = unpack(KEYS)
+local meta, wait, paused, active, prioritized, pc, delayed, waiting_children, completed, failed, stalled, schedules, marker, events,
+  jobs = unpack(KEYS)
 
+--@include clock
 --@include gate
 --@include tell
 --@include sound
@@ -37,10 +41,15 @@ local meta, wait, paused, active, prioritized, delayed, waiting_children, comple
 --@include drop
 --@include forget
 --@include scheduled
+--@include place
+--@include follow
 
-local _, _, kept = gate(meta, active)
+local is_paused, _, kept = gate(meta, active)
 local tell = teller(events, kept)
-sound(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules }, nil, { stalled })
+sound(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules }, marker, { stalled }, { pc })
+local moment = string.format('%d', clock(ARGV[1]))
+local k = { wait = wait, list = is_paused and paused or wait, prioritized = prioritized, pc = pc, delayed = delayed,
+  marker = marker, jobs = jobs, tell = tell }
 local zsets = { { completed, 'completed' }, { failed, 'failed' }, { delayed, 'delayed' }, { prioritized, 'prioritized' },
   { waiting_children, 'waiting-children' } }
 local lists = { { wait, 'wait' }, { paused, 'paused' }, { active, 'active' } }
@@ -73,6 +82,10 @@ for i = 2, #ARGV do
     local prev = take(id)
     if there or prev then
       redis.call('SREM', stalled, id)
+      local deduplication = there and redis.call('HGET', jobs .. id, 'deid')
+      local owns = deduplication and redis.pcall('GET', jobs .. 'de:' .. deduplication) == id
+      -- Before the id is forgotten with all that is its own: what was kept for its end is a job of somebody else.
+      if owns then follow(k, deduplication, moment) end
       forget(jobs, { id })
       tell('removed', 'jobId', id, 'prev', prev or 'unknown')
     else

@@ -1,8 +1,9 @@
 --[[
 turn: finish jobs and claim others in one call. What a busy worker does; `finish` and `claim` are the plain versions.
 
-MOVES    active -> completed, active -> gone, completed -> gone, wait -> active, prioritized -> active, delayed -> wait, delayed -> paused, delayed -> prioritized
-EMITS    completed, active, waiting, missing, drained
+MOVES    active -> completed, active -> gone, completed -> gone, wait -> active, prioritized -> active, delayed -> wait, delayed -> paused, delayed -> prioritized,
+  new -> wait, new -> paused, new -> prioritized, new -> delayed
+EMITS    completed, active, waiting, missing, drained, added, delayed, duplicated
 
 KEYS
   meta         hash    of the queue
@@ -48,8 +49,9 @@ local stride, first = 6, 6
 --@include drop
 --@include trim
 --@include leave
---@include settle
 --@include place
+--@include follow
+--@include settle
 --@include promote
 --@include lock
 --@include claim

@@ -12,6 +12,7 @@ from engine.errors import PayloadTooLarge, ScriptError
 from engine.job import NewRow
 from engine.keys import Keys
 from engine.link import Argument, Link, Reply, Waiter
+from engine.options import Deduplication
 from engine.script import Now, Script
 
 _add = Script(
@@ -28,7 +29,7 @@ _NONE: frozenset[int] = frozenset()
 class Added(Struct, frozen=True):
     ids: list[str]
     known: frozenset[int]
-    """Numbers of the rows (from 0) whose id was there already: their jobs were left as they are."""
+    """Numbers of the rows (from 0) for which no job was made: one of their id was there, or one stands for them."""
 
 
 async def add(
@@ -55,20 +56,29 @@ class _Special(Struct, frozen=True, omit_defaults=True):
     delay: int = 0
     priority: int = 0
     lifo: bool = False
+    de: Deduplication | None = None
 
 
 def _special(row: NewRow) -> bytes:
-    if row.timestamp is None and not (row.delay or row.priority or row.lifo):
+    if row.timestamp is None and not (row.delay or row.priority or row.lifo or row.deduplication):
         return b""
-    return msgspec.json.encode(_Special(row.timestamp, row.delay, row.priority, row.lifo))
+    return msgspec.json.encode(_Special(row.timestamp, row.delay, row.priority, row.lifo, row.deduplication))
 
 
 def read_added(reply: Reply, rows: Sequence[NewRow], cap: int) -> Added:
     """What add.lua answered for these rows. Raises PayloadTooLarge."""
     match reply:
         case list(ids):
-            known = frozenset(number for number, id in enumerate(ids) if id == 0) if 0 in ids else _NONE
-            return Added([row.id if id == 0 else id.decode() for id, row in zip(ids, rows, strict=True)], known)
+            if 0 not in ids and len(ids) == len(rows):
+                return Added([id.decode() for id in ids], _NONE)
+            owners = iter(ids[len(rows) :])
+            made = ids[: len(rows)]
+            known = frozenset(number for number, id in enumerate(made) if isinstance(id, int))
+            named = [
+                row.id if id == 0 else (next(owners) if id == 1 else id).decode()
+                for id, row in zip(made, rows, strict=True)
+            ]
+            return Added(named, known)
         case int(number):
             raise PayloadTooLarge(f"data: {len(rows[number].data):,} bytes are over the queue's limit of {cap:,}")
     raise ScriptError(f"add.lua returned {reply!r}")

@@ -1,10 +1,10 @@
-"""Move jobs whose attempt failed to the delayed set (lua/delay.lua)."""
+"""Move jobs whose attempt failed, or which asked for a later run, to the delayed set (lua/delay.lua)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engine.job import Claimed, Retrying
+from engine.job import Claimed, Delayed, Retrying
 from engine.keys import Keys
 from engine.link import Argument, Link
 from engine.script import Now, Script
@@ -14,13 +14,20 @@ _delay = Script(
     "delay",
     keys="meta active delayed stalled marker events jobs",
     args="now",
-    rows="id token fence delay reason stacktrace",
+    rows="id token fence delay reason stacktrace skip",
 )
 
 
-async def delay(link: Link, keys: Keys, retries: Iterable[tuple[Claimed, Retrying]], *, now: Now = "") -> Refusals:
-    """Delay at most 1,000 jobs, each by the `delay` of its outcome."""
+async def delay(
+    link: Link, keys: Keys, later: Iterable[tuple[Claimed, Retrying | Delayed]], *, now: Now = ""
+) -> Refusals:
+    """Delay at most 1,000 jobs, each by the `delay` of its outcome; Delayed uses no attempt."""
     slots: list[Argument] = []
-    for job, retrying in retries:
-        slots += (job.id, job.token, job.fence, retrying.delay, retrying.reason, retrying.stacktrace or b"[]")
+    for job, outcome in later:
+        slots += (job.id, job.token, job.fence, outcome.delay)
+        match outcome:
+            case Retrying():
+                slots += (outcome.reason, outcome.stacktrace or b"[]", 0)
+            case Delayed():
+                slots += ("", b"", 1)
     return read_refusals(await _delay(link, keys, now, rows=slots))

@@ -13,7 +13,7 @@ from engine.scripts.rows import Refusals, keep_slot, read_refusals
 
 _fail = Script(
     "fail",
-    keys="meta wait active prioritized failed stalled marker events jobs",
+    keys="meta wait paused active prioritized pc delayed failed stalled marker events jobs",
     args="now",
     rows="id token fence reason keep stacktrace attempts",
 )

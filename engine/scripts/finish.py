@@ -11,7 +11,7 @@ from engine.scripts.rows import Finished, Refusals, finished_slots, read_refusal
 
 _finish = Script(
     "finish",
-    keys="meta wait active prioritized completed stalled marker events jobs",
+    keys="meta wait paused active prioritized pc delayed completed stalled marker events jobs",
     args="now",
     rows="id token fence value keep made",
 )

@@ -13,7 +13,7 @@ from engine.scripts.pace import PER_CALL
 
 _remove = Script(
     "remove",
-    keys="meta wait paused active prioritized delayed waiting_children completed failed stalled repeat events jobs",
+    keys="meta wait paused active prioritized pc delayed waiting_children completed failed stalled repeat marker events jobs",
     args="now",
     rows="id",
 )

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from engine import codec
 from engine.clock import duration_ms
-from engine.errors import CorralError, LockLost, Retry, UnrecoverableError
+from engine.errors import CorralError, LockLost, Retry, Snooze
 from engine.handle import Job, claimed_job
 from engine.job import Claimed
 from engine.keys import Keys
@@ -76,6 +76,8 @@ class Raised(Struct, tag=True):
     retry: bool = False
     """The processor asked for another run, after `delay` ms or the job's own backoff."""
     delay: int | None = None
+    snooze: bool = False
+    """That run is to use no attempt."""
 
 
 ToChild = Hello | Ask | Answer
@@ -188,10 +190,10 @@ def _run(ask: Ask, line: _Line, runner: asyncio.Runner) -> Done | Raised:
         if inspect.iscoroutine(result):
             result = runner.run(result)
         if isinstance(result, Retry):
-            return _raised(result, processor)
+            return _raised(result, processor, ask.job)
         return Done(codec.encode("result", result))
     except BaseException as error:
-        return _raised(error, processor)
+        return _raised(error, processor, ask.job)
 
 
 def _job(ask: Ask, line: _Line, processor: Processor[Any, Any]) -> ChildJob:
@@ -225,14 +227,17 @@ def _no_link() -> CorralError:
     return CorralError("a job in a child process can report progress, log and update its data; ask the queue elsewhere")
 
 
-def _raised(error: BaseException, processor: Processor[Any, Any] | None) -> Raised:
+def _raised(error: BaseException, processor: Processor[Any, Any] | None, job: Claimed) -> Raised:
+    said = traces.message(error)
+    try:
+        final = processor is None or processor.gives_up(error, job.attempts_made + 1)
+    except Exception as problem:
+        said, final = f"{said} (no retry: {problem})", True
     retry = isinstance(error, Retry)
-    final = isinstance(error, UnrecoverableError) or processor is None
-    if processor is not None and processor.retry_on and not retry:
-        final = final or not isinstance(error, processor.retry_on)
     delay = error.delay if isinstance(error, Retry) else None
     try:
         wait = None if delay is None else duration_ms("Retry.delay", delay)
     except ValueError as problem:
         return Raised(str(problem), type(problem).__name__, "", final=True)
-    return Raised(traces.message(error), traces.error_name(error), traces.trace(error), final, retry, wait)
+    trace, snooze = traces.trace(error), isinstance(error, Snooze)
+    return Raised(said, traces.error_name(error), trace, final, retry, wait, snooze)

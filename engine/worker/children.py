@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from engine import codec
-from engine.errors import CorralError, InvalidInput, LockLost, Retry
+from engine.errors import CorralError, InvalidInput, LockLost, Retry, Snooze
 from engine.handle import Job
 from engine.job import Claimed
 from engine.keys import Keys
@@ -125,6 +125,8 @@ class _Child:
                 match await self._next():
                     case Done(value=value):
                         return value
+                    case Raised() as raised if raised.snooze and raised.delay is not None:
+                        raise Snooze(raised.delay, raised.said)
                     case Raised() as raised if raised.retry:
                         raise Retry(raised.delay, raised.said)
                     case Raised() as raised:

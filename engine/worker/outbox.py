@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import assert_never
 
 from engine.errors import ConnectFailed, LinkClosed, ServerBusy
-from engine.job import Completed, Failed, Outcome, Released, Retrying
+from engine.job import Completed, Delayed, Failed, Outcome, Released, Retrying
 from engine.keys import Keys
 from engine.link import Link
 from engine.options import Keep
@@ -66,7 +66,7 @@ class Outbox:
                 self._failed.put(hold)
             case Retrying(delay=0):
                 self._retried.put(hold)
-            case Retrying():
+            case Retrying() | Delayed():
                 self._delayed.put(hold)
             case Released():
                 self._released.put(hold)
@@ -95,7 +95,11 @@ class Outbox:
         return await retry(self._link, self._keys, rows)
 
     async def _delay(self, holds: Sequence[Hold]) -> Refusals:
-        return await delay(self._link, self._keys, [(hold.claimed, _retrying(hold)) for hold in holds])
+        rows = []
+        for hold in holds:
+            assert isinstance(hold.outcome, Retrying | Delayed)
+            rows.append((hold.claimed, hold.outcome))
+        return await delay(self._link, self._keys, rows)
 
     async def _release(self, holds: Sequence[Hold]) -> Refusals:
         return await release(self._link, self._keys, [hold.claimed for hold in holds])

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from engine.clock import monotonic
 from engine.errors import LockLost
-from engine.job import Completed, Failed, Retrying
+from engine.job import Completed, Delayed, Failed, Retrying
 from engine.processor import JobLog
 from engine.scripts.rows import Refusal, Refusals
 from engine.worker import stacks
@@ -37,6 +37,8 @@ class Counters(Struct):
     """Runs that did not end when told to stop; their slots were freed."""
     turns: int = 0
     troubles: int = 0
+    snoozed: int = 0
+    """Runs that asked for a later one and used no attempt."""
 
 
 class Reports:
@@ -94,6 +96,8 @@ class Reports:
                     error = hold.error if hold.error is not None else outcome.reason
                     self._listeners.tell("failed", job, error)
                     self._log_of(hold).log_error(job, error, retry=again)
+            case Delayed():
+                counters.snoozed += 1
             case _:
                 counters.released += 1
 

@@ -11,9 +11,9 @@ from typing import Any
 from engine import codec
 from engine.backoff import BUILT_IN, Strategy, delay_before_retry
 from engine.clock import duration_ms
-from engine.errors import InvalidOption, JobTimeout, Retry, UnrecoverableError
+from engine.errors import InvalidOption, JobTimeout, Retry, Snooze
 from engine.handle import Job, claimed_job
-from engine.job import Completed, Failed, Outcome, Released, Retrying
+from engine.job import Completed, Delayed, Failed, Outcome, Released, Retrying
 from engine.keys import Keys
 from engine.link import Link
 from engine.options import NO_OPTIONS, read_options
@@ -104,7 +104,7 @@ class Runner:
                 return self.stopped(hold)
         return outcome
 
-    def stopped(self, hold: Hold) -> Failed | Retrying:
+    def stopped(self, hold: Hold) -> Failed | Retrying | Delayed:
         """What a run comes to that was told to stop, whether it has ended or not."""
         stop = hold.stop
         assert stop is not None
@@ -189,8 +189,10 @@ class Runner:
 
     # -- judging a failure -----------------------------------------------------------------------------------------
 
-    def _verdict(self, hold: Hold, error: BaseException) -> Failed | Retrying:
+    def _verdict(self, hold: Hold, error: BaseException) -> Failed | Retrying | Delayed:
         """What a run came to that raised `error`, or asked for another one."""
+        if isinstance(error, Snooze):
+            return Delayed(error.delay)
         hold.error = error
         reason, name = traces.message(error), traces.error_name(error)
         limit = hold.options.stack_trace_limit
@@ -204,7 +206,7 @@ class Runner:
     def _delay(self, hold: Hold, error: BaseException) -> int | None:
         """Milliseconds until the next attempt; None if there is none."""
         made = hold.claimed.attempts_made + 1
-        if made >= hold.attempts or _is_final(error, hold.processor):
+        if made >= hold.attempts or _is_final(error, hold.processor, made):
             return None
         if isinstance(error, Retry) and error.delay is not None:
             return duration_ms("Retry.delay", error.delay)
@@ -219,15 +221,11 @@ class Runner:
         return None if wait == -1 else duration_ms(f"backoff {backoff.type!r}", wait)
 
 
-def _is_final(error: BaseException, processor: Processor[Any, Any] | None) -> bool:
-    """Whether no further attempt may follow, however many are left."""
+def _is_final(error: BaseException, processor: Processor[Any, Any] | None, attempt: int) -> bool:
+    """Whether no further attempt may follow, however many are left. The process that has the error itself has decided."""
     if isinstance(error, traces.ErrorElsewhere):
         return error.final
-    if isinstance(error, UnrecoverableError):
-        return True
-    if isinstance(error, Retry) or processor is None or not processor.retry_on:
-        return False
-    return not isinstance(error, processor.retry_on)
+    return processor is not None and processor.gives_up(error, attempt)
 
 
 def _was_cut_short(hold: Hold, error: BaseException) -> bool:

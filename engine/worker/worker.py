@@ -149,7 +149,7 @@ class Worker:
         self._cancel_grace = _milliseconds("cancel_grace", cancel_grace, 10, 3_600_000)
         self._allow = frozenset(allow)
         self._require_durable = require_durable
-        self._routes = _routes(processors)
+        self._routes = _routes(processors, self._backoffs)
         self.queue_name = queue_name
         self.name = f"{socket.gethostname()}-{os.getpid()}" if name is None else _name(name)
         self.ready = asyncio.Event()
@@ -435,7 +435,7 @@ def _number(hold: Hold) -> int:
     return hold.number
 
 
-def _routes(given: Sequence[Any]) -> Routes:
+def _routes(given: Sequence[Any], backoffs: Mapping[str, Strategy]) -> Routes:
     if not given:
         raise InvalidOption(
             "processors: none was given; a worker needs at least one, such as Worker('sms-queue', send_sms)"
@@ -444,6 +444,12 @@ def _routes(given: Sequence[Any]) -> Routes:
     for processor in processors:
         if processor.run_in == "process":
             reference(processor)
+        backoff = processor.backoff
+        if backoff is not None and backoff.type not in BUILT_IN and backoff.type not in backoffs:
+            raise InvalidOption(
+                f"backoff: {processor!r} names {backoff.type!r}, which this worker does not have; give"
+                f" Worker(..., backoffs={{{backoff.type!r}: function}})"
+            )
     return Routes(processors)
 
 

@@ -1,7 +1,7 @@
 -- Move finished jobs from active to `set` and release what they held. Rows of `good` (see held) have, from their start:
 -- id, token, fence, value, keep (see trim). `field` names the value in the hash, `event` the event; `extra(i, job)` may
 -- write more of row i. What retention would take away in this same call is never written: those jobs are dropped at once.
--- `moment` is the time as text. `k` names: active jobs tell.
+-- `moment` is the time as text. `k` names: active jobs tell, and what follow needs.
 local function settle(k, set, field, event, moment, rows, good, facts, extra)
   local scores, gone, keep = {}, {}, ''
   -- From the newest: neighbours with one rule keep so many, and those before them are beyond it.
@@ -44,7 +44,9 @@ local function settle(k, set, field, event, moment, rows, good, facts, extra)
       -- The end of a job ends its deduplication, unless a window of its own still runs.
       local window = k.jobs .. 'de:' .. facts[i][2]
       local left = redis.call('PTTL', window)
-      if left == 0 or (left == -1 and redis.pcall('GET', window) == id) then redis.call('DEL', window) end
+      if left == 0 or (left == -1 and redis.pcall('GET', window) == id and not follow(k, facts[i][2], moment)) then
+        redis.call('DEL', window)
+      end
     end
   end
   if #scores > 0 then flush() end

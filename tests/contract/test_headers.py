@@ -82,8 +82,9 @@ def test_the_slots_are_named_once_at_the_top(verb: str) -> None:
         assert "ipairs(KEYS)" in own, "or all are treated alike"
 
 
-READS_JSON = {"add"}
-"""Scripts with an argument that is JSON of the engine's own. A payload is never read."""
+READS_JSON = {"add", "cancel", "finish", "turn", "fail", "remove", "remove_deduplication"}
+"""Scripts with an argument that is JSON of the engine's own, and those that read the options of a job that was kept. A payload is
+never read."""
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -6,16 +6,20 @@ Scripts are not rolled back, and a wrong type, a refusal of the ACL or a kill ca
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from typing import Any
 
 import pytest
 
 from engine.errors import ServerError
 from engine.keys import Keys
 from engine.link import Argument, Link, Reply, Waiter
+from engine.options import Keep
+from engine.scripts.claim import claim
+from engine.scripts.finish import finish
 from engine.scripts.sweep import sweep
 from tests.support.calls import CALLS, script, seed_for_all
-from tests.support.queues import census, violations
+from tests.support.queues import Held, census, claimed, seed, violations
 
 _BREAK = """
 local redis = { call = redis.call, pcall = redis.pcall, writes = 0 }
@@ -69,7 +73,7 @@ async def test_no_job_is_lost_wherever_a_script_breaks_off(link: Link, keys: Key
         await link.call("FLUSHALL")
         await seed_for_all(link, keys)
         were = {id for ids in (await census(link, keys)).values() for id in ids}
-        broke_off = await breaks_off(Breaking(link, at), keys, verb)
+        broke_off = await breaks_off(CALLS[verb](Breaking(link, at), keys))
         assert await lost(link, keys, were) == [], f"{verb} broken off before its write {at}"
         await sweep_all(link, keys)
         assert await lost(link, keys, were) == [], f"{verb} broken off before its write {at}, then swept"
@@ -78,9 +82,34 @@ async def test_no_job_is_lost_wherever_a_script_breaks_off(link: Link, keys: Key
     assert at > 2, "the script writes, and was broken off"
 
 
-async def breaks_off(link: Link, keys: Keys, verb: str) -> bool:
+@pytest.mark.usefixtures("damaged")
+@pytest.mark.asyncio(loop_factories=["uvloop"])
+@pytest.mark.parametrize("opts", ["{}", '{"delay":1}', '{"priority":3}'])
+async def test_what_was_kept_for_the_end_of_a_job_is_run_wherever_that_breaks_off(
+    link: Link, keys: Keys, opts: str
+) -> None:
+    for at in itertools.count(1):
+        await link.call("FLUSHALL")
+        await seed(link, keys, active={"a": Held()}, jobs={"a": {"deid": "d", "opts": '{"de":{"id":"d"}}'}})
+        await link.call("SET", keys.deduplication("d"), "a")
+        await link.call("HSET", keys.jobs + "dn:d", "name", "n", "data", "{}", "opts", opts, "jid", "next")
+        owner = claimed("a", opts=b'{"de":{"id":"d"}}')
+        broke_off = await breaks_off(finish(Breaking(link, at), keys, [(owner, b"1", Keep())], now=7))
+        await sweep_all(link, keys)
+        for now in itertools.count(9):
+            found = await claim(link, keys, token=f"t{now}", lock_ms=9_000, worker="w", count=9, now=now)
+            await finish(link, keys, [(job, b"1", Keep()) for job in found.jobs], now=now)
+            if not found.jobs and found.next_due is None:
+                break
+        assert sorted((await census(link, keys))["completed"]) == ["a", "next"], f"broken off before write {at}"
+        if not broke_off:
+            break
+    assert at > 8, "the script writes, and was broken off"
+
+
+async def breaks_off(call: Awaitable[Any]) -> bool:
     try:
-        await CALLS[verb](link, keys)
+        await call
     except ServerError as error:
         if "broken off" not in str(error):
             raise

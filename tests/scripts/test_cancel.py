@@ -185,6 +185,17 @@ async def test_the_end_of_a_job_ends_its_deduplication(link: Link, keys: Keys, t
     assert await link.call("EXISTS", keys.jobs + "de:one") == int(stays)
 
 
+async def test_what_was_kept_for_the_end_of_a_job_follows_it(link: Link, keys: Keys) -> None:
+    await seed(link, keys, wait=["a"], jobs={"a": {"deid": "one"}})
+    await link.call("SET", keys.jobs + "de:one", "a")
+    await link.call("HSET", keys.jobs + "dn:one", "name", "n", "data", "{}", "opts", "{}", "jid", "b")
+    await ask(link, keys, "a")
+    found = await census(link, keys)
+    assert (found["failed"], found["wait"]) == (["a"], ["b"])
+    assert await link.call("GET", keys.jobs + "de:one") == b"b"
+    assert await link.call("EXISTS", keys.jobs + "dn:one") == 0
+
+
 @pytest.mark.parametrize("id", ["w", "a"])
 async def test_a_full_server_lets_jobs_be_cancelled(link: Link, keys: Keys, id: str) -> None:
     await seed(link, keys, wait=["w"], active={"a": Held()})

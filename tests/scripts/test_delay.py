@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.job import Retrying
+from engine.job import Claimed, Delayed, Retrying
 from engine.keys import Keys
 from engine.link import Link
 from engine.scripts.claim import claim
@@ -23,6 +23,26 @@ async def test_a_delayed_job_waits_from_now_on_and_has_used_an_attempt(link: Lin
             "processedOn": "1", "ats": "1", "pb": "w", "failedReason": "boom", "stacktrace": '["x"]', "atm": "1",
         },
     }  # fmt: skip
+
+
+async def test_a_run_that_asked_for_a_later_one_uses_no_attempt_and_leaves_no_reason(link: Link, keys: Keys) -> None:
+    jobs: dict[str, dict[str, int | str]] = {
+        id: {"atm": 1, "failedReason": "old", "stacktrace": '["x"]'} for id in "ab"
+    }
+    await seed(link, keys, active={"a": Held(fence=2), "b": Held(fence=2)}, jobs=jobs)
+    later: list[tuple[Claimed, Retrying | Delayed]] = [
+        (claimed("a", fence=2), Delayed(50)),
+        (claimed("b", fence=2), Retrying(50, "new", b'["y"]')),
+    ]
+    assert await delay(link, keys, later, now=7) == {}
+    found = await snapshot(link, keys)
+    assert found["delayed"] == {"a": 57 * 4096, "b": 57 * 4096 + 1}
+    fields = ("delay", "atm", "failedReason", "stacktrace")
+    assert [found["job:a"][field] for field in fields] == ["50", "1", "old", '["x"]']
+    assert [found["job:b"][field] for field in fields] == ["50", "2", "new", '["y"]']
+    before = await dump(link)
+    assert await delay(link, keys, later, now=8) == {0: Refusal.LOST, 1: Refusal.LOST}
+    assert await dump(link) == before
 
 
 async def test_it_comes_back_when_it_is_due_and_keeps_its_priority(link: Link, keys: Keys) -> None:

@@ -30,6 +30,7 @@ from engine.scripts.pause import pause
 from engine.scripts.progress import progress
 from engine.scripts.promote_one import promote_one
 from engine.scripts.remove import remove
+from engine.scripts.remove_deduplication import remove_deduplication
 from engine.scripts.reprocess import reprocess
 from engine.scripts.resume import resume
 from engine.scripts.state import state
@@ -48,6 +49,7 @@ CALLS: dict[str, Callable[[Link, Keys], Awaitable[Any]]] = {
     "cancel": lambda link, keys: cancel(link, keys, id="later", reason="cancelled", keep=Keep(), now=7),
     "meta": lambda link, keys: meta(link, keys, version="corral:1", now=7),
     "remove": lambda link, keys: remove(link, keys, ["w1", "p", "soon", "dead", "c1", "f1"], now=7),
+    "remove_deduplication": lambda link, keys: remove_deduplication(link, keys, deduplication="d", now=7),
     "pause": lambda link, keys: pause(link, keys, now=7),
     "resume": lambda link, keys: resume(link, keys, now=7),
     "drain": lambda link, keys: drain(link, keys, delayed=True, now=7),
@@ -60,7 +62,17 @@ CALLS: dict[str, Callable[[Link, Keys], Awaitable[Any]]] = {
     "answer": lambda link, keys: answer(link, keys, ["c1", "f1", "a", "gone"], now=7),
 }
 READ = ("state", "get", "counts", "page", "answer")
-GROW = ("progress", "log", "update_data", "reprocess", "promote_one", "change_delay", "change_priority", "meta")
+GROW = (
+    "progress",
+    "log",
+    "update_data",
+    "reprocess",
+    "promote_one",
+    "change_delay",
+    "change_priority",
+    "meta",
+    "remove_deduplication",
+)
 """What brings something in. A full server may refuse it, and then wholly."""
 ANY_TYPE = {
     "obliterate": {"id", "pc", "stalled", "stalled_check", "limiter", "marker", "events"},
@@ -71,6 +83,9 @@ ANY_TYPE = {
 
 async def seed_operators(link: Link, keys: Keys, verb: str) -> None:
     await seed_for_all(link, keys)
+    if verb == "remove_deduplication":
+        await link.call("SET", keys.deduplication("d"), "w1")
+        await link.call("HSET", keys.jobs + "dn:d", "name", "n", "data", "{}", "opts", "{}", "jid", "next")
     if verb in ("resume", "obliterate"):
         await pause(link, keys, now=7)
         await link.call("LPUSH", keys.wait, "w3")

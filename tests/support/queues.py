@@ -301,6 +301,11 @@ class _Space:
                 wrong.append(f"I8 the lock of {owner!r} never ends")
             if owner not in self.hashes and suffix in untimed:
                 wrong.append(f"I8 {suffix!r} has no owner and no end")
+        wrong += [
+            f"I8 {suffix!r} is kept for the end of nobody"
+            for suffix in self.found
+            if suffix.startswith("dn:") and "de:" + suffix[3:] not in self.windows
+        ]
         for suffix, owner in self.windows.items():
             if owner not in self.hashes and suffix in untimed:
                 wrong.append(f"I8 {suffix!r} names {owner!r}, which is gone, and has no end")

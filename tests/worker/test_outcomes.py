@@ -74,7 +74,7 @@ async def test_the_wait_between_attempts_is_the_backoffs(queue: Queue, redis_url
         job = await queue.add("fail", {}, attempts=2, backoff=backoff)
         assert await job.result(timeout=5) == "done"
     waited = starts[1] - starts[0]
-    assert waited >= (0.019 if backoff else 0)
+    assert waited >= (0.014 if backoff else 0)  # a quarter of a wait is drawn by chance
     assert waited < 2
 
 
@@ -88,7 +88,7 @@ async def test_a_strategy_that_gives_up_or_is_unknown_fails_the_job(queue: Queue
         with pytest.raises(errors.JobFailed, match=r"failed: no$"):
             await given_up.result(timeout=5)
         with pytest.raises(
-            errors.JobFailed, match="'other' is unknown to this worker, which has fixed, exponential, never"
+            errors.JobFailed, match="'other' is unknown to this worker, which has fixed, exponential, list, never"
         ):
             await unknown.result(timeout=5)
     assert (await given_up.refresh()).attempts_made == 1

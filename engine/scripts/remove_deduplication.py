@@ -1,0 +1,18 @@
+"""Let an id of deduplication be free again (lua/remove_deduplication.lua)."""
+
+from __future__ import annotations
+
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+
+_remove_deduplication = Script(
+    "remove_deduplication",
+    keys="meta wait paused active prioritized pc delayed marker events jobs",
+    args="now deduplication owner",
+)
+
+
+async def remove_deduplication(link: Link, keys: Keys, *, deduplication: str, owner: str = "", now: Now = "") -> bool:
+    """Whether there was anything to free. With `owner`, only if that job owns it."""
+    return bool(await _remove_deduplication(link, keys, now, deduplication, owner))

@@ -1,0 +1,51 @@
+--[[
+remove_deduplication: let an id of deduplication be free again. What was kept for the end of its owner becomes a job now.
+
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed
+EMITS    added, waiting, delayed, duplicated
+
+KEYS
+  meta           hash    of the queue
+  wait           list    ids without a priority
+  paused         list    the same while the queue is paused
+  active         list    ids being run
+  prioritized    zset    ids by priority
+  pc             counter that keeps one priority first in, first out
+  delayed        zset    ids by due time
+  marker         zset    wakes idle workers
+  events         stream
+  jobs           prefix  of the job hashes; the script appends an id
+ARGV
+  now            int     ms, or empty for the server's time
+  deduplication  str     its id
+  owner          str     the job to which it has to belong; empty for any
+RETURNS
+  1 it is free now
+  0 it was free, or belongs to another job; nothing was written
+  Sent again it answers 0.
+]]
+local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)
+local now, deduplication, owner = unpack(ARGV)
+
+--@include clock
+--@include gate
+--@include tell
+--@include sound
+--@include place
+--@include follow
+
+local is_paused, _, kept = gate(meta, active)
+local tell = teller(events, kept)
+local list = is_paused and paused or wait
+sound(events, { list }, { prioritized, delayed }, marker, {}, { pc })
+local window = jobs .. 'de:' .. deduplication
+local owned_by = redis.call('GET', window)
+if not owned_by or (owner ~= '' and owner ~= owned_by) then return 0 end
+
+local k = { wait = wait, list = list, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs,
+  tell = tell }
+follow(k, deduplication, string.format('%d', clock(now)))
+-- Last of all, so that a call that broke off can be sent again. What follows owns nothing either: who frees an id wants the
+-- next add to make a job.
+redis.call('DEL', window)
+return 1
