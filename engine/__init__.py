@@ -25,6 +25,7 @@ from engine.processor import BaseProcessor, processor
 from engine.queue import Queue
 from engine.queue_events import QueueEvents
 from engine.registry import ServiceRegistry, TaskContext
+from engine.scripts.cancel import Cancellation
 from engine.service import JobQueueService, JobResult, QueueStats
 from engine.settings import Settings
 from engine.sync import SyncJob, SyncQueue
@@ -32,7 +33,7 @@ from engine.worker import Worker
 from engine.worker.letter_watch import DeadLetterAlert
 
 __all__ = [
-    "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Deduplication", "Keep", "Counts",
+    "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Deduplication", "Keep", "Counts", "Cancellation",
     "QueueEvents", "happened", "Metrics", "CountsPerType", "OldestWaiting",
     "Worker", "processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "UnrecoverableError", "errors",
     "DeadLetters", "DeadLetter", "LetterFilter", "LetterPage", "ReplayReport", "DeadLetterAlert",

@@ -93,8 +93,31 @@ class JobFailed(CorralError):
         self.reason = reason
 
 
+class JobCancelled(JobFailed):
+    """The job was cancelled: raised for those who wait for its result, and in a handler that was told to stop."""
+
+    def __init__(self, job_id: str, reason: str = "cancelled") -> None:
+        CorralError.__init__(self, f"job {job_id!r} was {reason}")
+        self.job_id = job_id
+        self.reason = reason
+
+
+def failure(job_id: str, reason: str) -> JobFailed:
+    """The exception for a job that failed with this stored reason."""
+    was_cancelled = reason == "cancelled" or reason.startswith("cancelled: ")
+    return JobCancelled(job_id, reason) if was_cancelled else JobFailed(job_id, reason)
+
+
+class JobTimeout(CorralError, TimeoutError):
+    """The attempt took longer than it may, or went without a heartbeat for too long. Retried like any failure."""
+
+
 class UnrecoverableError(CorralError):
     """Raised by a processor: fail the job at once, whatever attempts are left."""
+
+
+class JobExpired(UnrecoverableError):
+    """The job was claimed later than its `expires_in` allows; it was not run."""
 
 
 class UnknownTask(UnrecoverableError):

@@ -16,7 +16,7 @@ MAX_NAME_BYTES = 128
 class Keys:
     """The keys of one queue: `keys.wait`, `keys.job(id)`; `keys.jobs` is the prefix to which a job id is appended."""
 
-    __slots__ = ("_by_names", "active", "completed", "delayed", "events", "failed", "id", "jobs", "limiter", "marker", "meta",
+    __slots__ = ("_by_names", "active", "cancelling", "completed", "delayed", "events", "failed", "id", "jobs", "limiter", "marker", "meta",
                  "paused", "pc", "prefix", "prioritized", "queue", "repeat", "stalled", "stalled_check", "wait", "waiting_children")  # fmt: skip
 
     def __init__(self, queue: str, prefix: str = wire.DEFAULT_PREFIX) -> None:
@@ -42,6 +42,7 @@ class Keys:
         self.events = base + "events"
         self.limiter = base + "limiter"
         self.repeat = base + "repeat"
+        self.cancelling = base + "corral:cancelling"
         self._by_names: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def __repr__(self) -> str:

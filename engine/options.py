@@ -136,6 +136,8 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     attempts: runs in all, before the job fails for good; 0 leaves it to the processor, or else one run.
     backoff: how long to wait between them; None retries at once.
     delay: earliest start, counted from `timestamp`.
+    timeout: how long one run may take; None leaves it to the processor.
+    expires_in: how long after `timestamp` and `delay` a run may still start; later ones fail at once, without retry.
     priority: 0 goes first, then 1, 2, ... (BullMQ's order); first in, first out within one priority.
     lifo: go to the front of the line; only without a priority.
     job_id: an id of the caller's own; a second add with it answers with the first job.
@@ -148,6 +150,8 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     attempts: int = 0
     backoff: Backoff | None = None
     delay: int = 0
+    timeout: int | None = None
+    expires_in: int | None = None
     priority: int = 0
     lifo: bool = False
     job_id: str | None = None
@@ -182,6 +186,10 @@ class JobOptions(Struct, frozen=True, kw_only=True):
             stored["backoff"] = self.backoff
         if self.delay:
             stored["delay"] = self.delay
+        if self.timeout is not None:
+            stored["timeout"] = self.timeout
+        if self.expires_in is not None:
+            stored["expiresIn"] = self.expires_in
         if self.priority:
             stored["priority"] = self.priority
         if self.lifo:
@@ -236,6 +244,8 @@ def read_options(stored: bytes) -> JobOptions:
         attempts=_number(found.get("attempts"), 0),
         backoff=backoff,
         delay=_number(found.get("delay"), 0),
+        timeout=_number(found.get("timeout"), None) or None,
+        expires_in=_number(found.get("expiresIn"), None) or None,
         priority=_number(found.get("priority"), 0),
         lifo=found.get("lifo") is True,
         job_id=job_id if isinstance(job_id, str) else None,
@@ -267,6 +277,14 @@ def _whole(name: str, value: Any, unit: str = "") -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
         raise InvalidOption(f"{name}: {value!r} is not a whole number of 0 or more{' ' + unit if unit else ''}")
     return value
+
+
+def limit_ms(name: str, value: int | timedelta) -> int:
+    """Whole milliseconds of a limit. Raises InvalidOption for what is no duration, and for 0, which nothing could keep."""
+    ms = duration_ms(name, value)
+    if not ms:
+        raise InvalidOption(f"{name}: 0 is a limit that no run can keep; leave it out for none")
+    return ms
 
 
 def _attempts(name: str, value: Any) -> int:
@@ -304,6 +322,8 @@ _CHECKS: dict[str, Any] = {
     "attempts": _attempts,
     "backoff": lambda name, value: Backoff.check(value),
     "delay": duration_ms,
+    "timeout": limit_ms,
+    "expires_in": limit_ms,
     "priority": _priority,
     "lifo": _flag,
     "job_id": _job_id,

@@ -7,6 +7,7 @@ import logging
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from types import NoneType
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin, overload
 
@@ -14,6 +15,7 @@ from engine import codec
 from engine.backoff import Backoff
 from engine.errors import InvalidInput, Retry, UnrecoverableError
 from engine.handle import Job
+from engine.options import limit_ms
 
 D = TypeVar("D")
 R = TypeVar("R")
@@ -51,9 +53,10 @@ class Processor(Generic[D, R]):
     name: the job name it takes; None takes every name.
     data_type: what `job.data` is decoded as, from the annotation of the first parameter; Any without one.
     run_in: "loop" (coroutine functions), "thread" (plain functions), "process" (only if asked).
-    attempts, backoff: for jobs that say nothing themselves.
+    attempts, backoff, timeout: for jobs that say nothing themselves.
     retry_on: if given, other exceptions fail the job at once. give_up_on: these do. retry_if(error, attempt): asked last,
     where the types allow another attempt; False fails the job at once. A `Retry` passes all three.
+    heartbeat: ms that a run may go without `job.heartbeat()`, `update_progress` or `log` before it counts as hung.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class Processor(Generic[D, R]):
         retry_on: ErrorTypes = (),
         give_up_on: ErrorTypes = (),
         retry_if: RetryIf | None = None,
+        timeout: int | timedelta | None = None,
+        heartbeat: int | timedelta | None = None,
         run_in: RunIn | None = None,
         data_type: Any = None,
         log: JobLog | None = None,
@@ -78,6 +83,9 @@ class Processor(Generic[D, R]):
         self.retry_on = _error_types("retry_on", retry_on)
         self.give_up_on = _error_types("give_up_on", give_up_on)
         self.retry_if = None if retry_if is None else _retry_if(retry_if)
+        self.timeout = None if timeout is None else limit_ms("timeout", timeout)
+        self.heartbeat = None if heartbeat is None else limit_ms("heartbeat", heartbeat)
+        self.is_limited = timeout is not None or heartbeat is not None
         self.run_in: RunIn = run_in or ("loop" if is_async else "thread")
         self.data_type = _data_type(function) if data_type is None else data_type
         self.log = log or JobLog()
@@ -130,13 +138,17 @@ def processor(
     retry_on: ErrorTypes = (),
     give_up_on: ErrorTypes = (),
     retry_if: RetryIf | None = None,
+    timeout: int | timedelta | None = None,
+    heartbeat: int | timedelta | None = None,
     run_in: RunIn | None = None,
 ) -> Wrap:
     """Make a function the processor of the jobs called `name`, a chosen word that stays the same when code moves.
 
     `async def` runs on the worker's loop, `def` in a thread, `run_in="process"` in a process pool. `attempts` counts
     runs in all. `backoff` is what `Backoff` says, or a list of milliseconds. With `retry_on` only those exceptions are tried
-    again, those of `give_up_on` never, and others if `retry_if(error, attempt)` says so. Raises InvalidInput.
+    again, those of `give_up_on` never, and others if `retry_if(error, attempt)` says so.
+    `timeout`: how long a run may take; `heartbeat`: how long it may go without `job.heartbeat()`, progress or log (ms or
+    timedelta); past either it fails with JobTimeout. Raises InvalidInput.
     """
     if not isinstance(name, str) or not name:
         raise InvalidInput(f"processor name: {name!r} is not a word; write @processor('sms')")
@@ -150,6 +162,8 @@ def processor(
             retry_on=retry_on,
             give_up_on=give_up_on,
             retry_if=retry_if,
+            timeout=timeout,
+            heartbeat=heartbeat,
             run_in=run_in,
         )
 
@@ -167,6 +181,8 @@ class BaseProcessor(JobLog, ABC, Generic[D, R]):
     backoff: ClassVar[Backoff | dict[str, Any] | Sequence[int] | int | None] = None
     retry_on: ClassVar[ErrorTypes] = ()
     give_up_on: ClassVar[ErrorTypes] = ()
+    timeout: ClassVar[int | timedelta | None] = None
+    heartbeat: ClassVar[int | timedelta | None] = None
 
     @abstractmethod
     def process(self, job: Job[D]) -> Any:
@@ -193,6 +209,8 @@ def as_processor(given: Any, name: str | None = None) -> Processor[Any, Any]:
             retry_on=given.retry_on,
             give_up_on=given.give_up_on,
             retry_if=None if type(given).retry_if is BaseProcessor.retry_if else given.retry_if,
+            timeout=given.timeout,
+            heartbeat=given.heartbeat,
             data_type=_class_data_type(type(given)),
             log=given,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,9 +29,10 @@ from engine.measures import (
     measured,
     waited_longest,
 )
-from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions
+from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions, Keep
 from engine.script import loading
 from engine.scripts.add import add
+from engine.scripts.cancel import Cancellation, cancel
 from engine.scripts.change_delay import change_delay
 from engine.scripts.change_priority import change_priority
 from engine.scripts.clean import clean
@@ -52,6 +54,10 @@ if TYPE_CHECKING:
     from engine.sync import SyncQueue
 
 State = Literal["waiting", "active", "delayed", "prioritized", "completed", "failed", "waiting-children", "paused"]
+
+
+MAX_REASON = 1_000
+"""Characters of the reason for a cancellation; it is stored with the job and told in an event."""
 
 
 class Queue:
@@ -245,6 +251,22 @@ class Queue:
         if refused is NotRemoved.MISSING:
             return False
         raise refused.error(job_id, self.name)
+
+    async def cancel(self, job_id: str, reason: str | None = None) -> Cancellation:
+        """Let a job end for good: one that waits fails now, one that runs is told to stop within about a second.
+
+        It fails with "cancelled", or "cancelled: " and the reason; no attempt follows, and `job.result()` raises
+        JobCancelled. A run that ends by itself before it is told keeps its result. Safe to call again.
+        Raises WrongState for the pending run of a schedule.
+        """
+        if reason is not None and (not isinstance(reason, str) or not reason or len(reason) > MAX_REASON):
+            raise InvalidInput(f"reason: {reason!r:.50} is not text of 1 to {MAX_REASON:,} characters; None gives none")
+        text = "cancelled" if reason is None else f"cancelled: {reason}".encode(errors="replace").decode()
+        # Retention is a word of the job's, written once when it is added; the script decides all that can change.
+        job, keep = await self.get_job(job_id), None
+        with suppress(ValueError):  # options that cannot be read say nothing
+            keep = None if job is None else job.opts.remove_on_fail
+        return await cancel(self.link, self.keys, id=job_id, reason=text, keep=keep or Keep())
 
     async def retry(self, job_id: str, *, reset_attempts: bool = False) -> None:
         """Put a failed or completed job back in line, with `reset_attempts` as if it had never run.

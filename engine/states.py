@@ -43,6 +43,8 @@ TRANSITIONS: Final[dict[str, frozenset[tuple[str, str]]]] = {
     "remove_deduplication": _FOLLOWING,
     "pause": _moves(("wait",), ("paused",)),
     "resume": _moves(("paused",), ("wait",)) | _moves(("wait",), ("paused",)),
+    "cancel": _moves((*_QUEUED, "delayed", "waiting-children"), ("failed", GONE)) | _moves(("failed",), (GONE,))
+    | _moves(("delayed", "waiting-children"), _QUEUED) | _FOLLOWING,
     "drain": _moves((*_QUEUED, "delayed"), (GONE,)),
     "clean": _moves((*_QUEUED, "delayed", "active", "completed", "failed"), (GONE,)),
     "obliterate": _moves((*_AT_REST, "active"), (GONE,)),

@@ -14,6 +14,7 @@ from engine.handle import Job
 from engine.job import Counts, NewJob
 from engine.measures import CountsPerType, Finished, Metrics, OldestWaiting
 from engine.queue import Queue, State
+from engine.scripts.cancel import Cancellation
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -141,6 +142,9 @@ class SyncQueue:
 
     def remove(self, job_id: str) -> bool:
         return self._call(lambda queue: queue.remove(job_id))
+
+    def cancel(self, job_id: str, reason: str | None = None) -> Cancellation:
+        return self._call(lambda queue: queue.cancel(job_id, reason))
 
     def retry(self, job_id: str, *, reset_attempts: bool = False) -> None:
         self._call(lambda queue: queue.retry(job_id, reset_attempts=reset_attempts))

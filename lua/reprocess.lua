@@ -73,7 +73,7 @@ local counts = shelves_sound(jobs, letters)
 for _, job in ipairs(good) do
   place(list, prioritized, pc, { job.id }, { job.priority }, job.front)
   redis.call('ZREM', job.set, job.id)
-  redis.call('HDEL', jobs .. job.id, 'finishedOn', 'processedOn', 'owner', job.state == 'failed' and 'failedReason' or 'returnvalue')
+  redis.call('HDEL', jobs .. job.id, 'finishedOn', 'processedOn', 'owner', 'defa', job.state == 'failed' and 'failedReason' or 'returnvalue')
   if ARGV[2] == '1' then redis.call('HDEL', jobs .. job.id, 'atm', 'stc') end
   tell('waiting', 'jobId', job.id, 'prev', job.state)
 end

@@ -59,7 +59,7 @@ class Answer(Struct, tag=True):
 
 
 class Say(Struct, tag=True):
-    what: Literal["progress", "log", "data"]
+    what: Literal["progress", "log", "data", "heartbeat"]
     value: bytes
 
 
@@ -142,7 +142,7 @@ class _Line:
     def send(self, message: ToWorker) -> None:
         self._socket.sendall(frame(message))
 
-    def ask(self, what: Literal["progress", "log", "data"], value: bytes, job_id: str) -> int:
+    def ask(self, what: Literal["progress", "log", "data", "heartbeat"], value: bytes, job_id: str) -> int:
         self.send(Say(what, value))
         answer = self.next()
         assert isinstance(answer, Answer)
@@ -172,6 +172,9 @@ class ChildJob(Job[Any]):
 
     def log(self, row: str) -> int:  # type: ignore[override]
         return self._line.ask("log", row.encode(errors="replace"), self.id)
+
+    def heartbeat(self) -> None:
+        self._line.ask("heartbeat", b"", self.id)
 
     def update_data(self, data: Any) -> None:  # type: ignore[override]
         self._line.ask("data", codec.encode("data", data), self.id)

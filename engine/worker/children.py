@@ -186,6 +186,9 @@ def _program(descriptor: int) -> str:
 
 async def _carry_out(said: Say, job: Job[Any]) -> Answer:
     try:
+        if said.what == "heartbeat":
+            job.heartbeat()
+            return Answer()
         if said.what == "log":
             return Answer(await job.log(said.value.decode()))
         value = codec.decode(said.what, said.value)

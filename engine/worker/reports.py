@@ -12,6 +12,7 @@ from engine.errors import LockLost
 from engine.job import Completed, Delayed, Failed, Retrying
 from engine.processor import JobLog
 from engine.scripts.rows import Refusal, Refusals
+from engine.worker import stacks
 from engine.worker.hold import Hold, Why
 from engine.worker.listeners import Listeners
 
@@ -32,6 +33,8 @@ class Counters(Struct):
     """Jobs that another claim took over; their results were dropped."""
     stalled: int = 0
     """Jobs of dead workers that this one put back in line."""
+    abandoned: int = 0
+    """Runs that did not end when told to stop; their slots were freed."""
     turns: int = 0
     troubles: int = 0
     snoozed: int = 0
@@ -111,6 +114,18 @@ class Reports:
         error = LockLost(hold.claimed.id)
         logger.warning("%s job %s: its result is dropped: %s", hold.claimed.name, hold.claimed.id, error)
         self._listeners.tell("error", error)
+
+    def abandoned(self, hold: Hold, too_many: bool) -> None:
+        """A run that was told to stop goes on: its slot is free, unless there are too many of them already."""
+        self.counters.abandoned += 1
+        logger.error(
+            "%s job %s: its run does not end when told to (%s)%s\n%s",
+            hold.claimed.name,
+            hold.claimed.id,
+            "its lock is lost" if hold.stop is None else hold.stop,
+            "; as too many do not, it keeps its slot: look for what blocks, and restart the worker" if too_many else "",
+            stacks.where(hold.task, hold.thread),
+        )
 
     def stalled(self, ids: Iterable[str]) -> None:
         for id in ids:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine import codec
 from engine.backoff import BUILT_IN, Strategy, delay_before_retry
 from engine.clock import duration_ms
-from engine.errors import InvalidOption, Retry, Snooze
+from engine.errors import InvalidOption, JobTimeout, Retry, Snooze
 from engine.handle import Job, claimed_job
 from engine.job import Completed, Delayed, Failed, Outcome, Released, Retrying
 from engine.keys import Keys
@@ -19,6 +20,7 @@ from engine.options import NO_OPTIONS, read_options
 from engine.processor import Processor
 from engine.worker import traces
 from engine.worker.children import Children
+from engine.worker.expiry import check_expiry
 from engine.worker.hold import Hold, Why
 from engine.worker.listeners import Listeners
 from engine.worker.reports import Reports
@@ -68,7 +70,9 @@ class Runner:
         backoffs: Mapping[str, Strategy],
         listeners: Listeners,
         reports: Reports,
+        watch: Callable[[Hold], None],
     ) -> None:
+        self._watch = watch
         self._reports = reports
         self._routes = routes
         self._link = link
@@ -83,11 +87,34 @@ class Runner:
         if refused is not None:
             return Failed(traces.cut(refused, traces.MAX_MESSAGE), hold.claimed.stacktrace, "NotRun")
         try:
-            return await self._call(hold)
+            outcome = await self._call(hold)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # SystemExit of a processor must not end the worker
+            hold.untime()
+            if hold.stop is not None:
+                if error is not hold.stop:
+                    hold.stop.__cause__ = error  # its stack tells where the run was
+                return self.stopped(hold)
             return Released() if _was_cut_short(hold, error) else self._verdict(hold, error)
+        if hold.timers is not None:  # told to stop or not, it was timed
+            hold.untime()
+            if hold.stop is not None:
+                # Whatever it came to: who told it to stop may have acted on that.
+                return self.stopped(hold)
+        return outcome
+
+    def stopped(self, hold: Hold) -> Failed | Retrying | Delayed:
+        """What a run comes to that was told to stop, whether it has ended or not."""
+        stop = hold.stop
+        assert stop is not None
+        if isinstance(stop, JobTimeout):
+            return self._verdict(hold, stop)
+        if hold.handle is None:
+            self._prepare(hold)  # it never ran
+        hold.error = stop
+        stack = traces.appended(hold.claimed.stacktrace, traces.trace(stop), hold.options.stack_trace_limit)
+        return Failed(stop.reason, stack, traces.error_name(stop))
 
     def _prepare(self, hold: Hold) -> str | None:
         """Find options, processor and data; why the job cannot run, if so."""
@@ -115,7 +142,9 @@ class Runner:
         assert processor is not None
         assert job is not None
         if self._listeners.has("progress"):
-            job = _TellingJob.of(job, self._listeners)
+            hold.handle = job = _TellingJob.of(job, self._listeners)
+        if hold.options.expires_in is not None:
+            await check_expiry(self._link, self._keys, hold)
         if processor.run_in == "process":
             value = await self._children.run(processor, hold.claimed, self._keys, job, lambda: self._begin(hold))
             codec.check_size("result", value, MAX_RESULT)
@@ -138,16 +167,22 @@ class Runner:
     def _begin(self, hold: Hold) -> None:
         hold.started = True
         self._reports.started(hold)
+        if hold.options.timeout is not None or (hold.processor is not None and hold.processor.is_limited):
+            self._watch(hold)
 
     async def _in_thread(self, hold: Hold, function: Callable[[Job[Any]], Any], job: Job[Any]) -> Any:
-        running = asyncio.ensure_future(self._threads.run(function, thread_job(job)))
+        def call(job: Job[Any]) -> Any:
+            hold.thread = threading.get_ident()
+            return function(job)
+
+        running = asyncio.ensure_future(self._threads.run(call, thread_job(job)))
         while True:
             try:
                 result = await asyncio.shield(running)
                 break
             except asyncio.CancelledError:
-                # A thread cannot be stopped: while its job is lost, its slot stays taken until it returns.
-                if hold.why is not Why.LOST or running.cancelled():
+                # A thread cannot be stopped, only told: one that is lost or told has its grace to return in.
+                if (hold.why is not Why.LOST and hold.stop is None) or running.cancelled():
                     running.cancel()
                     raise
         return await result if inspect.isawaitable(result) else result

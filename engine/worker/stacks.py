@@ -40,6 +40,12 @@ def describe(running: Iterable[Running]) -> str:
     return f"\nRunning jobs: {len(parts)}\n" + "".join(parts)
 
 
+def where(task: asyncio.Task[Any] | None, thread: int | None = None) -> str:
+    """Where a job is that runs on the loop, or in the thread of that identity."""
+    frame = None if thread is None else sys._current_frames().get(thread)
+    return "".join(_where(task) if frame is None else traceback.format_stack(frame))
+
+
 def _where(task: asyncio.Task[Any] | None) -> Iterator[str]:
     if task is None:
         yield "  in a thread or process of its own: see the threads above\n"

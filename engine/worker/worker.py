@@ -28,8 +28,10 @@ from engine.options import Keep
 from engine.processor import BaseProcessor, Processor, as_processor
 from engine.script import compose, loading
 from engine.scripts.rows import Refusals
+from engine.worker.cancels import Cancels
 from engine.worker.children import Children, reference
 from engine.worker.crew import Crew
+from engine.worker.deadlines import Deadlines
 from engine.worker.hold import Hold, Holds, Why
 from engine.worker.lag import Pulse
 from engine.worker.letter_watch import LetterWatch, Tell, check_alert, check_kept
@@ -109,6 +111,7 @@ class Worker:
     metrics: minutes for which finished jobs are counted, 1,440 for a day; None counts nothing. See `Queue.metrics`.
     backoffs: the queue's own backoff strategies, by name. drain_delay: ms after which an idle worker looks unasked.
     processes: child processes for run_in="process"; as many as processors of the machine, at most `concurrency`.
+    cancel_grace: ms that a handler has to end after its job was cancelled, timed out or lost; then its slot is freed.
     allow, require_durable: which servers are put up with, see `check_server`.
 
     Listeners, by `on`: active(job), progress(job, value), completed(job, result), failed(job, error), the last after
@@ -136,6 +139,7 @@ class Worker:
         backoffs: Mapping[str, Strategy] | None = None,
         drain_delay: int | timedelta = 5_000,
         processes: int | None = None,
+        cancel_grace: int | timedelta = 5_000,
         allow: frozenset[str] = frozenset(),
         require_durable: bool = False,
     ) -> None:
@@ -156,6 +160,7 @@ class Worker:
         self._backoffs = _strategies(backoffs or {})
         most = min(self._concurrency, os.cpu_count() or 1)
         self._processes = most if processes is None else _count("processes", processes, 1, 1_000)
+        self._cancel_grace = _milliseconds("cancel_grace", cancel_grace, 10, 3_600_000)
         self._allow = frozenset(allow)
         self._require_durable = require_durable
         self._routes = _routes(processors, self._backoffs)
@@ -196,6 +201,10 @@ class Worker:
         holds = sorted(self._crew.running, key=lambda hold: hold.number) if self._crew else []
         return [_running(hold) for hold in holds]
 
+    def abandoned_jobs(self) -> list[RunningJob]:
+        """Runs that did not end within `cancel_grace` of being told, and still go on; what they come to is dropped."""
+        return [_running(hold) for hold in sorted(self._crew.abandoned, key=_number)] if self._crew else []
+
     def on(self, event: Event, listener: Listener) -> Listener:
         """Call `listener` at each event; a coroutine function runs as a task. What it raises is logged."""
         self._listeners.add(event, listener)
@@ -229,7 +238,7 @@ class Worker:
         """Wire the parts and start them, sinks first: what takes is there before what gives. The stack stops them in
         reverse, after `_drain` has emptied them from the source on:
 
-        link -> outbox -> threads, children -> runner -> crew -> turns -> pulse, renewer -> sweeper -> wake
+        link -> outbox -> threads, children -> runner -> crew -> turns -> pulse, renewer, cancels -> sweeper -> wake
         """
         keys, reports, report = self._keys, self._reports, self._reports.trouble
         link = await self._open(stack, f"corral:{self.queue_name}:{self.name}", loading(*_SCRIPTS))
@@ -261,8 +270,11 @@ class Worker:
             backoffs=self._backoffs,
             listeners=self._listeners,
             reports=reports,
+            watch=lambda hold: deadlines.watch(hold),
         )
-        crew = Crew(runner, self._holds, outbox, reports, self._concurrency, lambda: turns.pump())
+        grace = self._cancel_grace / 1000
+        crew = Crew(runner, self._holds, outbox, reports, self._concurrency, grace, lambda: turns.pump())
+        deadlines = Deadlines(crew.stop)
         turns = Turns(
             link,
             keys,
@@ -298,6 +310,9 @@ class Worker:
         )
         renewer.start()
         stack.push_async_callback(renewer.stop)
+        cancels = Cancels(link, keys, self._holds, crew.stop, report)
+        cancels.start()
+        stack.push_async_callback(cancels.stop)
         sweeper = Sweeper(
             link,
             keys,
@@ -444,6 +459,10 @@ def _running(hold: Hold) -> RunningJob:
     return RunningJob(hold.claimed.id, hold.claimed.name, hold.since, run_in, hold.why is Why.LOST)
 
 
+def _number(hold: Hold) -> int:
+    return hold.number
+
+
 def _routes(given: Sequence[Any], backoffs: Mapping[str, Strategy]) -> Routes:
     if not given:
         raise InvalidOption(
@@ -466,7 +485,7 @@ def _routes(given: Sequence[Any], backoffs: Mapping[str, Strategy]) -> Routes:
 def _commands() -> list[str]:
     """What the worker's scripts call inside, and what it calls itself."""
     called = {command for name in _SCRIPTS for command in _CALLED.findall(compose(name))}
-    return sorted(called | {"EVALSHA", "EVAL", "BZPOPMIN", "RPUSH", "LPUSH"})
+    return sorted(called | {"EVALSHA", "EVAL", "BZPOPMIN", "RPUSH", "LPUSH", "HGET", "HMGET", "ZRANGE"})
 
 
 def _count(name: str, value: Any, low: int, high: int) -> int:

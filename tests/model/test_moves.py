@@ -19,6 +19,7 @@ from engine.link.address import RedisSettings
 from engine.link.connection import Connection
 from engine.options import Keep
 from engine.scripts.add import add
+from engine.scripts.cancel import Cancellation, cancel
 from engine.scripts.claim import claim
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
@@ -113,6 +114,22 @@ class Queue(RuleBasedStateMachine):
                 self.anew.add(id)
             self.known.add(id)
             self.over.discard(id)
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data(), keep=st.sampled_from([ALL, NONE]))
+    def cancel(self, data: Any, keep: Keep) -> None:
+        id = data.draw(st.sampled_from(sorted(self.known)))
+        said = self.do(cancel(self.link, self.keys, id=id, reason="cancelled", keep=keep, now=self.now))
+        if id in self.held:
+            assert said is Cancellation.ASKED
+        elif id in self.over:
+            assert said is Cancellation.ENDED
+        else:
+            assert said is Cancellation.CANCELLED
+            self.due.pop(id, None)
+            self.over.add(id)
+            if keep is NONE:
+                self.known.discard(id)
 
     @rule(ms=st.integers(1, 6))
     def time_passes(self, ms: int) -> None:

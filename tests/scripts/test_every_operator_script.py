@@ -12,8 +12,10 @@ from engine import states, wire
 from engine.errors import ServerBusy, ServerError
 from engine.keys import Keys
 from engine.link import Link
+from engine.options import Keep
 from engine.script import Script
 from engine.scripts.answer import answer
+from engine.scripts.cancel import cancel
 from engine.scripts.change_delay import change_delay
 from engine.scripts.change_priority import change_priority
 from engine.scripts.clean import clean
@@ -44,6 +46,7 @@ CALLS: dict[str, Callable[[Link, Keys], Awaitable[Any]]] = {
     "promote_one": lambda link, keys: promote_one(link, keys, id="soon-ranked", now=7),
     "change_delay": lambda link, keys: change_delay(link, keys, id="later", delay_ms=5, now=7),
     "change_priority": lambda link, keys: change_priority(link, keys, id="w1", priority=3, now=7),
+    "cancel": lambda link, keys: cancel(link, keys, id="later", reason="cancelled", keep=Keep(), now=7),
     "meta": lambda link, keys: meta(link, keys, version="corral:1", now=7),
     "remove": lambda link, keys: remove(link, keys, ["w1", "p", "soon", "dead", "c1", "f1"], now=7),
     "remove_deduplication": lambda link, keys: remove_deduplication(link, keys, deduplication="d", now=7),
