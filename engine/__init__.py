@@ -5,9 +5,10 @@ The public names, and nothing but them.
 
 from engine import errors
 from engine.backoff import Backoff
-from engine.errors import Retry, UnrecoverableError
+from engine.errors import RateLimited, Retry, UnrecoverableError
 from engine.handle import Job
 from engine.job import Counts, NewJob
+from engine.limits import RateLimit
 from engine.link import RedisSettings
 from engine.options import JobOptions, Keep
 from engine.payloads import (
@@ -29,7 +30,7 @@ from engine.worker import Worker
 
 __all__ = [
     "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Keep", "Counts",
-    "Worker", "processor", "BaseProcessor", "Backoff", "Retry", "UnrecoverableError", "errors",
+    "Worker", "processor", "BaseProcessor", "Backoff", "Retry", "RateLimited", "RateLimit", "UnrecoverableError", "errors",
     "JobQueueService", "ServiceRegistry", "TaskContext", "JobResult", "QueueStats", "RedisSettings", "Settings",
     "JobData", "EmailJobData", "SmsJobData", "DataExportJobData", "FileProcessingJobData", "FileOptions", "GenericTaskJobData",
 ]  # fmt: skip

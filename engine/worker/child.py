@@ -24,10 +24,11 @@ from msgspec import Struct
 
 from engine import codec
 from engine.clock import duration_ms
-from engine.errors import CorralError, LockLost, Retry, UnrecoverableError
+from engine.errors import CorralError, InvalidOption, LockLost, RateLimited, Retry, UnrecoverableError
 from engine.handle import Job, claimed_job
 from engine.job import Claimed
 from engine.keys import Keys
+from engine.limits import limited_outcome
 from engine.link import Waiter
 from engine.options import read_options
 from engine.processor import Processor
@@ -76,6 +77,8 @@ class Raised(Struct, tag=True):
     retry: bool = False
     """The processor asked for another run, after `delay` ms or the job's own backoff."""
     delay: int | None = None
+    limited: Literal["", "queue", "job"] = ""
+    """A rate limit was met: what waits for `delay` ms."""
 
 
 ToChild = Hello | Ask | Answer
@@ -184,7 +187,7 @@ def _run(ask: Ask, line: _Line, runner: asyncio.Runner) -> Done | Raised:
         result = processor.function(_job(ask, line, processor))
         if inspect.iscoroutine(result):
             result = runner.run(result)
-        if isinstance(result, Retry):
+        if isinstance(result, (Retry, RateLimited)):
             return _raised(result, processor)
         return Done(codec.encode("result", result))
     except BaseException as error:
@@ -223,6 +226,13 @@ def _no_link() -> CorralError:
 
 
 def _raised(error: BaseException, processor: Processor[Any, Any] | None) -> Raised:
+    if isinstance(error, RateLimited):
+        try:
+            limited = limited_outcome(error)
+            scope: Literal["queue", "job"] = "job" if limited.alone else "queue"
+            return Raised(error.reason, "", "", delay=limited.wait, limited=scope)
+        except InvalidOption as problem:
+            error = problem
     retry = isinstance(error, Retry)
     final = isinstance(error, UnrecoverableError) or processor is None
     if processor is not None and processor.retry_on and not retry:

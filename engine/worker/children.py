@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from engine import codec
-from engine.errors import CorralError, InvalidInput, LockLost, Retry
+from engine.errors import CorralError, InvalidInput, LockLost, RateLimited, Retry
 from engine.handle import Job
 from engine.job import Claimed
 from engine.keys import Keys
@@ -45,14 +45,14 @@ class Children:
     async def run(
         self, processor: Processor[Any, Any], claimed: Claimed, keys: Keys, job: Job[Any], started: Callable[[], None]
     ) -> bytes:
-        """The job's result as JSON. Raises ErrorElsewhere, Retry, or ProcessDied. Cancelling it kills the process."""
+        """The job's result as JSON. Raises ErrorElsewhere, Retry, RateLimited, or ProcessDied. Cancelling it kills the process."""
         module, qualname = reference(processor)
         async with self._places:
             child = await self._take()
             try:
                 started()
                 value = await child.run(Ask(module, qualname, keys.queue, keys.prefix, claimed), job)
-            except (ErrorElsewhere, Retry):
+            except (ErrorElsewhere, Retry, RateLimited):
                 self._give_back(child)
                 raise
             except BaseException:
@@ -125,6 +125,8 @@ class _Child:
                 match await self._next():
                     case Done(value=value):
                         return value
+                    case Raised(limited="queue" | "job" as scope) as raised:
+                        raise RateLimited(raised.delay or 0, raised.said, scope=scope)
                     case Raised() as raised if raised.retry:
                         raise Retry(raised.delay, raised.said)
                     case Raised() as raised:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from engine.clock import monotonic
 from engine.errors import LockLost
-from engine.job import Completed, Failed, Retrying
+from engine.job import Completed, Failed, Limited, Retrying
 from engine.processor import JobLog
 from engine.scripts.rows import Refusal, Refusals
 from engine.worker.hold import Hold, Why
@@ -28,6 +28,8 @@ class Counters(Struct):
     """Failed for good."""
     retried: int = 0
     released: int = 0
+    limited: int = 0
+    """Given back because a processor met somebody's rate limit."""
     lost: int = 0
     """Jobs that another claim took over; their results were dropped."""
     stalled: int = 0
@@ -91,6 +93,17 @@ class Reports:
                     error = hold.error if hold.error is not None else outcome.reason
                     self._listeners.tell("failed", job, error)
                     self._log_of(hold).log_error(job, error, retry=again)
+            case Limited():
+                counters.limited += 1
+                if logger.isEnabledFor(logging.INFO):
+                    what = "it waits" if outcome.alone else "the queue holds still"
+                    logger.info(
+                        "%s job %s met a rate limit; %s for %d ms",
+                        hold.claimed.name,
+                        hold.claimed.id,
+                        what,
+                        outcome.wait,
+                    )
             case _:
                 counters.released += 1
 

@@ -10,10 +10,11 @@ from typing import Any
 from engine import codec
 from engine.backoff import BUILT_IN, Strategy, delay_before_retry
 from engine.clock import duration_ms
-from engine.errors import InvalidOption, Retry, UnrecoverableError
+from engine.errors import InvalidOption, RateLimited, Retry, UnrecoverableError
 from engine.handle import Job, claimed_job
-from engine.job import Completed, Failed, Outcome, Released, Retrying
+from engine.job import Completed, Failed, Limited, Outcome, Released, Retrying
 from engine.keys import Keys
+from engine.limits import limited_outcome
 from engine.link import Link
 from engine.options import NO_OPTIONS, read_options
 from engine.processor import Processor
@@ -27,6 +28,8 @@ from engine.worker.threads import Threads, thread_job
 MAX_RESULT = 16 * 1024 * 1024
 """Bytes that a result may have; a larger one fails the attempt."""
 _NOTHING = Completed(b"null")
+_ASKED = (Retry, RateLimited)
+"""What a processor may return instead of raising it."""
 
 
 class Routes:
@@ -126,7 +129,7 @@ class Runner:
             result = await processor.function(job)
         else:
             result = await self._in_thread(hold, processor.function, job)
-        if isinstance(result, Retry):
+        if isinstance(result, _ASKED):
             return self._verdict(hold, result)
         hold.result = result
         if result is None:
@@ -154,8 +157,13 @@ class Runner:
 
     # -- judging a failure -----------------------------------------------------------------------------------------
 
-    def _verdict(self, hold: Hold, error: BaseException) -> Failed | Retrying:
+    def _verdict(self, hold: Hold, error: BaseException) -> Failed | Retrying | Limited:
         """What a run came to that raised `error`, or asked for another one."""
+        if isinstance(error, RateLimited):
+            try:
+                return limited_outcome(error)
+            except InvalidOption as problem:
+                error = problem
         hold.error = error
         reason, name = traces.message(error), traces.error_name(error)
         limit = hold.options.stack_trace_limit

@@ -23,6 +23,7 @@ from engine.backoff import BUILT_IN, Strategy
 from engine.clock import duration_ms, monotonic
 from engine.errors import InvalidOption
 from engine.keys import Keys
+from engine.limits import RateLimit, worker_limit
 from engine.link import Connection, RedisPyLink, RedisSettings, check_server, open_link
 from engine.options import Keep
 from engine.processor import BaseProcessor, Processor, as_processor
@@ -56,6 +57,7 @@ _SCRIPTS = (
     "retry",
     "delay",
     "release",
+    "limit",
     "renew",
     "sweep",
     "promote",
@@ -100,6 +102,8 @@ class Worker:
     stalled_interval: ms between looks for jobs of dead workers; one found more than `max_stalled` times fails.
     remove_on_complete, remove_on_fail: what is kept of finished jobs that say nothing; all without.
     backoffs: the queue's own backoff strategies, by name. drain_delay: ms after which an idle worker looks unasked.
+    limiter: {"max": jobs, "duration": ms}, how many jobs may start in some time on all workers of the queue that have this
+    limit; a `max` that the queue itself has goes before it, see docs/limits.md.
     processes: child processes for run_in="process"; as many as processors of the machine, at most `concurrency`.
     allow, require_durable: which servers are put up with, see `check_server`.
 
@@ -124,6 +128,7 @@ class Worker:
         remove_on_fail: Any = None,
         backoffs: Mapping[str, Strategy] | None = None,
         drain_delay: int | timedelta = 5_000,
+        limiter: Mapping[str, Any] | RateLimit | None = None,
         processes: int | None = None,
         allow: frozenset[str] = frozenset(),
         require_durable: bool = False,
@@ -140,6 +145,7 @@ class Worker:
         self._keep_completed = _keep("remove_on_complete", remove_on_complete)
         self._keep_failed = _keep("remove_on_fail", remove_on_fail)
         self._backoffs = _strategies(backoffs or {})
+        self._limiter = worker_limit(limiter)
         most = min(self._concurrency, os.cpu_count() or 1)
         self._processes = most if processes is None else _count("processes", processes, 1, 1_000)
         self._allow = frozenset(allow)
@@ -248,10 +254,12 @@ class Worker:
             lock_ms=self._lock_ms,
             concurrency=self._concurrency,
             keep=self._keep_completed,
+            own=self._limiter,
             free=crew.free,
             start=crew.start,
             settled=self._settled,
             due=lambda next_due: wake.due(next_due),
+            closed=lambda wait: wake.closed(wait),
             report=report,
             changed=self._changed.set,
         )
