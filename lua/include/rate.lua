@@ -34,8 +34,9 @@ local function rate(meta, limiter, smoothed, pace, own, now)
     local every = math.ceil(span * 1000 / (max - burst + 1))
     local full = redis.call('GET', smoothed)
     if full and not tonumber(full) then error('the time of the smoothed rate limit is not a number') end
-    -- A limit that was raised does not wait for what the old one had asked, nor for a clock that was put back.
-    full = math.min(math.max(tonumber(full or 0), now * 1000), now * 1000 + burst * every)
+    full = math.max(tonumber(full or 0), now * 1000)
+    -- Further off than this limit can have put it: it was raised, or the clock was put back, and both begin anew.
+    if full > now * 1000 + burst * every then full = now * 1000 end
     limit.free = math.min(limit.free, math.floor((now * 1000 + burst * every - full) / every))
     limit.every, limit.full, limit.early = every, full, (burst - 1) * every
     if limit.free == 0 then limit.wait = math.max(limit.wait, math.ceil((full - limit.early) / 1000) - now) end
