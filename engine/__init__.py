@@ -6,9 +6,10 @@ The public names, and nothing but them.
 from engine import errors, happened
 from engine.backoff import Backoff
 from engine.dead_letters import DeadLetter, DeadLetters, LetterFilter, LetterPage, ReplayReport
-from engine.errors import Retry, Snooze, UnrecoverableError
+from engine.errors import RateLimited, Retry, Snooze, UnrecoverableError
 from engine.handle import Job
 from engine.job import Counts, NewJob
+from engine.limits import RateLimit
 from engine.link import RedisSettings
 from engine.measures import CountsPerType, Metrics, OldestWaiting
 from engine.options import Deduplication, JobOptions, Keep
@@ -35,7 +36,7 @@ from engine.worker.letter_watch import DeadLetterAlert
 __all__ = [
     "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Deduplication", "Keep", "Counts", "Cancellation",
     "QueueEvents", "happened", "Metrics", "CountsPerType", "OldestWaiting",
-    "Worker", "processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "UnrecoverableError", "errors",
+    "Worker", "processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "RateLimited", "RateLimit", "UnrecoverableError", "errors",
     "DeadLetters", "DeadLetter", "LetterFilter", "LetterPage", "ReplayReport", "DeadLetterAlert",
     "JobQueueService", "ServiceRegistry", "TaskContext", "JobResult", "QueueStats", "RedisSettings", "Settings",
     "JobData", "EmailJobData", "SmsJobData", "DataExportJobData", "FileProcessingJobData", "FileOptions", "GenericTaskJobData",

@@ -1,13 +1,14 @@
 """Every exception of the engine, in one tree, split by whose fault it is.
 
 The caller's: `InvalidInput` and what stands below it; nothing was written.
-The job's: `JobFailed`, `UnrecoverableError`, `Retry`, `Snooze`.
+The job's: `JobFailed`, `UnrecoverableError`, `Retry`, `Snooze`, `RateLimited`.
 The line's: `LinkError` and what stands below it; the request may or may not have been carried out, as each one says.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 
 class CorralError(Exception):
@@ -160,6 +161,26 @@ class Snooze(Retry):
 
 
 _TEN_YEARS_MS = 10 * 366 * 24 * 3600 * 1000
+
+
+class RateLimited(CorralError):
+    """Raised or returned by a processor that met somebody's rate limit: run this job again, using no attempt.
+
+    `retry_after` is in milliseconds or a `timedelta`. The job goes back to the front of the line, and no job of the
+    queue starts on any worker until then; with scope="job" only this one waits, as a delayed job.
+    """
+
+    def __init__(
+        self,
+        retry_after: int | timedelta,
+        reason: str = "a rate limit was met",
+        *,
+        scope: Literal["queue", "job"] = "queue",
+    ) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+        self.reason = reason
+        self.scope = scope
 
 
 class LockLost(CorralError):

@@ -104,7 +104,15 @@ class Released(Struct, frozen=True):
     """Claimed but not started: back to the front of the line, no attempt used."""
 
 
-Outcome = Completed | Failed | Retrying | Delayed | Released
+class Limited(Struct, frozen=True):
+    """Somebody's rate limit was met: run again after `wait` ms, no attempt used."""
+
+    wait: int
+    alone: bool = False
+    """Only this job waits; else it goes to the front, and no job of the queue starts until then."""
+
+
+Outcome = Completed | Failed | Retrying | Delayed | Released | Limited
 
 
 class Snapshot(Struct, frozen=True):

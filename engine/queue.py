@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
@@ -18,6 +18,7 @@ from engine.events import Answers
 from engine.handle import Job, added_job, stored_job
 from engine.job import Counts, NewJob, NewRow
 from engine.keys import Keys, check_deduplication_id
+from engine.limits import RateLimit, check_concurrency, stored_limit, stored_number, worker_limit
 from engine.link import Connection, Link, RedisPyLink, RedisSettings, open_link
 from engine.measures import (
     CountsPerType,
@@ -39,6 +40,9 @@ from engine.scripts.clean import clean
 from engine.scripts.counts import counts
 from engine.scripts.drain import drain
 from engine.scripts.get import get
+from engine.scripts.limit_concurrency import limit_concurrency
+from engine.scripts.limit_rate import limit_rate
+from engine.scripts.limit_ttl import limit_ttl
 from engine.scripts.meta import meta
 from engine.scripts.obliterate import obliterate
 from engine.scripts.pace import PER_CALL
@@ -222,6 +226,21 @@ class Queue:
     async def is_paused(self) -> bool:
         return bool(await (await self._ready()).call("HEXISTS", self.keys.meta, "paused"))
 
+    async def rate_limit(self) -> RateLimit | None:
+        """The queue's rate limit; None if it has none."""
+        return stored_limit(*await (await self._ready()).call("HMGET", self.keys.meta, "max", "duration", "smooth"))
+
+    async def rate_limit_ttl(self, limiter: Mapping[str, Any] | RateLimit | None = None) -> int:
+        """Milliseconds for which a rate limit lets no job start; 0 if one may start now.
+
+        limiter: that of the workers, {"max": jobs, "duration": ms}, where they have one of their own.
+        """
+        return await limit_ttl(await self._ready(), self.keys, own=worker_limit(limiter))
+
+    async def concurrency(self) -> int | None:
+        """How many jobs of the queue may run at once, on all workers together; None is no limit."""
+        return stored_number(await (await self._ready()).call("HGET", self.keys.meta, "concurrency"))
+
     async def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
         """The rows of a job's log, oldest first."""
         rows = await (await self._ready()).call("LRANGE", self.keys.logs(job_id), start, end)
@@ -242,6 +261,30 @@ class Queue:
     async def resume(self) -> None:
         """Let workers take jobs again, in the old order."""
         await resume(await self._ready(), self.keys)
+
+    async def set_rate_limit(self, max: int, duration: int | timedelta, *, smooth: bool = False) -> None:
+        """Let at most `max` jobs start in each window of `duration` (ms or timedelta), on all workers together.
+
+        A window begins with the first start after the one before, so that two windows' jobs may start in a row. With
+        `smooth` they are evenly spread, at most 1 + max // 20 at once, and any `duration` has `max` starts at most;
+        BullMQ's workers keep to the window only. Holds at once, and for jobs that wait already.
+        Raises InvalidOption.
+        """
+        limit = RateLimit.check("rate limit", max, duration, smooth)
+        await limit_rate(await self._ready(), self.keys, limit)
+
+    async def remove_rate_limit(self) -> bool:
+        """Let jobs start as fast as they can, also those that a `RateLimited` holds up; False if nothing was limited."""
+        return await limit_rate(await self._ready(), self.keys, None)
+
+    async def set_concurrency(self, concurrency: int) -> None:
+        """Let at most so many jobs run at once, on all workers together. Those being run go on. Raises InvalidOption."""
+        checked = check_concurrency(concurrency)
+        await limit_concurrency(await self._ready(), self.keys, checked)
+
+    async def remove_concurrency(self) -> bool:
+        """Let as many jobs run at once as the workers have slots; False if there was no limit."""
+        return await limit_concurrency(await self._ready(), self.keys, None)
 
     async def remove(self, job_id: str) -> bool:
         """Remove a job; False if there is none. Raises JobLocked while a worker runs it."""

@@ -31,6 +31,7 @@ TRANSITIONS: Final[dict[str, frozenset[tuple[str, str]]]] = {
     "fail": _moves(("active",), ("failed", GONE)) | _moves(("failed",), (GONE,)) | _FOLLOWING,
     "retry": _moves(("active",), _QUEUED),
     "delay": _moves(("active",), ("delayed",)),
+    "limit": _moves(("active",), (*_QUEUED, "delayed")),
     "release": _moves(("active",), _QUEUED),
     "sweep": _moves(("active",), _QUEUED),
     "promote": _moves(("delayed",), _QUEUED),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import CancelledError
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from engine.handle import Job
 from engine.job import Counts, NewJob
+from engine.limits import RateLimit
 from engine.measures import CountsPerType, Finished, Metrics, OldestWaiting
 from engine.queue import Queue, State
 from engine.scripts.cancel import Cancellation
@@ -131,6 +132,15 @@ class SyncQueue:
     def is_paused(self) -> bool:
         return self._call(lambda queue: queue.is_paused())
 
+    def rate_limit(self) -> RateLimit | None:
+        return self._call(lambda queue: queue.rate_limit())
+
+    def rate_limit_ttl(self, limiter: Mapping[str, Any] | RateLimit | None = None) -> int:
+        return self._call(lambda queue: queue.rate_limit_ttl(limiter))
+
+    def concurrency(self) -> int | None:
+        return self._call(lambda queue: queue.concurrency())
+
     def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
         return self._call(lambda queue: queue.logs(job_id, start, end))
 
@@ -139,6 +149,18 @@ class SyncQueue:
 
     def resume(self) -> None:
         self._call(lambda queue: queue.resume())
+
+    def set_rate_limit(self, max: int, duration: int | timedelta, *, smooth: bool = False) -> None:
+        self._call(lambda queue: queue.set_rate_limit(max, duration, smooth=smooth))
+
+    def remove_rate_limit(self) -> bool:
+        return self._call(lambda queue: queue.remove_rate_limit())
+
+    def set_concurrency(self, concurrency: int) -> None:
+        self._call(lambda queue: queue.set_concurrency(concurrency))
+
+    def remove_concurrency(self) -> bool:
+        return self._call(lambda queue: queue.remove_concurrency())
 
     def remove(self, job_id: str) -> bool:
         return self._call(lambda queue: queue.remove(job_id))

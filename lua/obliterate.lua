@@ -21,6 +21,7 @@ KEYS
   stalled_check     str     there while a sweep of any worker is recent
   repeat            zset    schedules
   limiter           counter of the claims in a rate limit's window
+  smoothed          str     time up to which a smoothed rate limit is used, us
   marker            zset    wakes idle workers
   events            stream
   jobs              prefix  of the job hashes; the script appends an id
@@ -35,7 +36,7 @@ RETURNS
   Sent again it answers 0.
 ]]
 local meta, counter, wait, paused, active, prioritized, pc, delayed, waiting_children, completed, failed, stalled, stalled_check,
-  schedules, limiter, marker, events, jobs = unpack(KEYS)
+  schedules, limiter, smoothed, marker, events, jobs = unpack(KEYS)
 local left = tonumber(ARGV[3])
 
 --@include drop
@@ -46,7 +47,7 @@ local left = tonumber(ARGV[3])
 --@include burn
 
 local lists, zsets = { active, wait, paused }, { prioritized, delayed, waiting_children, completed, failed }
-local names = { meta, counter, pc, stalled, stalled_check, limiter, marker, events, schedules, jobs .. 'delay', jobs .. 'priority',
+local names = { meta, counter, pc, stalled, stalled_check, limiter, smoothed, marker, events, schedules, jobs .. 'delay', jobs .. 'priority',
   jobs .. 'corral:dead:types', jobs .. 'corral:dead:errors', jobs .. 'corral:dead:tenants', jobs .. 'corral:dead:alerts',
   jobs .. 'metrics:completed', jobs .. 'metrics:completed:data', jobs .. 'metrics:failed', jobs .. 'metrics:failed:data',
   jobs .. 'corral:cancelling' }

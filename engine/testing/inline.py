@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from engine.clock import monotonic
-from engine.errors import JobFailed, JobNotFound, WrongState
+from engine.errors import JobFailed, JobNotFound, RateLimited, Snooze, WrongState
 from engine.handle import Job
-from engine.job import Completed, Failed, NewJob, Released
+from engine.job import Completed, Delayed, Failed, Limited, NewJob, Released, Retrying
 from engine.keys import Keys
 from engine.link import Link
 from engine.options import Keep
@@ -68,6 +68,7 @@ class Inline:
             backoffs={},
             listeners=listeners,
             reports=Reports(listeners),
+            watch=lambda hold: None,  # nobody else would stop it
         )
 
     async def run(self, job: Job[Any]) -> Job[Any]:
@@ -97,7 +98,13 @@ class Inline:
             case Released():
                 await release(link, keys, [hold.claimed])
                 raise asyncio.CancelledError
-            case _:
+            case Delayed(delay):
+                await release(link, keys, [hold.claimed])
+                raise Snooze(delay)
+            case Limited(wait):
+                await release(link, keys, [hold.claimed])
+                raise RateLimited(wait)
+            case Failed() | Retrying():
                 keep = hold.options.remove_on_fail
                 failed = Failed(outcome.reason, outcome.stacktrace, outcome.error)
                 await fail(link, keys, [(hold.claimed, failed, Keep() if keep is None else keep, hold.attempts)])

@@ -24,10 +24,11 @@ from msgspec import Struct
 
 from engine import codec
 from engine.clock import duration_ms
-from engine.errors import CorralError, LockLost, Retry, Snooze
+from engine.errors import CorralError, InvalidOption, LockLost, RateLimited, Retry, Snooze
 from engine.handle import Job, claimed_job
 from engine.job import Claimed
 from engine.keys import Keys
+from engine.limits import limited_outcome
 from engine.link import Waiter
 from engine.options import read_options
 from engine.processor import Processor
@@ -78,6 +79,8 @@ class Raised(Struct, tag=True):
     delay: int | None = None
     snooze: bool = False
     """That run is to use no attempt."""
+    limited: Literal["", "queue", "job"] = ""
+    """A rate limit was met: what waits for `delay` ms."""
 
 
 ToChild = Hello | Ask | Answer
@@ -189,7 +192,7 @@ def _run(ask: Ask, line: _Line, runner: asyncio.Runner) -> Done | Raised:
         result = processor.function(_job(ask, line, processor))
         if inspect.iscoroutine(result):
             result = runner.run(result)
-        if isinstance(result, Retry):
+        if isinstance(result, (Retry, RateLimited)):
             return _raised(result, processor, ask.job)
         return Done(codec.encode("result", result))
     except BaseException as error:
@@ -228,6 +231,13 @@ def _no_link() -> CorralError:
 
 
 def _raised(error: BaseException, processor: Processor[Any, Any] | None, job: Claimed) -> Raised:
+    if isinstance(error, RateLimited):
+        try:
+            limited = limited_outcome(error)
+            scope: Literal["queue", "job"] = "job" if limited.alone else "queue"
+            return Raised(error.reason, "", "", delay=limited.wait, limited=scope)
+        except InvalidOption as problem:
+            error = problem
     said = traces.message(error)
     try:
         final = processor is None or processor.gives_up(error, job.attempts_made + 1)

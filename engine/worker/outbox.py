@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import assert_never
 
 from engine.errors import ConnectFailed, LinkClosed, ServerBusy
-from engine.job import Completed, Delayed, Failed, Outcome, Released, Retrying
+from engine.job import Completed, Delayed, Failed, Limited, Outcome, Released, Retrying
 from engine.keys import Keys
 from engine.link import Argument, Link
 from engine.options import Keep
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
+from engine.scripts.limit import limit
 from engine.scripts.pace import LETTERS_PER_CALL, PER_CALL
 from engine.scripts.release import release
 from engine.scripts.retry import retry
@@ -58,7 +59,8 @@ class Outbox:
         self._retried = _Lane("retry", self._retry, settled, report)
         self._delayed = _Lane("delay", self._delay, settled, report)
         self._released = _ReleaseLane("release", self._release, settled, report)
-        self._lanes = (self._failed, self._retried, self._delayed, self._released)
+        self._limited = _ReleaseLane("limit", self._limit, settled, report)
+        self._lanes = (self._failed, self._retried, self._delayed, self._released, self._limited)
 
     def __repr__(self) -> str:
         return f"<Outbox {', '.join(f'{len(lane.holds)} to {lane.name}' for lane in self._lanes)}>"
@@ -76,6 +78,8 @@ class Outbox:
                 self._delayed.put(hold)
             case Released():
                 self._released.put(hold)
+            case Limited():
+                self._limited.put(hold)
             case _:
                 assert_never(outcome)
 
@@ -110,6 +114,13 @@ class Outbox:
 
     async def _release(self, holds: Sequence[Hold]) -> Refusals:
         return await release(self._link, self._keys, [hold.claimed for hold in holds])
+
+    async def _limit(self, holds: Sequence[Hold]) -> Refusals:
+        rows = []
+        for hold in holds:
+            assert isinstance(hold.outcome, Limited)
+            rows.append((hold.claimed, hold.outcome))
+        return await limit(self._link, self._keys, rows)
 
 
 def _retrying(hold: Hold) -> Retrying:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from engine.clock import monotonic
 from engine.errors import LockLost
-from engine.job import Completed, Delayed, Failed, Retrying
+from engine.job import Completed, Delayed, Failed, Limited, Retrying
 from engine.processor import JobLog
 from engine.scripts.rows import Refusal, Refusals
 from engine.worker import stacks
@@ -29,6 +29,8 @@ class Counters(Struct):
     """Failed for good."""
     retried: int = 0
     released: int = 0
+    limited: int = 0
+    """Given back because a processor met somebody's rate limit."""
     lost: int = 0
     """Jobs that another claim took over; their results were dropped."""
     stalled: int = 0
@@ -98,6 +100,17 @@ class Reports:
                     self._log_of(hold).log_error(job, error, retry=again)
             case Delayed():
                 counters.snoozed += 1
+            case Limited():
+                counters.limited += 1
+                if logger.isEnabledFor(logging.INFO):
+                    what = "it waits" if outcome.alone else "the queue holds still"
+                    logger.info(
+                        "%s job %s met a rate limit; %s for %d ms",
+                        hold.claimed.name,
+                        hold.claimed.id,
+                        what,
+                        outcome.wait,
+                    )
             case _:
                 counters.released += 1
 

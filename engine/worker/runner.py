@@ -11,10 +11,11 @@ from typing import Any
 from engine import codec
 from engine.backoff import BUILT_IN, Strategy, delay_before_retry
 from engine.clock import duration_ms
-from engine.errors import InvalidOption, JobTimeout, Retry, Snooze
+from engine.errors import InvalidOption, JobTimeout, RateLimited, Retry, Snooze
 from engine.handle import Job, claimed_job
-from engine.job import Completed, Delayed, Failed, Outcome, Released, Retrying
+from engine.job import Completed, Delayed, Failed, Limited, Outcome, Released, Retrying
 from engine.keys import Keys
+from engine.limits import limited_outcome
 from engine.link import Link
 from engine.options import NO_OPTIONS, read_options
 from engine.processor import Processor
@@ -29,6 +30,8 @@ from engine.worker.threads import Threads, thread_job
 MAX_RESULT = 16 * 1024 * 1024
 """Bytes that a result may have; a larger one fails the attempt."""
 _NOTHING = Completed(b"null")
+_ASKED = (Retry, RateLimited)
+"""What a processor may return instead of raising it."""
 
 
 class Routes:
@@ -104,7 +107,7 @@ class Runner:
                 return self.stopped(hold)
         return outcome
 
-    def stopped(self, hold: Hold) -> Failed | Retrying | Delayed:
+    def stopped(self, hold: Hold) -> Failed | Retrying | Delayed | Limited:
         """What a run comes to that was told to stop, whether it has ended or not."""
         stop = hold.stop
         assert stop is not None
@@ -155,7 +158,7 @@ class Runner:
             result = await processor.function(job)
         else:
             result = await self._in_thread(hold, processor.function, job)
-        if isinstance(result, Retry):
+        if isinstance(result, _ASKED):
             return self._verdict(hold, result)
         hold.result = result
         if result is None:
@@ -189,10 +192,15 @@ class Runner:
 
     # -- judging a failure -----------------------------------------------------------------------------------------
 
-    def _verdict(self, hold: Hold, error: BaseException) -> Failed | Retrying | Delayed:
+    def _verdict(self, hold: Hold, error: BaseException) -> Failed | Retrying | Delayed | Limited:
         """What a run came to that raised `error`, or asked for another one."""
         if isinstance(error, Snooze):
             return Delayed(error.delay)
+        if isinstance(error, RateLimited):
+            try:
+                return limited_outcome(error)
+            except InvalidOption as problem:
+                error = problem
         hold.error = error
         reason, name = traces.message(error), traces.error_name(error)
         limit = hold.options.stack_trace_limit

@@ -23,6 +23,7 @@ from engine.backoff import BUILT_IN, Strategy
 from engine.clock import duration_ms, monotonic
 from engine.errors import InvalidOption
 from engine.keys import Keys
+from engine.limits import RateLimit, worker_limit
 from engine.link import Connection, RedisPyLink, RedisSettings, check_server, open_link
 from engine.options import Keep
 from engine.processor import BaseProcessor, Processor, as_processor
@@ -61,6 +62,7 @@ _SCRIPTS = (
     "retry",
     "delay",
     "release",
+    "limit",
     "renew",
     "sweep",
     "promote",
@@ -110,6 +112,8 @@ class Worker:
     DeadLetterAlert each time their number has come to be above the threshold, by one of the queue's workers.
     metrics: minutes for which finished jobs are counted, 1,440 for a day; None counts nothing. See `Queue.metrics`.
     backoffs: the queue's own backoff strategies, by name. drain_delay: ms after which an idle worker looks unasked.
+    limiter: {"max": jobs, "duration": ms}, how many jobs may start in some time on all workers of the queue that have this
+    limit; a `max` that the queue itself has goes before it, see docs/limits.md.
     processes: child processes for run_in="process"; as many as processors of the machine, at most `concurrency`.
     cancel_grace: ms that a handler has to end after its job was cancelled, timed out or lost; then its slot is freed.
     allow, require_durable: which servers are put up with, see `check_server`.
@@ -138,6 +142,7 @@ class Worker:
         metrics: int | None = None,
         backoffs: Mapping[str, Strategy] | None = None,
         drain_delay: int | timedelta = 5_000,
+        limiter: Mapping[str, Any] | RateLimit | None = None,
         processes: int | None = None,
         cancel_grace: int | timedelta = 5_000,
         allow: frozenset[str] = frozenset(),
@@ -158,6 +163,7 @@ class Worker:
         self._letter_alert = check_alert(dead_letter_alert)
         self._metrics = "" if metrics is None else _count("metrics", metrics, 1, MAX_METRICS)
         self._backoffs = _strategies(backoffs or {})
+        self._limiter = worker_limit(limiter)
         most = min(self._concurrency, os.cpu_count() or 1)
         self._processes = most if processes is None else _count("processes", processes, 1, 1_000)
         self._cancel_grace = _milliseconds("cancel_grace", cancel_grace, 10, 3_600_000)
@@ -284,10 +290,12 @@ class Worker:
             concurrency=self._concurrency,
             keep=self._keep_completed,
             metrics=self._metrics,
+            own=self._limiter,
             free=crew.free,
             start=crew.start,
             settled=self._settled,
             due=lambda next_due: wake.due(next_due),
+            closed=lambda wait: wake.closed(wait),
             report=report,
             changed=self._changed.set,
         )

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 ORDER: list[str] = []
 for floor in (
-    "errors wire clock keys states backoff options job codec payloads",
+    "errors wire clock keys states backoff options job limits codec payloads",
     "embedded link script",
     "scripts",
     "happened events queue_events measures handle processor adding dead_letters queue sync",

@@ -11,6 +11,7 @@ import pytest
 from engine import states, wire
 from engine.errors import ServerBusy, ServerError
 from engine.keys import Keys
+from engine.limits import RateLimit
 from engine.link import Link
 from engine.options import Keep
 from engine.script import Script
@@ -22,6 +23,9 @@ from engine.scripts.clean import clean
 from engine.scripts.counts import counts
 from engine.scripts.drain import drain
 from engine.scripts.get import get
+from engine.scripts.limit_concurrency import limit_concurrency
+from engine.scripts.limit_rate import limit_rate
+from engine.scripts.limit_ttl import limit_ttl
 from engine.scripts.log import log
 from engine.scripts.meta import meta
 from engine.scripts.obliterate import obliterate
@@ -55,13 +59,16 @@ CALLS: dict[str, Callable[[Link, Keys], Awaitable[Any]]] = {
     "drain": lambda link, keys: drain(link, keys, delayed=True, now=7),
     "clean": lambda link, keys: clean(link, keys, state="completed", now=7),
     "obliterate": lambda link, keys: obliterate(link, keys, force=True, now=7),
+    "limit_rate": lambda link, keys: limit_rate(link, keys, RateLimit(5, 1_000, smooth=True), now=7),
+    "limit_concurrency": lambda link, keys: limit_concurrency(link, keys, 2, now=7),
+    "limit_ttl": lambda link, keys: limit_ttl(link, keys, now=7),
     "state": lambda link, keys: state(link, keys, ["w1", "a", "gone"], now=7),
     "get": lambda link, keys: get(link, keys, ["w1", "a", "gone"], now=7),
     "counts": lambda link, keys: counts(link, keys, now=7),
     "page": lambda link, keys: page(link, keys, state="waiting", now=7),
     "answer": lambda link, keys: answer(link, keys, ["c1", "f1", "a", "gone"], now=7),
 }
-READ = ("state", "get", "counts", "page", "answer")
+READ = ("limit_ttl", "state", "get", "counts", "page", "answer")
 GROW = (
     "progress",
     "log",
@@ -72,10 +79,12 @@ GROW = (
     "change_priority",
     "meta",
     "remove_deduplication",
+    "limit_rate",
+    "limit_concurrency",
 )
 """What brings something in. A full server may refuse it, and then wholly."""
 ANY_TYPE = {
-    "obliterate": {"id", "pc", "stalled", "stalled_check", "limiter", "marker", "events"},
+    "obliterate": {"id", "pc", "stalled", "stalled_check", "limiter", "smoothed", "marker", "events"},
     "drain": {"prioritized", "delayed"},
 }
 """Keys that a script deletes whatever they are, or that only a later call of its binding looks into."""
@@ -86,6 +95,8 @@ async def seed_operators(link: Link, keys: Keys, verb: str) -> None:
     if verb == "remove_deduplication":
         await link.call("SET", keys.deduplication("d"), "w1")
         await link.call("HSET", keys.jobs + "dn:d", "name", "n", "data", "{}", "opts", "{}", "jid", "next")
+    if verb == "limit_ttl":
+        await link.call("HSET", keys.meta, "max", 5, "duration", 1_000, "smooth", 1)
     if verb in ("resume", "obliterate"):
         await pause(link, keys, now=7)
         await link.call("LPUSH", keys.wait, "w3")
