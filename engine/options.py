@@ -80,6 +80,7 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     timestamp: when the job was made, Unix milliseconds; None takes the server's time.
     remove_on_complete, remove_on_fail: what is kept when this job finishes; None leaves it to the worker.
     keep_logs: rows of `job.log()` kept. stack_trace_limit: stack traces kept. size_limit: bytes that `data` may have.
+    telemetry: text that a tracing middleware hands from the producer to the worker (BullMQ's `tm`).
     """
 
     attempts: int = 0
@@ -94,6 +95,7 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     keep_logs: int | None = None
     stack_trace_limit: int | None = None
     size_limit: int | None = None
+    telemetry: str | None = None
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> JobOptions:
@@ -110,6 +112,11 @@ class JobOptions(Struct, frozen=True, kw_only=True):
         if checked.get("lifo") and checked.get("priority"):
             raise InvalidOption("lifo: a job with a priority has its place by that priority; leave one of the two out")
         return cls(**checked)
+
+    def given(self) -> dict[str, Any]:
+        """The options that say something, as `check` takes them."""
+        fields = self.__struct_fields__
+        return {name: value for name in fields if (value := getattr(self, name)) != getattr(NO_OPTIONS, name)}
 
     def to_wire(self) -> bytes:
         """The stored JSON; the names are BullMQ's, some of them shortened."""
@@ -136,6 +143,8 @@ class JobOptions(Struct, frozen=True, kw_only=True):
             stored["stackTraceLimit"] = self.stack_trace_limit
         if self.size_limit is not None:
             stored["sizeLimit"] = self.size_limit
+        if self.telemetry is not None:
+            stored["tm"] = self.telemetry
         return msgspec.json.encode(stored)
 
 
@@ -164,7 +173,7 @@ def read_options(stored: bytes) -> JobOptions:
         backoff = Backoff("fixed", int(backoff))
     else:
         backoff = None
-    job_id = found.get("jobId")
+    job_id, telemetry = found.get("jobId"), found.get("tm")
     return JobOptions(
         attempts=_number(found.get("attempts"), 0),
         backoff=backoff,
@@ -178,6 +187,7 @@ def read_options(stored: bytes) -> JobOptions:
         keep_logs=_number(found.get("kl"), None),
         stack_trace_limit=_number(found.get("stackTraceLimit"), None),
         size_limit=_number(found.get("sizeLimit"), None),
+        telemetry=telemetry if isinstance(telemetry, str) else None,
     )
 
 
@@ -222,6 +232,12 @@ def _job_id(name: str, value: Any) -> str:
     return str(value)
 
 
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidOption(f"{name}: {value!r} is empty or not text; give the text that the worker is to read")
+    return value
+
+
 def _timestamp(name: str, value: Any) -> int:
     if isinstance(value, datetime):
         return to_ms(value)
@@ -241,4 +257,5 @@ _CHECKS: dict[str, Any] = {
     "keep_logs": _whole,
     "stack_trace_limit": _whole,
     "size_limit": _whole,
+    "telemetry": _text,
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from engine import codec
@@ -12,12 +13,14 @@ from engine.backoff import BUILT_IN, Strategy, delay_before_retry
 from engine.clock import duration_ms
 from engine.errors import InvalidOption, Retry, UnrecoverableError
 from engine.handle import Job, claimed_job
+from engine.hooks import AroundRun, around
 from engine.job import Completed, Failed, Outcome, Released, Retrying
 from engine.keys import Keys
 from engine.link import Link
 from engine.options import NO_OPTIONS, read_options
 from engine.processor import Processor
 from engine.worker import traces
+from engine.worker.batches import Batches
 from engine.worker.children import Children
 from engine.worker.hold import Hold, Why
 from engine.worker.listeners import Listeners
@@ -47,6 +50,9 @@ class Routes:
             if processor.name is not None:
                 self._by_name[processor.name] = processor
 
+    def __iter__(self) -> Iterator[Processor[Any, Any]]:
+        return iter({*self._by_name.values(), *([self._any] if self._any else ())})
+
     def find(self, name: str) -> Processor[Any, Any] | None:
         return self._by_name.get(name, self._any)
 
@@ -68,6 +74,7 @@ class Runner:
         backoffs: Mapping[str, Strategy],
         listeners: Listeners,
         reports: Reports,
+        middleware: Sequence[AroundRun] = (),
     ) -> None:
         self._reports = reports
         self._routes = routes
@@ -77,6 +84,9 @@ class Runner:
         self._children = children
         self._backoffs = backoffs
         self._listeners = listeners
+        self._middleware = middleware
+        self._batches = Batches(threads, self._begin)
+        self._is_plain = not middleware and all(processor.batch is None for processor in routes)
 
     async def run(self, hold: Hold) -> Outcome:
         refused = self._prepare(hold)
@@ -116,16 +126,18 @@ class Runner:
         assert job is not None
         if self._listeners.has("progress"):
             job = _TellingJob.of(job, self._listeners)
-        if processor.run_in == "process":
-            value = await self._children.run(processor, hold.claimed, self._keys, job, lambda: self._begin(hold))
-            codec.check_size("result", value, MAX_RESULT)
+        if not self._is_plain:
+            result = await self._hooked(hold, processor, job)
+        elif processor.run_in == "process":
+            value = await self._in_process(hold, processor, job)
             hold.result = codec.decode("result", value)
             return Completed(value)
-        self._begin(hold)
-        if processor.run_in == "loop":
-            result = await processor.function(job)
         else:
-            result = await self._in_thread(hold, processor.function, job)
+            self._begin(hold)
+            if processor.run_in == "loop":
+                result = await processor.function(job)
+            else:
+                result = await self._in_thread(hold, processor.function, job)
         if isinstance(result, Retry):
             return self._verdict(hold, result)
         hold.result = result
@@ -135,9 +147,29 @@ class Runner:
         codec.check_size("result", value, MAX_RESULT)
         return Completed(value)
 
+    async def _hooked(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any]) -> Any:
+        """The result of a job that runs in a batch or has middleware around it."""
+        if processor.batch is None and processor.run_in != "process":
+            self._begin(hold)
+        return await around(self._middleware, functools.partial(self._innermost, hold, processor))(job)
+
+    async def _innermost(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any]) -> Any:
+        if processor.batch is not None:
+            return await self._batches.join(hold, job)
+        if processor.run_in == "process":
+            return codec.decode("result", await self._in_process(hold, processor, job))
+        if processor.run_in == "loop":
+            return await processor.function(job)
+        return await self._in_thread(hold, processor.function, job)
+
     def _begin(self, hold: Hold) -> None:
         hold.started = True
         self._reports.started(hold)
+
+    async def _in_process(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any]) -> bytes:
+        value = await self._children.run(processor, hold.claimed, self._keys, job, lambda: self._begin(hold))
+        codec.check_size("result", value, MAX_RESULT)
+        return value
 
     async def _in_thread(self, hold: Hold, function: Callable[[Job[Any]], Any], job: Job[Any]) -> Any:
         running = asyncio.ensure_future(self._threads.run(function, thread_job(job)))

@@ -22,6 +22,7 @@ from engine import wire
 from engine.backoff import BUILT_IN, Strategy
 from engine.clock import duration_ms, monotonic
 from engine.errors import InvalidOption
+from engine.hooks import AroundRun, check_middleware
 from engine.keys import Keys
 from engine.link import Connection, RedisPyLink, RedisSettings, check_server, open_link
 from engine.options import Keep
@@ -30,6 +31,7 @@ from engine.script import compose, loading
 from engine.scripts.rows import Refusals
 from engine.worker.children import Children, reference
 from engine.worker.crew import Crew
+from engine.worker.dependencies import Dependencies
 from engine.worker.hold import Hold, Holds, Why
 from engine.worker.lag import Pulse
 from engine.worker.listeners import Event, Listener, Listeners
@@ -102,6 +104,9 @@ class Worker:
     backoffs: the queue's own backoff strategies, by name. drain_delay: ms after which an idle worker looks unasked.
     processes: child processes for run_in="process"; as many as processors of the machine, at most `concurrency`.
     allow, require_durable: which servers are put up with, see `check_server`.
+    middleware: stands around the run of every job, the first outermost; see AroundRun.
+    dependencies: what processors take beside the job, found by type: instances, or functions `async def pool() ->
+    AsyncIterator[Pool]` that yield one. Opened before the first job is taken, closed after the last.
 
     Listeners, by `on`: active(job), progress(job, value), completed(job, result), failed(job, error), the last after
     each failed attempt; stalled(job_id), error(exception).
@@ -127,6 +132,8 @@ class Worker:
         processes: int | None = None,
         allow: frozenset[str] = frozenset(),
         require_durable: bool = False,
+        middleware: Sequence[AroundRun] | None = None,
+        dependencies: Sequence[Any] | None = None,
     ) -> None:
         self._keys = Keys(queue_name, prefix)
         self._settings = RedisSettings.parse(redis)
@@ -144,7 +151,9 @@ class Worker:
         self._processes = most if processes is None else _count("processes", processes, 1, 1_000)
         self._allow = frozenset(allow)
         self._require_durable = require_durable
-        self._routes = _routes(processors)
+        self._processors = _checked(processors, queue_name, self._concurrency)
+        self._dependencies = Dependencies(dependencies, self._processors)
+        self._middleware = check_middleware(middleware)
         self.queue_name = queue_name
         self.name = f"{socket.gethostname()}-{os.getpid()}" if name is None else _name(name)
         self.ready = asyncio.Event()
@@ -215,12 +224,13 @@ class Worker:
         """Wire the parts and start them, sinks first: what takes is there before what gives. The stack stops them in
         reverse, after `_drain` has emptied them from the source on:
 
-        link -> outbox -> threads, children -> runner -> crew -> turns -> pulse, renewer -> sweeper -> wake
+        link -> dependencies -> outbox -> threads, children -> runner -> crew -> turns -> pulse, renewer -> sweeper -> wake
         """
         keys, reports, report = self._keys, self._reports, self._reports.trouble
         link = await self._open(stack, f"corral:{self.queue_name}:{self.name}", loading(*_SCRIPTS))
         await self._check(link)
         line = await self._open(stack, keys.client_name(f":w:{self.name}"))
+        bound = await self._dependencies.open(stack)
 
         stack.push_async_callback(self._listeners.done, HURRY)
         outbox = Outbox(link, keys, self._keep_failed, lambda hold: turns.put(hold), self._settled, report)
@@ -230,7 +240,7 @@ class Worker:
         children = Children(self._processes)
         stack.push_async_callback(children.stop)
         runner = Runner(
-            self._routes,
+            Routes([bound(processor) for processor in self._processors]),
             link,
             keys,
             threads=threads,
@@ -238,6 +248,7 @@ class Worker:
             backoffs=self._backoffs,
             listeners=self._listeners,
             reports=reports,
+            middleware=self._middleware,
         )
         crew = Crew(runner, self._holds, outbox, reports, self._concurrency, lambda: turns.pump())
         turns = Turns(
@@ -416,7 +427,8 @@ def _running(hold: Hold) -> RunningJob:
     return RunningJob(hold.claimed.id, hold.claimed.name, hold.since, run_in, hold.why is Why.LOST)
 
 
-def _routes(given: Sequence[Any]) -> Routes:
+def _checked(given: Sequence[Any], queue_name: str, concurrency: int) -> list[Processor[Any, Any]]:
+    """The processors of what was given. Raises InvalidInput or InvalidOption for what this worker could not run."""
     if not given:
         raise InvalidOption(
             "processors: none was given; a worker needs at least one, such as Worker('sms-queue', send_sms)"
@@ -425,7 +437,13 @@ def _routes(given: Sequence[Any]) -> Routes:
     for processor in processors:
         if processor.run_in == "process":
             reference(processor)
-    return Routes(processors)
+        if processor.batch is not None and processor.batch.size > concurrency:
+            raise InvalidOption(
+                f"concurrency: {processor!r} takes batches of {processor.batch.size} jobs, and a worker of {queue_name} that runs "
+                f"{concurrency} at once cannot fill one; give it concurrency={processor.batch.size} or more, or a smaller size"
+            )
+    Routes(processors)  # raises what a choice by name cannot be
+    return processors
 
 
 @functools.cache

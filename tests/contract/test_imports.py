@@ -17,7 +17,7 @@ for floor in (
     "errors wire clock keys states backoff options job codec payloads",
     "embedded link script",
     "scripts",
-    "events handle processor adding queue sync",
+    "events handle hooks processor adding queue sync",
     "settings",
     "worker",
     "registry service",
