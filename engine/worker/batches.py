@@ -100,7 +100,7 @@ class Batches:
         if batch.places:
             for place in batch.places:
                 self._begin(place.hold)
-            batch.task = self._loop.create_task(self._run(batch), context=self._context.copy())
+            batch.task = self._loop.create_task(self._run(batch))
 
     async def _run(self, batch: _Batch) -> None:
         jobs = [place.job for place in batch.places]

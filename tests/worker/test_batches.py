@@ -12,6 +12,7 @@ import pytest
 from engine import Job, NewJob, Queue, Retry, Worker, batch_processor, errors, processor
 from engine.keys import Keys
 from engine.link import Link
+from engine.worker.stacks import Running, describe
 from tests.support.queues import job as stored
 from tests.support.queues import snapshot
 from tests.support.running import until
@@ -248,6 +249,23 @@ async def test_a_dict_without_a_job_fails_that_job(queue: Queue, redis_url: str)
         assert await first.result(timeout=10) == "done"
         with pytest.raises(errors.JobFailed, match=f"without this job's id '{second.id}'; it has 77"):
             await second.result(timeout=10)
+
+
+async def test_a_dump_of_stacks_shows_where_a_batch_is(queue: Queue, redis_url: str) -> None:
+    go, began = asyncio.Event(), asyncio.Event()
+
+    @batch_processor("x", size=2)
+    async def waits_for_the_provider(jobs: list[Job[Any]]) -> None:
+        began.set()
+        await go.wait()
+
+    async with Worker("q", waits_for_the_provider, redis=redis_url, concurrency=2) as worker:
+        await queue.add_many([NewJob("x"), NewJob("x")])
+        await asyncio.wait_for(began.wait(), 10)
+        assert worker._crew is not None
+        dump = describe(Running(hold.claimed.id, hold.task) for hold in worker._crew.running)
+        go.set()
+    assert dump.count("waits_for_the_provider") == 2
 
 
 async def _over(job: Job[Any]) -> None:
