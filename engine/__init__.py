@@ -8,6 +8,7 @@ from engine.backoff import Backoff
 from engine.dead_letters import DeadLetter, DeadLetters, LetterFilter, LetterPage, ReplayReport
 from engine.errors import RateLimited, Retry, Snooze, UnrecoverableError
 from engine.handle import Job
+from engine.hooks import AroundAdd, AroundRun, current_job, current_tenant, job_context
 from engine.job import Counts, NewJob
 from engine.limits import RateLimit
 from engine.link import RedisSettings
@@ -22,7 +23,7 @@ from engine.payloads import (
     JobData,
     SmsJobData,
 )
-from engine.processor import BaseProcessor, processor
+from engine.processor import BaseProcessor, batch_processor, processor
 from engine.queue import Queue
 from engine.queue_events import QueueEvents
 from engine.registry import ServiceRegistry, TaskContext
@@ -36,7 +37,8 @@ from engine.worker.letter_watch import DeadLetterAlert
 __all__ = [
     "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Deduplication", "Keep", "Counts", "Cancellation",
     "QueueEvents", "happened", "Metrics", "CountsPerType", "OldestWaiting",
-    "Worker", "processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "RateLimited", "RateLimit", "UnrecoverableError", "errors",
+    "Worker", "processor", "batch_processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "RateLimited", "RateLimit",
+    "UnrecoverableError", "errors", "AroundAdd", "AroundRun", "job_context", "current_job", "current_tenant",
     "DeadLetters", "DeadLetter", "LetterFilter", "LetterPage", "ReplayReport", "DeadLetterAlert",
     "JobQueueService", "ServiceRegistry", "TaskContext", "JobResult", "QueueStats", "RedisSettings", "Settings",
     "JobData", "EmailJobData", "SmsJobData", "DataExportJobData", "FileProcessingJobData", "FileOptions", "GenericTaskJobData",

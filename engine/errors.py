@@ -129,6 +129,10 @@ class BadParameters(UnrecoverableError):
     """A generic task's parameters are not what the function's type hints say; the message names the parameter."""
 
 
+class WrongResults(UnrecoverableError):
+    """A batch processor did not say what each of its jobs came to. Not tried again: what the jobs did, is done."""
+
+
 class Retry(CorralError):
     """Returned or raised by a processor: run this job again after `delay`, using one attempt.
 

@@ -30,6 +30,10 @@ class NewJob:
     def __repr__(self) -> str:
         return f"NewJob({self.name!r})"
 
+    def change(self, **options: Any) -> None:
+        """Give it other options; those that are not named stay. Raises as when it is made, and changes nothing then."""
+        self.options = JobOptions.check({**self.options.given(), **options})
+
 
 class NewRow(Struct, frozen=True):
     """A job as `add.lua` takes it: text and bytes only."""

@@ -145,6 +145,7 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     remove_on_complete, remove_on_fail: what is kept when this job finishes; None leaves it to the worker.
     keep_logs: rows of `job.log()` kept. stack_trace_limit: stack traces kept. size_limit: bytes that `data` may have.
     deduplication: which other jobs make this one needless, a dict of what `Deduplication` has: {"id": "user:42"}.
+    telemetry: text that a tracing middleware hands from the producer to the worker (BullMQ's `tm`).
     """
 
     attempts: int = 0
@@ -162,6 +163,7 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     stack_trace_limit: int | None = None
     size_limit: int | None = None
     deduplication: Deduplication | None = None
+    telemetry: str | None = None
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> JobOptions:
@@ -178,6 +180,11 @@ class JobOptions(Struct, frozen=True, kw_only=True):
         if checked.get("lifo") and checked.get("priority"):
             raise InvalidOption("lifo: a job with a priority has its place by that priority; leave one of the two out")
         return cls(**checked)
+
+    def given(self) -> dict[str, Any]:
+        """The options that say something, as `check` takes them."""
+        fields = self.__struct_fields__
+        return {name: value for name in fields if (value := getattr(self, name)) != getattr(NO_OPTIONS, name)}
 
     def to_wire(self) -> bytes:
         """The stored JSON; the names are BullMQ's, some of them shortened."""
@@ -210,6 +217,8 @@ class JobOptions(Struct, frozen=True, kw_only=True):
             stored["sizeLimit"] = self.size_limit
         if self.deduplication is not None:
             stored["de"] = self.deduplication
+        if self.telemetry is not None:
+            stored["tm"] = self.telemetry
         return msgspec.json.encode(stored)
 
 
@@ -239,7 +248,7 @@ def read_options(stored: bytes) -> JobOptions:
         backoff = Backoff("fixed", int(backoff))
     else:
         backoff = None
-    job_id = found.get("jobId")
+    job_id, telemetry = found.get("jobId"), found.get("tm")
     return JobOptions(
         attempts=_number(found.get("attempts"), 0),
         backoff=backoff,
@@ -256,6 +265,7 @@ def read_options(stored: bytes) -> JobOptions:
         stack_trace_limit=_number(found.get("stackTraceLimit"), None),
         size_limit=_number(found.get("sizeLimit"), None),
         deduplication=Deduplication.from_wire(found.get("de")),
+        telemetry=telemetry if isinstance(telemetry, str) else None,
     )
 
 
@@ -312,6 +322,12 @@ def _job_id(name: str, value: Any) -> str:
     return str(value)
 
 
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidOption(f"{name}: {value!r} is empty or not text; give the text that the worker is to read")
+    return value
+
+
 def _timestamp(name: str, value: Any) -> int:
     if isinstance(value, datetime):
         return to_ms(value)
@@ -334,4 +350,5 @@ _CHECKS: dict[str, Any] = {
     "stack_trace_limit": _whole,
     "size_limit": _whole,
     "deduplication": Deduplication.check,
+    "telemetry": _text,
 }

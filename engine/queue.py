@@ -16,6 +16,7 @@ from engine.dead_letters import DeadLetters
 from engine.errors import InvalidInput, InvalidOption
 from engine.events import Answers
 from engine.handle import Job, added_job, stored_job
+from engine.hooks import AroundAdd, HookedAdds, check_middleware
 from engine.job import Counts, NewJob, NewRow
 from engine.keys import Keys, check_deduplication_id
 from engine.limits import RateLimit, check_concurrency, stored_limit, stored_number, worker_limit
@@ -76,6 +77,7 @@ class Queue:
     the queue; None leaves what it says already, 10,000 in a new one. With 0 no event is written, by no Corral program:
     for a queue that nobody watches. `job.result()` then learns a result that is kept, within about a second.
     link: an open connection to share, which stays open when the queue is closed.
+    middleware: stands around the adding of every job by `add` and `add_many`, the first outermost; see AroundAdd.
     The connection is made by `async with` or by the first call; the queue belongs to the event loop that made it.
     """
 
@@ -88,6 +90,7 @@ class Queue:
         max_payload: int = codec.DEFAULT_MAX_PAYLOAD,
         max_events: int | None = None,
         link: Connection | RedisPyLink | None = None,
+        middleware: Sequence[AroundAdd] | None = None,
     ) -> None:
         self.name = name
         self.keys = Keys(name, prefix)
@@ -99,6 +102,11 @@ class Queue:
         self._opening: asyncio.Task[Connection | RedisPyLink] | None = None
         self._answers: Answers | None = None
         self._adder = Adder(self.keys, max_payload)
+        self._middleware = check_middleware(middleware)
+        if self._middleware:
+            # In their place, not asked for in each of them: without middleware a job's way is as short as ever.
+            hooked = HookedAdds(self._middleware, self.add, self.add_many)
+            self.add, self.add_many = hooked.add, hooked.add_many  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         return f"<Queue {self.name}: {'open' if self._link else 'not connected'}, {self._adder!r}>"
@@ -374,6 +382,7 @@ class Queue:
             prefix=self.keys.prefix,
             max_payload=self._max_payload,
             max_events=self._max_events,
+            middleware=self._middleware,
         )
 
     # --- inside -------------------------------------------------------------------------------------------------------

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from engine import codec
@@ -13,6 +14,7 @@ from engine.backoff import BUILT_IN, Strategy, delay_before_retry
 from engine.clock import duration_ms
 from engine.errors import InvalidOption, JobTimeout, RateLimited, Retry, Snooze
 from engine.handle import Job, claimed_job
+from engine.hooks import AroundRun, around
 from engine.job import Completed, Delayed, Failed, Limited, Outcome, Released, Retrying
 from engine.keys import Keys
 from engine.limits import limited_outcome
@@ -20,6 +22,7 @@ from engine.link import Link
 from engine.options import NO_OPTIONS, read_options
 from engine.processor import Processor
 from engine.worker import traces
+from engine.worker.batches import Batches
 from engine.worker.children import Children
 from engine.worker.expiry import check_expiry
 from engine.worker.hold import Hold, Why
@@ -52,6 +55,9 @@ class Routes:
             if processor.name is not None:
                 self._by_name[processor.name] = processor
 
+    def __iter__(self) -> Iterator[Processor[Any, Any]]:
+        return iter({*self._by_name.values(), *([self._any] if self._any else ())})
+
     def find(self, name: str) -> Processor[Any, Any] | None:
         return self._by_name.get(name, self._any)
 
@@ -74,6 +80,7 @@ class Runner:
         listeners: Listeners,
         reports: Reports,
         watch: Callable[[Hold], None],
+        middleware: Sequence[AroundRun] = (),
     ) -> None:
         self._watch = watch
         self._reports = reports
@@ -84,6 +91,9 @@ class Runner:
         self._children = children
         self._backoffs = backoffs
         self._listeners = listeners
+        self._middleware = middleware
+        self._batches = Batches(threads, self._begin)
+        self._is_plain = not middleware and all(processor.batch is None for processor in routes)
 
     async def run(self, hold: Hold) -> Outcome:
         refused = self._prepare(hold)
@@ -148,16 +158,18 @@ class Runner:
             hold.handle = job = _TellingJob.of(job, self._listeners)
         if hold.options.expires_in is not None:
             await check_expiry(self._link, self._keys, hold)
-        if processor.run_in == "process":
-            value = await self._children.run(processor, hold.claimed, self._keys, job, lambda: self._begin(hold))
-            codec.check_size("result", value, MAX_RESULT)
+        if not self._is_plain:
+            result = await self._hooked(hold, processor, job)
+        elif processor.run_in == "process":
+            value = await self._in_process(hold, processor, job)
             hold.result = codec.decode("result", value)
             return Completed(value)
-        self._begin(hold)
-        if processor.run_in == "loop":
-            result = await processor.function(job)
         else:
-            result = await self._in_thread(hold, processor.function, job)
+            self._begin(hold)
+            if processor.run_in == "loop":
+                result = await processor.function(job)
+            else:
+                result = await self._in_thread(hold, processor.function, job)
         if isinstance(result, _ASKED):
             return self._verdict(hold, result)
         hold.result = result
@@ -167,11 +179,31 @@ class Runner:
         codec.check_size("result", value, MAX_RESULT)
         return Completed(value)
 
+    async def _hooked(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any]) -> Any:
+        """The result of a job that runs in a batch or has middleware around it."""
+        if processor.batch is None and processor.run_in != "process":
+            self._begin(hold)
+        return await around(self._middleware, functools.partial(self._innermost, hold, processor))(job)
+
+    async def _innermost(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any]) -> Any:
+        if processor.batch is not None:
+            return await self._batches.join(hold, job)
+        if processor.run_in == "process":
+            return codec.decode("result", await self._in_process(hold, processor, job))
+        if processor.run_in == "loop":
+            return await processor.function(job)
+        return await self._in_thread(hold, processor.function, job)
+
     def _begin(self, hold: Hold) -> None:
         hold.started = True
         self._reports.started(hold)
         if hold.options.timeout is not None or (hold.processor is not None and hold.processor.is_limited):
             self._watch(hold)
+
+    async def _in_process(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any]) -> bytes:
+        value = await self._children.run(processor, hold.claimed, self._keys, job, lambda: self._begin(hold))
+        codec.check_size("result", value, MAX_RESULT)
+        return value
 
     async def _in_thread(self, hold: Hold, function: Callable[[Job[Any]], Any], job: Job[Any]) -> Any:
         def call(job: Job[Any]) -> Any:

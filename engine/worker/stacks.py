@@ -62,8 +62,14 @@ def _frames(waiting: Any) -> Iterator[tuple[FrameType, int]]:
             return
         yield frame, frame.f_lineno
         inner = _first(waiting, "cr_await", "gi_yieldfrom", "ag_await")
-        # crew.py drives a job's coroutine by hand, so it is not awaited but held in a local.
-        waiting = frame.f_locals.get("work") if frame.f_code.co_name == "_driven" else inner
+        # crew.py drives a job's coroutine by hand, so it is not awaited but held in a local; a batch is a task of its own.
+        match frame.f_code.co_qualname:
+            case "_driven":
+                waiting = frame.f_locals.get("work")
+            case "Batches.join" if (batch := frame.f_locals.get("batch")) is not None and batch.task is not None:
+                waiting = batch.task.get_coro()
+            case _:
+                waiting = inner
 
 
 def _first(holder: Any, *names: str) -> Any:

@@ -22,6 +22,7 @@ from engine import wire
 from engine.backoff import BUILT_IN, Strategy
 from engine.clock import duration_ms, monotonic
 from engine.errors import InvalidOption
+from engine.hooks import AroundRun, check_middleware
 from engine.keys import Keys
 from engine.limits import RateLimit, worker_limit
 from engine.link import Connection, RedisPyLink, RedisSettings, check_server, open_link
@@ -33,6 +34,7 @@ from engine.worker.cancels import Cancels
 from engine.worker.children import Children, reference
 from engine.worker.crew import Crew
 from engine.worker.deadlines import Deadlines
+from engine.worker.dependencies import Dependencies
 from engine.worker.hold import Hold, Holds, Why
 from engine.worker.lag import Pulse
 from engine.worker.letter_watch import LetterWatch, Tell, check_alert, check_kept
@@ -117,6 +119,9 @@ class Worker:
     processes: child processes for run_in="process"; as many as processors of the machine, at most `concurrency`.
     cancel_grace: ms that a handler has to end after its job was cancelled, timed out or lost; then its slot is freed.
     allow, require_durable: which servers are put up with, see `check_server`.
+    middleware: stands around the run of every job, the first outermost; see AroundRun.
+    dependencies: what processors take beside the job, found by type: instances, or functions `async def pool() ->
+    AsyncIterator[Pool]` that yield one. Opened before the first job is taken, closed after the last.
 
     Listeners, by `on`: active(job), progress(job, value), completed(job, result), failed(job, error), the last after
     each failed attempt; stalled(job_id), error(exception).
@@ -147,6 +152,8 @@ class Worker:
         cancel_grace: int | timedelta = 5_000,
         allow: frozenset[str] = frozenset(),
         require_durable: bool = False,
+        middleware: Sequence[AroundRun] | None = None,
+        dependencies: Sequence[Any] | None = None,
     ) -> None:
         self._keys = Keys(queue_name, prefix)
         self._settings = RedisSettings.parse(redis)
@@ -169,7 +176,9 @@ class Worker:
         self._cancel_grace = _milliseconds("cancel_grace", cancel_grace, 10, 3_600_000)
         self._allow = frozenset(allow)
         self._require_durable = require_durable
-        self._routes = _routes(processors, self._backoffs)
+        self._processors = _checked(processors, queue_name, self._concurrency, self._backoffs)
+        self._dependencies = Dependencies(dependencies, self._processors)
+        self._middleware = check_middleware(middleware)
         self.queue_name = queue_name
         self.name = f"{socket.gethostname()}-{os.getpid()}" if name is None else _name(name)
         self.ready = asyncio.Event()
@@ -244,12 +253,14 @@ class Worker:
         """Wire the parts and start them, sinks first: what takes is there before what gives. The stack stops them in
         reverse, after `_drain` has emptied them from the source on:
 
-        link -> outbox -> threads, children -> runner -> crew -> turns -> pulse, renewer, cancels -> sweeper -> wake
+        link -> dependencies -> outbox -> threads, children -> runner -> crew -> turns -> pulse, renewer, cancels
+        -> sweeper -> wake
         """
         keys, reports, report = self._keys, self._reports, self._reports.trouble
         link = await self._open(stack, f"corral:{self.queue_name}:{self.name}", loading(*_SCRIPTS))
         await self._check(link)
         line = await self._open(stack, keys.client_name(f":w:{self.name}"))
+        bound = await self._dependencies.open(stack)
 
         stack.push_async_callback(self._listeners.done, HURRY)
         outbox = Outbox(
@@ -268,7 +279,7 @@ class Worker:
         children = Children(self._processes)
         stack.push_async_callback(children.stop)
         runner = Runner(
-            self._routes,
+            Routes([bound(processor) for processor in self._processors]),
             link,
             keys,
             threads=threads,
@@ -277,6 +288,7 @@ class Worker:
             listeners=self._listeners,
             reports=reports,
             watch=lambda hold: deadlines.watch(hold),
+            middleware=self._middleware,
         )
         grace = self._cancel_grace / 1000
         crew = Crew(runner, self._holds, outbox, reports, self._concurrency, grace, lambda: turns.pump())
@@ -471,7 +483,10 @@ def _number(hold: Hold) -> int:
     return hold.number
 
 
-def _routes(given: Sequence[Any], backoffs: Mapping[str, Strategy]) -> Routes:
+def _checked(
+    given: Sequence[Any], queue_name: str, concurrency: int, backoffs: Mapping[str, Strategy]
+) -> list[Processor[Any, Any]]:
+    """The processors of what was given. Raises InvalidInput or InvalidOption for what this worker could not run."""
     if not given:
         raise InvalidOption(
             "processors: none was given; a worker needs at least one, such as Worker('sms-queue', send_sms)"
@@ -486,7 +501,13 @@ def _routes(given: Sequence[Any], backoffs: Mapping[str, Strategy]) -> Routes:
                 f"backoff: {processor!r} names {backoff.type!r}, which this worker does not have; give"
                 f" Worker(..., backoffs={{{backoff.type!r}: function}})"
             )
-    return Routes(processors)
+        if processor.batch is not None and processor.batch.size > concurrency:
+            raise InvalidOption(
+                f"concurrency: {processor!r} takes batches of {processor.batch.size} jobs, and a worker of {queue_name} that runs "
+                f"{concurrency} at once cannot fill one; give it concurrency={processor.batch.size} or more, or a smaller size"
+            )
+    Routes(processors)  # raises what a choice by name cannot be
+    return processors
 
 
 @functools.cache

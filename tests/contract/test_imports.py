@@ -17,7 +17,7 @@ for floor in (
     "errors wire clock keys states backoff options job limits codec payloads",
     "embedded link script",
     "scripts",
-    "happened events queue_events measures handle processor adding dead_letters queue sync",
+    "happened events queue_events measures handle hooks processor adding dead_letters queue sync",
     "settings",
     "worker",
     "registry service",
