@@ -48,6 +48,7 @@ local left = tonumber(ARGV[3])
 local lists, zsets = { active, wait, paused }, { prioritized, delayed, waiting_children, completed, failed }
 local names = { meta, counter, pc, stalled, stalled_check, limiter, marker, events, schedules, jobs .. 'delay', jobs .. 'priority',
   jobs .. 'corral:dead:types', jobs .. 'corral:dead:errors', jobs .. 'corral:dead:tenants', jobs .. 'corral:dead:alerts',
+  jobs .. 'corral:schedules:looked',
   jobs .. 'metrics:completed', jobs .. 'metrics:completed:data', jobs .. 'metrics:failed', jobs .. 'metrics:failed:data' }
 local found = redis.call('EXISTS', unpack(names))
 for _, key in ipairs(lists) do found = found + redis.call('LLEN', key) end

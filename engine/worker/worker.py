@@ -38,6 +38,7 @@ from engine.worker.outbox import Outbox
 from engine.worker.renewer import Renewer
 from engine.worker.reports import Counters, Reports
 from engine.worker.runner import Routes, Runner
+from engine.worker.scheduling import Scheduling
 from engine.worker.sweeper import Sweeper
 from engine.worker.threads import Threads
 from engine.worker.turns import Turns
@@ -65,6 +66,9 @@ _SCRIPTS = (
     "log",
     "update_data",
     "watch_letters",
+    "schedules",
+    "advance_schedule",
+    "stuck_schedules",
 )
 _CALLED = re.compile(r"redis\.p?call\('([A-Z]+)'")
 
@@ -224,7 +228,7 @@ class Worker:
         """Wire the parts and start them, sinks first: what takes is there before what gives. The stack stops them in
         reverse, after `_drain` has emptied them from the source on:
 
-        link -> outbox -> threads, children -> runner -> crew -> turns -> pulse, renewer -> sweeper -> wake
+        link -> outbox -> threads, children -> runner -> crew -> turns -> pulse, renewer -> sweeper, scheduling -> wake
         """
         keys, reports, report = self._keys, self._reports, self._reports.trouble
         link = await self._open(stack, f"corral:{self.queue_name}:{self.name}", loading(*_SCRIPTS))
@@ -240,6 +244,7 @@ class Worker:
         stack.callback(threads.stop)
         children = Children(self._processes)
         stack.push_async_callback(children.stop)
+        scheduling = Scheduling(link, keys, interval_ms=self._stalled_ms, report=report)
         runner = Runner(
             self._routes,
             link,
@@ -249,6 +254,7 @@ class Worker:
             backoffs=self._backoffs,
             listeners=self._listeners,
             reports=reports,
+            scheduling=scheduling,
         )
         crew = Crew(runner, self._holds, outbox, reports, self._concurrency, lambda: turns.pump())
         turns = Turns(
@@ -295,6 +301,8 @@ class Worker:
             report=report,
         )
         sweeper.start()
+        scheduling.start()
+        stack.push_async_callback(scheduling.stop)
         if self._letter_alert is not None:
             watch = LetterWatch(link, keys, *self._letter_alert, every=self._stalled_ms / 1000, report=report)
             watch.start()

@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[2]
 
 ORDER: list[str] = []
 for floor in (
-    "errors wire clock keys states backoff options job codec payloads",
+    "errors wire clock timetable keys states backoff options job codec payloads",
     "embedded link script",
     "scripts",
-    "events handle processor adding dead_letters queue sync",
+    "events handle processor adding dead_letters schedules queue sync",
     "settings",
     "worker",
     "registry service",
