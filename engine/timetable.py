@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from heapq import heappop, heappush
 from itertools import islice, takewhile
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
@@ -42,7 +43,7 @@ _WORDS = {
     "@minutely": "* * * * *",
     "@secondly": "* * * * * *",
 }
-_NEVER = datetime(2000, 1, 1)
+_ANY = datetime(2000, 1, 1)
 
 
 class Cron:
@@ -57,7 +58,7 @@ class Cron:
         self._zone = zone(tz)
         fields = self.pattern.split()
         try:
-            CronSim(self.pattern, _NEVER)
+            CronSim(self.pattern, _ANY)
         except (CronSimError, ValueError) as error:
             raise InvalidOption(
                 f"cron: {pattern!r} is no pattern ({error}); it has five fields, minute hour day month weekday, such as"
@@ -68,31 +69,58 @@ class Cron:
 
     def after(self, ms: int) -> Iterator[int]:
         """The times after `ms`, each later than the one before."""
-        last = ms
-        for local in CronSim(self.pattern, self._local(ms)):
-            found = self._real(local)
-            # Two times of the wall clock may fall on one moment, and one may come back.
-            if found > last:
-                last = found
-                yield found
+        begin = self._shown(ms)
+        if not self._by_wall_clock:
+            begin -= _comes_again(begin.replace(tzinfo=self._zone))
+        last, coming = ms, list[int]()
+        # The wall's times are gone through as if no clock were ever put; what each stands for is looked up. Those of the hour that
+        # comes twice are kept until they are next.
+        for local in CronSim(self.pattern, begin):
+            moments = self._moments(local)
+            for found in moments:
+                heappush(coming, found)
+            while coming and (not moments or coming[0] <= moments[0]):
+                # Two times of the wall may stand for one moment.
+                if (found := heappop(coming)) > last:
+                    last = found
+                    yield found
 
     def latest(self, count: int, after: int, now: int) -> list[int]:
         """The last `count` times that are later than `after` and not later than `now`."""
         # Backwards only to find where to begin: what the times are, `after` says.
-        back = list(islice(CronSim(self.pattern, self._local(now), reverse=True), count + 2))
-        begin = max(after, self._real(back[-1]) - 1 if len(back) == count + 2 else after)
+        back: set[int] = set()
+        for local in CronSim(self.pattern, self._shown(now), reverse=True):
+            back.update(self._moments(local)[:1])
+            if len(back) == count or min(back, default=now) <= after:
+                break
+        begin = max(after, min(back, default=after) - 1)
         return list(deque(takewhile(lambda time: time <= now, self.after(begin)), maxlen=count))
 
-    def _local(self, ms: int) -> datetime:
-        local = datetime.fromtimestamp(ms // 1000, self._zone)
-        return local.replace(tzinfo=None) if self._by_wall_clock else local
+    def _shown(self, ms: int) -> datetime:
+        """What a clock on the wall shows."""
+        return datetime.fromtimestamp(ms // 1000, self._zone).replace(tzinfo=None)
 
-    def _real(self, local: datetime) -> int:
-        if self._by_wall_clock:
-            local = local.replace(tzinfo=self._zone)
-            while local.astimezone(UTC).astimezone(self._zone).replace(tzinfo=None) != local.replace(tzinfo=None):
-                local += timedelta(minutes=1)  # there is no such time: on to the end of the gap
-        return int(local.timestamp()) * 1000
+    def _moments(self, local: datetime) -> list[int]:
+        """The moments for which a time of the wall stands: one; none or two where the clock is put."""
+        first = local.replace(tzinfo=self._zone)
+        while not _is_real(first):
+            if not self._by_wall_clock:
+                return []
+            first += timedelta(minutes=1)  # on to the end of the gap
+        found = [int(first.timestamp()) * 1000]
+        if not self._by_wall_clock and (second := int(first.replace(fold=1).timestamp()) * 1000) != found[0]:
+            found.append(second)
+        return found
+
+
+def _comes_again(local: datetime) -> timedelta:
+    """How far back the clock is put at the end of the time around `local`, which then comes twice; 0 where it does not."""
+    once, again = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
+    return max(timedelta(), (once or timedelta()) - (again or timedelta()))
+
+
+def _is_real(local: datetime) -> bool:
+    return local.astimezone(UTC).astimezone(local.tzinfo).replace(tzinfo=None) == local.replace(tzinfo=None)
 
 
 @lru_cache(maxsize=1024)
