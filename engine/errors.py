@@ -62,6 +62,15 @@ class LetterNotFound(CorralError, LookupError):
         self.job_id = job_id
 
 
+class ScheduleNotFound(CorralError, LookupError):
+    """No schedule of that id."""
+
+    def __init__(self, schedule_id: str, queue: str = "") -> None:
+        where = f" in queue {queue!r}" if queue else ""
+        super().__init__(f"schedule {schedule_id!r} is not{where}: it was never made, or it was removed")
+        self.schedule_id = schedule_id
+
+
 class WrongState(CorralError):
     """The job is not in a state from which it can make that move; nothing was written."""
 

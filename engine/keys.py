@@ -87,6 +87,19 @@ def check_queue_name(name: str) -> None:
     _check_text("queue name", name)
 
 
+def check_schedule_id(schedule_id: str) -> None:
+    """Raise InvalidName unless `schedule_id` may be chosen for a schedule."""
+    if not isinstance(schedule_id, str) or not schedule_id:
+        raise InvalidName(f"schedule id: {schedule_id!r} is empty or not text; give a name such as 'nightly-report'")
+    if ":" in schedule_id:
+        raise InvalidName(
+            f"schedule id: {schedule_id!r} holds ':', which separates the parts of a key; use '-' instead"
+        )
+    if schedule_id in wire.JOB_HELPERS:
+        raise InvalidName(f"schedule id: {schedule_id!r} is what stands beside a job called; put a word before it")
+    _check_text("schedule id", schedule_id)
+
+
 def check_prefix(prefix: str) -> None:
     """Raise InvalidName unless `prefix` can stand before a queue's name."""
     if not isinstance(prefix, str) or not prefix:

@@ -32,6 +32,7 @@ from engine.measures import (
     waited_longest,
 )
 from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions, Keep
+from engine.schedules import Schedules
 from engine.script import loading
 from engine.scripts.add import add
 from engine.scripts.cancel import Cancellation, cancel
@@ -370,6 +371,11 @@ class Queue:
     def dead_letters(self) -> DeadLetters:
         """The jobs that failed for good: list, count and group them, replay them, purge them."""
         return DeadLetters(self.keys, self._ready, self._max_payload)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """Jobs that are made again and again: by cron patterns, or at intervals."""
+        return Schedules(self.keys, self._ready, self._max_payload, self.add_many)
 
     @cached_property
     def sync(self) -> SyncQueue:

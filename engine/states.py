@@ -42,6 +42,9 @@ TRANSITIONS: Final[dict[str, frozenset[tuple[str, str]]]] = {
     "replay": _moves(("failed", NEW), _QUEUED),
     "remove": _moves((*_AT_REST, "active"), (GONE,)) | _FOLLOWING,
     "remove_deduplication": _FOLLOWING,
+    "upsert_schedule": _moves((NEW,), (*_QUEUED, "delayed")) | _moves((*_QUEUED, "delayed"), (GONE,)),
+    "advance_schedule": _moves((NEW,), (*_QUEUED, "delayed")),
+    "remove_schedule": _moves((*_QUEUED, "delayed"), (GONE,)),
     "pause": _moves(("wait",), ("paused",)),
     "resume": _moves(("paused",), ("wait",)) | _moves(("wait",), ("paused",)),
     "cancel": _moves((*_QUEUED, "delayed", "waiting-children"), ("failed", GONE)) | _moves(("failed",), (GONE,))

@@ -27,6 +27,7 @@ from engine.worker.hold import Hold
 from engine.worker.listeners import Listeners
 from engine.worker.reports import Reports
 from engine.worker.runner import Routes, Runner
+from engine.worker.scheduling import Scheduling
 from engine.worker.threads import Threads
 
 _LOCK_MS = 3_600_000
@@ -57,6 +58,7 @@ class Inline:
         self._link = link
         self._keys = keys
         threads, children, listeners = Threads(f"{keys.queue} job"), Children(1), Listeners()
+        reports = Reports(listeners)
         stack.callback(threads.stop)
         stack.push_async_callback(children.stop)
         self._runner = Runner(
@@ -67,7 +69,8 @@ class Inline:
             children=children,
             backoffs={},
             listeners=listeners,
-            reports=Reports(listeners),
+            reports=reports,
+            scheduling=Scheduling(link, keys, interval_ms=_LOCK_MS, report=reports.trouble),
             watch=lambda hold: None,  # nobody else would stop it
         )
 

@@ -43,6 +43,7 @@ from engine.worker.outbox import Outbox
 from engine.worker.renewer import Renewer
 from engine.worker.reports import Counters, Reports
 from engine.worker.runner import Routes, Runner
+from engine.worker.scheduling import Scheduling
 from engine.worker.sweeper import Sweeper
 from engine.worker.threads import Threads
 from engine.worker.turns import Turns
@@ -73,6 +74,9 @@ _SCRIPTS = (
     "log",
     "update_data",
     "watch_letters",
+    "schedules",
+    "advance_schedule",
+    "stuck_schedules",
 )
 _CALLED = re.compile(r"redis\.p?call\('([A-Z]+)'")
 
@@ -254,7 +258,7 @@ class Worker:
         reverse, after `_drain` has emptied them from the source on:
 
         link -> dependencies -> outbox -> threads, children -> runner -> crew -> turns -> pulse, renewer, cancels
-        -> sweeper -> wake
+        -> sweeper, scheduling -> wake
         """
         keys, reports, report = self._keys, self._reports, self._reports.trouble
         link = await self._open(stack, f"corral:{self.queue_name}:{self.name}", loading(*_SCRIPTS))
@@ -278,6 +282,7 @@ class Worker:
         stack.callback(threads.stop)
         children = Children(self._processes)
         stack.push_async_callback(children.stop)
+        scheduling = Scheduling(link, keys, interval_ms=self._stalled_ms, report=report)
         runner = Runner(
             Routes([bound(processor) for processor in self._processors]),
             link,
@@ -289,6 +294,7 @@ class Worker:
             reports=reports,
             watch=lambda hold: deadlines.watch(hold),
             middleware=self._middleware,
+            scheduling=scheduling,
         )
         grace = self._cancel_grace / 1000
         crew = Crew(runner, self._holds, outbox, reports, self._concurrency, grace, lambda: turns.pump())
@@ -343,6 +349,8 @@ class Worker:
             report=report,
         )
         sweeper.start()
+        scheduling.start()
+        stack.push_async_callback(scheduling.stop)
         if self._letter_alert is not None:
             watch = LetterWatch(link, keys, *self._letter_alert, every=self._stalled_ms / 1000, report=report)
             watch.start()

@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[2]
 
 ORDER: list[str] = []
 for floor in (
-    "errors wire clock keys states backoff options job limits codec payloads",
+    "errors wire clock timetable keys states backoff options job limits codec payloads",
     "embedded link script",
     "scripts",
-    "happened events queue_events measures handle hooks processor adding dead_letters queue sync",
+    "happened events queue_events measures handle hooks processor adding dead_letters schedules queue sync",
     "settings",
     "worker",
     "registry service",
