@@ -20,6 +20,8 @@ class Refusal(IntEnum):
     """There is no such job."""
     DONE = 3
     """This claim did the same before: an earlier send of the call."""
+    DOOMED = 4
+    """It was to be completed, and a child has failed without which it may not be (option `fail_parent_on_failure`)."""
 
 
 Refusals = dict[int, Refusal]
