@@ -5,11 +5,12 @@ The public names, and nothing but them.
 
 from engine import errors
 from engine.backoff import Backoff
-from engine.errors import Retry, Snooze, UnrecoverableError
+from engine.errors import Retry, Snooze, UnrecoverableError, WaitForChildren
+from engine.flows import FlowNode, FlowProducer
 from engine.handle import Job
 from engine.job import Counts, NewJob
 from engine.link import RedisSettings
-from engine.options import Deduplication, JobOptions, Keep
+from engine.options import Deduplication, JobOptions, Keep, Parent
 from engine.payloads import (
     DataExportJobData,
     EmailJobData,
@@ -25,11 +26,13 @@ from engine.registry import ServiceRegistry, TaskContext
 from engine.service import JobQueueService, JobResult, QueueStats
 from engine.settings import Settings
 from engine.sync import SyncJob, SyncQueue
+from engine.tree import FlowJob, chain
 from engine.worker import Worker
 
 __all__ = [
-    "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Deduplication", "Keep", "Counts",
-    "Worker", "processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "UnrecoverableError", "errors",
+    "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Deduplication", "Parent", "Keep", "Counts",
+    "Worker", "processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "UnrecoverableError", "WaitForChildren", "errors",
+    "FlowProducer", "FlowJob", "FlowNode", "chain",
     "JobQueueService", "ServiceRegistry", "TaskContext", "JobResult", "QueueStats", "RedisSettings", "Settings",
     "JobData", "EmailJobData", "SmsJobData", "DataExportJobData", "FileProcessingJobData", "FileOptions", "GenericTaskJobData",
 ]  # fmt: skip

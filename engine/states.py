@@ -44,6 +44,12 @@ TRANSITIONS: Final[dict[str, frozenset[tuple[str, str]]]] = {
     "reprocess": _moves(("failed", "completed"), _QUEUED),
     "remove": _moves((*_AT_REST, "active"), (GONE,)) | _FOLLOWING | _RELEASED,
     "remove_deduplication": _FOLLOWING,
+    "remove_flow": _moves((*_AT_REST, "active"), (GONE,)) | _RELEASED,
+    "add_flow": _moves((NEW,), (*_QUEUED, "delayed", "waiting-children")) | _RELEASED,
+    "wait_children": _moves(("active",), ("waiting-children", *_QUEUED))
+    | _moves((NEW,), (*_QUEUED, "delayed", "waiting-children")) | _RELEASED,
+    "finish_adding": _moves(("active",), ("completed", GONE)) | _moves(("completed",), (GONE,))
+    | _moves((NEW,), (*_QUEUED, "delayed", "waiting-children")) | _RELEASED,
     "pause": _moves(("wait",), ("paused",)),
     "resume": _moves(("paused",), ("wait",)) | _moves(("wait",), ("paused",)),
     "drain": _moves((*_QUEUED, "delayed", "waiting-children"), (GONE,)) | _RELEASED,

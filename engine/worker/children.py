@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from engine import codec
-from engine.errors import CorralError, InvalidInput, LockLost, Retry, Snooze
+from engine.errors import CorralError, InvalidInput, LockLost, Retry, Snooze, WaitForChildren
 from engine.handle import Job
 from engine.job import Claimed
 from engine.keys import Keys
@@ -52,7 +52,7 @@ class Children:
             try:
                 started()
                 value = await child.run(Ask(module, qualname, keys.queue, keys.prefix, claimed), job)
-            except (ErrorElsewhere, Retry):
+            except (ErrorElsewhere, Retry, WaitForChildren):
                 self._give_back(child)
                 raise
             except BaseException:
@@ -127,6 +127,8 @@ class _Child:
                         return value
                     case Raised() as raised if raised.snooze and raised.delay is not None:
                         raise Snooze(raised.delay, raised.said)
+                    case Raised(waits=True):
+                        raise WaitForChildren()
                     case Raised() as raised if raised.retry:
                         raise Retry(raised.delay, raised.said)
                     case Raised() as raised:

@@ -10,9 +10,9 @@ from typing import Any
 from engine import codec
 from engine.backoff import BUILT_IN, Strategy, delay_before_retry
 from engine.clock import duration_ms
-from engine.errors import InvalidOption, Retry, Snooze
+from engine.errors import InvalidOption, Retry, Snooze, WaitForChildren
 from engine.handle import Job, claimed_job
-from engine.job import Completed, Delayed, Failed, Outcome, Released, Retrying
+from engine.job import Completed, CompletedAdding, Delayed, Failed, Outcome, Released, Retrying, WaitingChildren
 from engine.keys import Keys
 from engine.link import Link
 from engine.options import NO_OPTIONS, read_options
@@ -86,6 +86,8 @@ class Runner:
             return await self._call(hold)
         except (KeyboardInterrupt, GeneratorExit):
             raise
+        except WaitForChildren:
+            return self._waiting(hold)
         except BaseException as error:  # SystemExit of a processor must not end the worker
             return Released() if _was_cut_short(hold, error) else self._verdict(hold, error)
 
@@ -115,7 +117,7 @@ class Runner:
         assert processor is not None
         assert job is not None
         if self._listeners.has("progress"):
-            job = _TellingJob.of(job, self._listeners)
+            hold.handle = job = _TellingJob.of(job, self._listeners)
         if processor.run_in == "process":
             value = await self._children.run(processor, hold.claimed, self._keys, job, lambda: self._begin(hold))
             codec.check_size("result", value, MAX_RESULT)
@@ -129,11 +131,19 @@ class Runner:
         if isinstance(result, Retry):
             return self._verdict(hold, result)
         hold.result = result
+        if job._gathered is not None:
+            return CompletedAdding(_encoded(result), job._gathered.rows(None))
         if result is None:
             return _NOTHING
-        value = codec.encode("result", result)
-        codec.check_size("result", value, MAX_RESULT)
-        return Completed(value)
+        return Completed(_encoded(result))
+
+    def _waiting(self, hold: Hold) -> Outcome:
+        """The job waits, with the children that it gathered."""
+        gathered = hold.handle._gathered if hold.handle is not None else None
+        try:
+            return WaitingChildren(gathered.rows(hold.claimed.id) if gathered else ())
+        except Exception as error:  # data of a child was changed since
+            return self._verdict(hold, error)
 
     def _begin(self, hold: Hold) -> None:
         hold.started = True
@@ -184,6 +194,12 @@ class Runner:
             raise InvalidOption(f"backoff {backoff.type!r} is unknown to this worker, which has {known}")
         wait = strategy(made, error)
         return None if wait == -1 else duration_ms(f"backoff {backoff.type!r}", wait)
+
+
+def _encoded(result: Any) -> bytes:
+    value = codec.encode("result", result)
+    codec.check_size("result", value, MAX_RESULT)
+    return value
 
 
 def _is_final(error: BaseException, processor: Processor[Any, Any] | None, attempt: int) -> bool:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from engine.handle import Job
+from engine.tree import FlowJob
 
 
 class ThreadJob(Job[Any]):
@@ -23,6 +24,9 @@ class ThreadJob(Job[Any]):
     _loop: asyncio.AbstractEventLoop
     _whole: Job[Any]
     """The job as the loop knows it, which does what is asked."""
+
+    def add_child(self, child: FlowJob) -> None:
+        self._whole.add_child(child)
 
 
 def thread_job(job: Job[Any]) -> ThreadJob:

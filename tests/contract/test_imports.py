@@ -16,8 +16,8 @@ ORDER: list[str] = []
 for floor in (
     "errors wire clock keys states backoff options job codec payloads",
     "embedded link script",
-    "scripts",
-    "events handle processor adding queue sync",
+    "tree scripts",
+    "events handle processor adding queue sync flows",
     "settings",
     "worker",
     "registry service",
