@@ -1,7 +1,7 @@
 """Every exception of the engine, in one tree, split by whose fault it is.
 
 The caller's: `InvalidInput` and what stands below it; nothing was written.
-The job's: `JobFailed`, `UnrecoverableError`, `Retry`, `Snooze`, `RateLimited`.
+The job's: `JobFailed`, `UnrecoverableError`, `Retry`, `Snooze`, `RateLimited`, `WaitForChildren`.
 The line's: `LinkError` and what stands below it; the request may or may not have been carried out, as each one says.
 """
 
@@ -194,6 +194,17 @@ class RateLimited(CorralError):
         self.retry_after = retry_after
         self.reason = reason
         self.scope = scope
+
+
+class WaitForChildren(CorralError):
+    """Raised by a processor: let the job wait until its children are done, and then run it again, without using an attempt.
+
+    Those that `job.add_child` gathered in this run are added first. Where all children are done the job runs again at once;
+    one that raises this again though nothing has ended since fails.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the job waits for its children")
 
 
 class LockLost(CorralError):

@@ -7,11 +7,11 @@ from typing import Any, Generic, TypeVar
 
 from engine import codec
 from engine.clock import monotonic
-from engine.errors import CorralError, JobNotFound, LockLost
+from engine.errors import CorralError, InvalidInput, JobNotFound, LockLost
 from engine.events import Answers
 from engine.job import Claimed, Snapshot, moment
 from engine.keys import Keys
-from engine.link import Link
+from engine.link import Argument, Link
 from engine.options import JobOptions, read_options
 from engine.scripts.get import get
 from engine.scripts.log import log
@@ -20,6 +20,7 @@ from engine.scripts.remove_deduplication import remove_deduplication
 from engine.scripts.rows import Refusal
 from engine.scripts.state import state
 from engine.scripts.update_data import update_data
+from engine.tree import FlowJob, Gathered
 
 D = TypeVar("D")
 
@@ -36,8 +37,8 @@ class Job(Generic[D]):
     """
 
     __slots__ = (
-        "_answers", "_beat", "_claimed", "_keys", "_link", "_opts", "_stop", "attempts_made", "attempts_started", "data", "deduplicated",
-        "delay", "failed_reason",
+        "_answers", "_beat", "_claimed", "_gathered", "_keys", "_link", "_opts", "_stop", "attempts_made", "attempts_started", "data",
+        "deduplicated", "delay", "failed_reason",
         "finished_on", "id", "name", "priority", "processed_on", "progress", "queue_name", "return_value", "stacktrace",
         "stalls", "timestamp",
     )  # fmt: skip
@@ -49,6 +50,7 @@ class Job(Generic[D]):
         self._claimed: Claimed | None = None
         self._stop: CorralError | None = None
         self._beat = 0.0
+        self._gathered: Gathered | None = None
         self._opts = opts
         self.id = id
         self.name = name
@@ -163,6 +165,40 @@ class Job(Generic[D]):
         """Replace the job's data. Raises LockLost if another run took over, JobNotFound if the job is gone."""
         await update_data(self._link, self._keys, id=self.id, data=codec.encode("data", data), claim=self._claimed)
         self.data = data
+
+    def add_child(self, child: FlowJob) -> None:
+        """Gather a job, with its own children, for the end of this run; until then nothing is written.
+
+        With `raise errors.WaitForChildren()` it becomes a child of this job, which runs again when it is done; where the
+        processor returns, a job of its own; where the run fails, nothing. Each time in one step with that end.
+        Raises InvalidInput for what cannot be added, and where the job is not in the hands of a processor.
+        """
+        if self._claimed is None:
+            raise InvalidInput(
+                "add_child: only a processor's own job gathers children; use `queue.add(..., parent=...)`"
+            )
+        if self._gathered is None:
+            self._gathered = Gathered(self._keys)
+        self._gathered.add(child)
+
+    async def children_values(self) -> dict[str, Any]:
+        """What the children that are done returned, as plain JSON values, by their keys: "bull:reports:<id>"."""
+        return {key: _value(value) for key, value in (await self._children("processed")).items()}
+
+    async def ignored_failures(self) -> dict[str, str]:
+        """Why children failed of which the parent runs all the same, by their keys: see `ignore_dependency_on_failure`
+        and `continue_parent_on_failure`."""
+        return {key: reason.decode(errors="replace") for key, reason in (await self._children("failed")).items()}
+
+    async def _children(self, helper: str) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        cursor: Argument = 0
+        while True:
+            # In pages: a parent may have any number of children, with values of any size.
+            cursor, page = await self._link.call("HSCAN", self._keys.helper(self.id, helper), cursor, "COUNT", 250)
+            found |= {key.decode(errors="replace"): value for key, value in zip(page[::2], page[1::2], strict=True)}
+            if int(cursor) == 0:
+                return found
 
     async def remove_deduplication(self) -> bool:
         """Let the id of this job's deduplication be free, if the job owns it: the next add makes a job. Whether it did.

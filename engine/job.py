@@ -51,6 +51,20 @@ class NewRow(Struct, frozen=True):
     deduplication: Deduplication | None = None
 
 
+class NodeRow(Struct, frozen=True):
+    """A job that may have a parent or children, in a queue of its own."""
+
+    queue: str
+    """What its keys begin with, such as "bull:reports:"."""
+    row: NewRow
+    parent: str = ""
+    """Key of the job that waits for it; empty for none."""
+    link: bytes = b""
+    """What stands of that in the job's hash, as BullMQ writes it: JSON with id, queueKey, and what a failure does."""
+    waits: bool = False
+    """It has children, which are added with it."""
+
+
 class Claimed(Struct, frozen=True):
     """A job that this process may run: the fields of its hash as a claim found them, before anything was decoded."""
 
@@ -116,7 +130,20 @@ class Limited(Struct, frozen=True):
     """Only this job waits; else it goes to the front, and no job of the queue starts until then."""
 
 
-Outcome = Completed | Failed | Retrying | Delayed | Released | Limited
+class CompletedAdding(Struct, frozen=True):
+    """The processor returned, after it gathered jobs: both are written together. `value` is its result as JSON."""
+
+    value: bytes
+    nodes: tuple[NodeRow, ...]
+
+
+class WaitingChildren(Struct, frozen=True):
+    """The processor waits for its children, to run again when they are done. `children` are new ones."""
+
+    children: tuple[NodeRow, ...] = ()
+
+
+Outcome = Completed | CompletedAdding | Failed | Retrying | Delayed | WaitingChildren | Released | Limited
 
 
 class Snapshot(Struct, frozen=True):

@@ -62,6 +62,10 @@ class Keys:
     def lock(self, job_id: str) -> str:
         return f"{self.jobs}{job_id}:lock"
 
+    def helper(self, job_id: str, word: str) -> str:
+        """One of the keys that stand beside a job's hash (`wire.JOB_HELPERS`)."""
+        return f"{self.jobs}{job_id}:{word}"
+
     def logs(self, job_id: str) -> str:
         return f"{self.jobs}{job_id}:logs"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +14,7 @@ from engine import wire
 from engine.backoff import Backoff
 from engine.clock import duration_ms, to_ms
 from engine.errors import InvalidOption
-from engine.keys import check_deduplication_id, check_job_id
+from engine.keys import check_deduplication_id, check_job_id, check_queue_name
 
 
 class Keep(Struct, frozen=True):
@@ -130,6 +130,46 @@ _DEDUPLICATION_FLAGS = tuple(
 )
 
 
+class Parent(Struct, frozen=True):
+    """The job that waits for this one.
+
+    queue: the name of its queue; of a stored job with the prefix before it, as BullMQ writes it: "bull:reports".
+    """
+
+    id: str
+    queue: str
+
+    @classmethod
+    def check(cls, name: str, value: Any) -> Parent:
+        """The Parent of what a user gave: one, or a dict of its fields. Raises InvalidOption or InvalidName."""
+        if isinstance(value, cls):
+            value = msgspec.structs.asdict(value)
+        if not isinstance(value, Mapping) or value.keys() != {"id", "queue"} or not isinstance(value["id"], str):
+            raise InvalidOption(f'{name}: {value!r} is not of the form {{"id": job.id, "queue": job.queue_name}}')
+        check_queue_name(value["queue"])
+        return cls(value["id"], value["queue"])
+
+    @classmethod
+    def from_wire(cls, value: Any) -> Parent | None:
+        """The parent in a stored option of any producer; None where it says nothing that can be understood."""
+        if (
+            not isinstance(value, dict)
+            or not isinstance(value.get("id"), str)
+            or not isinstance(value.get("queue"), str)
+        ):
+            return None
+        return cls(value["id"], value["queue"])
+
+
+POLICIES: Final = {
+    "fail_parent_on_failure": "fpof",
+    "continue_parent_on_failure": "cpof",
+    "ignore_dependency_on_failure": "idof",
+    "remove_dependency_on_failure": "rdof",
+}
+"""What the final failure of a child does to its parent: the option, and BullMQ's word for it."""
+
+
 class JobOptions(Struct, frozen=True, kw_only=True):
     """The options of one job. Durations are whole milliseconds.
 
@@ -144,6 +184,10 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     timestamp: when the job was made, Unix milliseconds; None takes the server's time.
     remove_on_complete, remove_on_fail: what is kept when this job finishes; None leaves it to the worker.
     keep_logs: rows of `job.log()` kept. stack_trace_limit: stack traces kept. size_limit: bytes that `data` may have.
+    parent: the job that is to wait for this one, {"id": ..., "queue": ...}; in a flow the tree says it.
+    fail_parent_on_failure, continue_parent_on_failure, ignore_dependency_on_failure, remove_dependency_on_failure: of a child
+    that fails for good, at most one of: the parent fails too; it runs at once; it runs when the others are done, and can read
+    the reason; it runs when the others are done. With none of them the parent waits until the child is retried or removed.
     deduplication: which other jobs make this one needless, a dict of what `Deduplication` has: {"id": "user:42"}.
     telemetry: text that a tracing middleware hands from the producer to the worker (BullMQ's `tm`).
     """
@@ -164,10 +208,18 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     size_limit: int | None = None
     deduplication: Deduplication | None = None
     telemetry: str | None = None
+    parent: Parent | None = None
+    fail_parent_on_failure: bool = False
+    continue_parent_on_failure: bool = False
+    ignore_dependency_on_failure: bool = False
+    remove_dependency_on_failure: bool = False
 
     @classmethod
-    def check(cls, options: Mapping[str, Any]) -> JobOptions:
-        """The options a caller gave by keyword. Raises InvalidOption or InvalidName, naming the option."""
+    def check(cls, options: Mapping[str, Any], *, in_flow: bool = False) -> JobOptions:
+        """The options a caller gave by keyword. Raises InvalidOption or InvalidName, naming the option.
+
+        in_flow: the job stands in a tree, which says what its parent is.
+        """
         if not options:
             return NO_OPTIONS
         checked: dict[str, Any] = {}
@@ -179,6 +231,8 @@ class JobOptions(Struct, frozen=True, kw_only=True):
                 checked[name] = check(name, value)
         if checked.get("lifo") and checked.get("priority"):
             raise InvalidOption("lifo: a job with a priority has its place by that priority; leave one of the two out")
+        if not checked.keys().isdisjoint(_OF_CHILDREN):
+            _check_child(checked, in_flow)
         return cls(**checked)
 
     def given(self) -> dict[str, Any]:
@@ -219,7 +273,14 @@ class JobOptions(Struct, frozen=True, kw_only=True):
             stored["de"] = self.deduplication
         if self.telemetry is not None:
             stored["tm"] = self.telemetry
+        if self.parent is not None:
+            stored["parent"] = self.parent
+            stored |= self.policy()
         return msgspec.json.encode(stored)
+
+    def policy(self) -> dict[str, bool]:
+        """What a failure does to the parent, by BullMQ's word for it."""
+        return {word: True for name, word in POLICIES.items() if getattr(self, name)}
 
 
 NO_OPTIONS = JobOptions()
@@ -266,6 +327,8 @@ def read_options(stored: bytes) -> JobOptions:
         size_limit=_number(found.get("sizeLimit"), None),
         deduplication=Deduplication.from_wire(found.get("de")),
         telemetry=telemetry if isinstance(telemetry, str) else None,
+        parent=Parent.from_wire(found["parent"]) if "parent" in found else None,
+        **{name: True for name, word in POLICIES.items() if found.get(word) is True},
     )
 
 
@@ -351,4 +414,20 @@ _CHECKS: dict[str, Any] = {
     "size_limit": _whole,
     "deduplication": Deduplication.check,
     "telemetry": _text,
+    "parent": Parent.check,
+    **dict.fromkeys(POLICIES, _flag),
 }
+_OF_CHILDREN = frozenset({"parent", *POLICIES})
+
+
+def _check_child(checked: Mapping[str, Any], in_flow: bool) -> None:
+    """What only a child may say."""
+    chosen = [name for name in POLICIES if checked.get(name)]
+    if len(chosen) > 1:
+        raise InvalidOption(f"{' and '.join(chosen)}: a failure does one thing to the parent; choose one of them")
+    if in_flow and "parent" in checked:
+        raise InvalidOption("parent: in a flow the tree says it; put the job among the `children` of its parent")
+    if chosen and not in_flow and "parent" not in checked:
+        raise InvalidOption(f"{chosen[0]}: the job has no parent; give `parent`, or add both as a flow")
+    if "parent" in checked and "deduplication" in checked:
+        raise InvalidOption("deduplication: a job that another waits for has to be made; leave it out of a child")

@@ -31,10 +31,11 @@ from engine.measures import (
     measured,
     waited_longest,
 )
-from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions, Keep
+from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions, Keep, Parent
 from engine.schedules import Schedules
 from engine.script import loading
 from engine.scripts.add import add
+from engine.scripts.add_flow import add_flow
 from engine.scripts.cancel import Cancellation, cancel
 from engine.scripts.change_delay import change_delay
 from engine.scripts.change_priority import change_priority
@@ -55,6 +56,7 @@ from engine.scripts.remove import NotRemoved, remove
 from engine.scripts.remove_deduplication import remove_deduplication
 from engine.scripts.reprocess import reprocess
 from engine.scripts.resume import resume
+from engine.tree import node_row
 
 if TYPE_CHECKING:
     from engine.sync import SyncQueue
@@ -144,12 +146,15 @@ class Queue:
         lost before the reply (a `job_id` of your own makes a second try safe).
         Where a job of this `job_id` is there, or one that stands for this by its `deduplication`, none is made: the Job is
         that other one, and says so by `deduplicated`.
+        With a `parent`: raises JobNotFound where that is not there, WrongState where this job is another's child already.
         """
         checked = JobOptions.check(options)
         while self._adder.crowded:  # noqa: ASYNC110 - for the next tick, not for a time
             await asyncio.sleep(0)
         row = self._row(name, data, checked)
         link = self._link or await self._ready()
+        if checked.parent is not None:
+            return await self._add_child(link, row, checked, checked.parent, data)
         job_id = await self._adder.put(link, row)
         if isinstance(job_id, Known):
             return added_job(link, self.keys, job_id.id, name, data, checked, self._answered(), deduplicated=True)
@@ -160,6 +165,8 @@ class Queue:
         link, answers = await self._ready(), self._answered()
         new = list(jobs)
         rows = [self._row(job.name, job.data, job.options) for job in new]
+        if any(job.options.parent is not None for job in new):
+            raise InvalidOption("parent: add_many makes jobs without one; use `queue.add`, or a FlowProducer")
 
         async def put(lot: Sequence[NewRow], jobs_of_lot: Sequence[NewJob]) -> list[Job[Any]]:
             added = await add(link, self.keys, lot, cap=self._max_payload)
@@ -175,6 +182,14 @@ class Queue:
             # Lets the lot leave: the server works on it while the next is packed.
             await asyncio.sleep(0)
         return [job for made in await asyncio.gather(*calls) for job in made]
+
+    async def _add_child(self, link: Link, row: NewRow, options: JobOptions, parent: Parent, data: Any) -> Job[Any]:
+        above = Keys(parent.queue, self.keys.prefix), parent.id
+        added = await add_flow(link, self.keys, [node_row(self.keys, row.id, row.name, row.data, options, above)])
+        if isinstance(added, tuple):
+            raise added[1].error(parent, row.id)
+        job_id, known = added[0] or row.id, added[0] is None
+        return added_job(link, self.keys, job_id, row.name, data, options, self._answered(), known)
 
     # --- asking -------------------------------------------------------------------------------------------------------
 

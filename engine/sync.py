@@ -54,6 +54,12 @@ class SyncJob:
     def update_data(self, data: Any) -> None:
         self._run(self._job.update_data(data))
 
+    def children_values(self) -> dict[str, Any]:
+        return dict(self._run(self._job.children_values()))
+
+    def ignored_failures(self) -> dict[str, str]:
+        return dict(self._run(self._job.ignored_failures()))
+
     def remove_deduplication(self) -> bool:
         return bool(self._run(self._job.remove_deduplication()))
 

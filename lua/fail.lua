@@ -1,7 +1,9 @@
 --[[
 fail: record that jobs failed for good, release their locks, apply retention, and write dead letters.
 
-MOVES    active -> failed, active -> gone, failed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed
+MOVES    active -> failed, active -> gone, failed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed,
+  delayed -> wait, delayed -> paused, delayed -> prioritized
 EMITS    failed, retries-exhausted, drained, added, waiting, delayed, duplicated
 
 KEYS
@@ -42,12 +44,15 @@ local stride, first = 9, 4
 --@include gate
 --@include tell
 --@include sound
+--@include due
 --@include held
 --@include unlock
 --@include drop
 --@include trim
 --@include leave
 --@include place
+--@include kin
+--@include policy
 --@include follow
 --@include meter
 --@include settle
@@ -60,7 +65,8 @@ local stride, first = 9, 4
 --@include burn
 --@include thin
 
-local moment = string.format('%d', clock(ARGV[1]))
+local now = clock(ARGV[1])
+local moment = string.format('%d', now)
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
@@ -77,6 +83,21 @@ if letters ~= '' then
   counts = shelves_sound(jobs, drafts)
 end
 
+local family
+k.to_parent = function(i, goes)
+  family = family or kin(now)
+  policy(family, jobs .. ARGV[i], facts[i][7], facts[i][8], ARGV[i + 3], now, goes)
+end
+-- A child that failed may still be waited for.
+k.unlink = function(ids)
+  for _, id in ipairs(ids) do
+    local parent = redis.pcall('HGET', jobs .. id, 'parentKey')
+    if type(parent) == 'string' then
+      family = family or kin(now)
+      family.unlink(jobs .. id, parent)
+    end
+  end
+end
 unlock(jobs, stalled, ARGV, good)
 for _, i in ipairs(good) do
   redis.call('HSET', jobs .. ARGV[i], 'stacktrace', ARGV[i + 5])

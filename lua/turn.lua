@@ -2,7 +2,8 @@
 turn: finish jobs and claim others in one call. What a busy worker does; `finish` and `claim` are the plain versions.
 
 MOVES    active -> completed, active -> gone, completed -> gone, wait -> active, prioritized -> active, delayed -> wait, delayed -> paused, delayed -> prioritized,
-  new -> wait, new -> paused, new -> prioritized, new -> delayed
+  new -> wait, new -> paused, new -> prioritized, new -> delayed,
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
 EMITS    completed, active, waiting, missing, drained, added, delayed, duplicated
 
 KEYS
@@ -36,7 +37,8 @@ ROWS
   keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all
   made         int     `atm` as the claim read it; empty where the hash must be asked, as it may hold a deduplication
 RETURNS
-  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim;
+  for each row that was refused: its number from 0, then 1 lost, 2 missing, 3 already done by this claim or 4 doomed:
+  a child has failed without which it may not complete;
   the claimed rows, as `claim` gives them; ms until the next delayed job is due, or -1; 1 if more jobs wait that may be
   claimed now, else 0; ms until a rate limit lets one of those that wait start, else 0
   Sent again: the rows are refused with 3 and further jobs are claimed; see `recover`.
@@ -49,6 +51,7 @@ local stride, first = 6, 8
 --@include gate
 --@include tell
 --@include sound
+--@include due
 --@include held
 --@include unlock
 --@include drop
@@ -56,6 +59,7 @@ local stride, first = 6, 8
 --@include leave
 --@include meter
 --@include place
+--@include kin
 --@include follow
 --@include settle
 --@include promote
@@ -73,6 +77,11 @@ local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, de
 local limit = (pace or own ~= '') and rate(meta, limiter, smoothed, pace, own, now)
 
 local good, facts, refused = held(jobs, active, ARGV, first, stride, 5)
+local family
+k.to_parent = function(i)
+  family = family or kin(now)
+  family.completed(jobs .. ARGV[i], facts[i][7], ARGV[i + 3])
+end
 unlock(jobs, stalled, ARGV, good)
 settle(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)
 

@@ -11,7 +11,17 @@ from typing import Any
 from engine.clock import monotonic
 from engine.errors import JobFailed, JobNotFound, RateLimited, Snooze, WrongState
 from engine.handle import Job
-from engine.job import Completed, Delayed, Failed, Limited, NewJob, Released, Retrying
+from engine.job import (
+    Completed,
+    CompletedAdding,
+    Delayed,
+    Failed,
+    Limited,
+    NewJob,
+    Released,
+    Retrying,
+    WaitingChildren,
+)
 from engine.keys import Keys
 from engine.link import Link
 from engine.options import Keep
@@ -20,8 +30,10 @@ from engine.queue import Queue
 from engine.scripts.claim import claim
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
+from engine.scripts.finish_adding import finish_adding
 from engine.scripts.promote_one import promote_one
 from engine.scripts.release import release
+from engine.scripts.wait_children import wait_children
 from engine.worker.children import Children
 from engine.worker.hold import Hold
 from engine.worker.listeners import Listeners
@@ -52,7 +64,10 @@ class KitQueue(Queue):
 
 
 class Inline:
-    """Runs jobs in the task that adds them, as a worker would, but for one thing: no failed attempt is repeated."""
+    """Runs jobs in the task that adds them, as a worker would, but no failed attempt is repeated.
+
+    A job that waits for children is left waiting.
+    """
 
     def __init__(self, link: Link, keys: Keys, processors: Sequence[Any], stack: AsyncExitStack) -> None:
         self._link = link
@@ -98,6 +113,11 @@ class Inline:
             case Completed(value):
                 keep = hold.options.remove_on_complete
                 await finish(link, keys, [(hold.claimed, value, Keep() if keep is None else keep)])
+            case CompletedAdding(value, nodes):
+                keep = hold.options.remove_on_complete
+                await finish_adding(link, keys, (hold.claimed, value, Keep() if keep is None else keep), nodes)
+            case WaitingChildren(children):
+                await wait_children(link, keys, hold.claimed, children)
             case Released():
                 await release(link, keys, [hold.claimed])
                 raise asyncio.CancelledError

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from engine import codec
 from engine.clock import duration_ms
-from engine.errors import CorralError, InvalidOption, LockLost, RateLimited, Retry, Snooze
+from engine.errors import CorralError, InvalidOption, LockLost, RateLimited, Retry, Snooze, WaitForChildren
 from engine.handle import Job, claimed_job
 from engine.job import Claimed
 from engine.keys import Keys
@@ -32,6 +32,7 @@ from engine.limits import limited_outcome
 from engine.link import Waiter
 from engine.options import read_options
 from engine.processor import Processor
+from engine.tree import FlowJob
 from engine.worker import traces
 
 LENGTH = 4
@@ -81,6 +82,8 @@ class Raised(Struct, tag=True):
     """That run is to use no attempt."""
     limited: Literal["", "queue", "job"] = ""
     """A rate limit was met: what waits for `delay` ms."""
+    waits: bool = False
+    """The job is to wait for its children."""
 
 
 ToChild = Hello | Ask | Answer
@@ -183,6 +186,9 @@ class ChildJob(Job[Any]):
         self._line.ask("data", codec.encode("data", data), self.id)
         self.data = data
 
+    def add_child(self, child: FlowJob) -> None:
+        raise _no_link()
+
 
 def _run(ask: Ask, line: _Line, runner: asyncio.Runner) -> Done | Raised:
     processor: Processor[Any, Any] | None = None
@@ -250,4 +256,5 @@ def _raised(error: BaseException, processor: Processor[Any, Any] | None, job: Cl
     except ValueError as problem:
         return Raised(str(problem), type(problem).__name__, "", final=True)
     trace, snooze = traces.trace(error), isinstance(error, Snooze)
-    return Raised(said, traces.error_name(error), trace, final, retry, wait, snooze)
+    waits = isinstance(error, WaitForChildren)
+    return Raised(said, traces.error_name(error), trace, final, retry, wait, snooze, waits=waits)

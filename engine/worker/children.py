@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from engine import codec
-from engine.errors import CorralError, InvalidInput, LockLost, RateLimited, Retry, Snooze
+from engine.errors import CorralError, InvalidInput, LockLost, RateLimited, Retry, Snooze, WaitForChildren
 from engine.handle import Job
 from engine.job import Claimed
 from engine.keys import Keys
@@ -52,7 +52,7 @@ class Children:
             try:
                 started()
                 value = await child.run(Ask(module, qualname, keys.queue, keys.prefix, claimed), job)
-            except (ErrorElsewhere, Retry, RateLimited):
+            except (ErrorElsewhere, Retry, RateLimited, WaitForChildren):
                 self._give_back(child)
                 raise
             except BaseException:
@@ -129,6 +129,8 @@ class _Child:
                         raise Snooze(raised.delay, raised.said)
                     case Raised(limited="queue" | "job" as scope) as raised:
                         raise RateLimited(raised.delay or 0, raised.said, scope=scope)
+                    case Raised(waits=True):
+                        raise WaitForChildren()
                     case Raised() as raised if raised.retry:
                         raise Retry(raised.delay, raised.said)
                     case Raised() as raised:

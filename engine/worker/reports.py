@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from engine.clock import monotonic
 from engine.errors import LockLost
-from engine.job import Completed, Delayed, Failed, Limited, Retrying
+from engine.job import Completed, CompletedAdding, Delayed, Failed, Limited, Retrying, WaitingChildren
 from engine.processor import JobLog
 from engine.scripts.rows import Refusal, Refusals
 from engine.worker import stacks
@@ -41,6 +41,8 @@ class Counters(Struct):
     troubles: int = 0
     snoozed: int = 0
     """Runs that asked for a later one and used no attempt."""
+    waited: int = 0
+    """Runs that ended to wait for children."""
 
 
 class Reports:
@@ -82,7 +84,7 @@ class Reports:
     def _tell(self, hold: Hold) -> None:
         counters, outcome, job = self.counters, hold.outcome, hold.handle
         match outcome:
-            case Completed():
+            case Completed() | CompletedAdding():
                 counters.completed += 1
                 if job is not None:
                     if self._listeners.has("completed"):
@@ -111,6 +113,8 @@ class Reports:
                         what,
                         outcome.wait,
                     )
+            case WaitingChildren():
+                counters.waited += 1
             case _:
                 counters.released += 1
 
@@ -162,4 +166,6 @@ def _was_done_before(hold: Hold, refusal: Refusal) -> bool:
     if refusal is Refusal.DONE:
         return True
     # A job that was dropped when it ended is missing; one that went back in line has no owner any more.
-    return hold.resent and (refusal is Refusal.MISSING or not isinstance(hold.outcome, Completed | Failed))
+    return hold.resent and (
+        refusal is Refusal.MISSING or not isinstance(hold.outcome, Completed | CompletedAdding | Failed)
+    )

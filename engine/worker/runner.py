@@ -12,10 +12,20 @@ from typing import Any
 from engine import codec
 from engine.backoff import BUILT_IN, Strategy, delay_before_retry
 from engine.clock import duration_ms
-from engine.errors import InvalidOption, JobTimeout, RateLimited, Retry, Snooze
+from engine.errors import InvalidOption, JobTimeout, RateLimited, Retry, Snooze, WaitForChildren
 from engine.handle import Job, claimed_job
 from engine.hooks import AroundRun, around
-from engine.job import Completed, Delayed, Failed, Limited, Outcome, Released, Retrying
+from engine.job import (
+    Completed,
+    CompletedAdding,
+    Delayed,
+    Failed,
+    Limited,
+    Outcome,
+    Released,
+    Retrying,
+    WaitingChildren,
+)
 from engine.keys import Keys
 from engine.limits import limited_outcome
 from engine.link import Link
@@ -116,6 +126,8 @@ class Runner:
                 if error is not hold.stop:
                     hold.stop.__cause__ = error  # its stack tells where the run was
                 return self.stopped(hold)
+            if isinstance(error, WaitForChildren):
+                return self._waiting(hold)
             return Released() if _was_cut_short(hold, error) else self._verdict(hold, error)
         if hold.timers is not None:  # told to stop or not, it was timed
             hold.untime()
@@ -180,11 +192,19 @@ class Runner:
         if isinstance(result, _ASKED):
             return self._verdict(hold, result)
         hold.result = result
+        if job._gathered is not None:
+            return CompletedAdding(_encoded(result), job._gathered.rows(None))
         if result is None:
             return _NOTHING
-        value = codec.encode("result", result)
-        codec.check_size("result", value, MAX_RESULT)
-        return Completed(value)
+        return Completed(_encoded(result))
+
+    def _waiting(self, hold: Hold) -> Outcome:
+        """The job waits, with the children that it gathered."""
+        gathered = hold.handle._gathered if hold.handle is not None else None
+        try:
+            return WaitingChildren(gathered.rows(hold.claimed.id) if gathered else ())
+        except Exception as error:  # data of a child was changed since
+            return self._verdict(hold, error)
 
     async def _hooked(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any]) -> Any:
         """The result of a job that runs in a batch or has middleware around it."""
@@ -266,6 +286,12 @@ class Runner:
             raise InvalidOption(f"backoff {backoff.type!r} is unknown to this worker, which has {known}")
         wait = strategy(made, error)
         return None if wait == -1 else duration_ms(f"backoff {backoff.type!r}", wait)
+
+
+def _encoded(result: Any) -> bytes:
+    value = codec.encode("result", result)
+    codec.check_size("result", value, MAX_RESULT)
+    return value
 
 
 def _is_final(error: BaseException, processor: Processor[Any, Any] | None, attempt: int) -> bool:

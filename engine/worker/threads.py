@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from engine.handle import Job
+from engine.tree import FlowJob
 
 
 class ThreadJob(Job[Any]):
@@ -26,6 +27,9 @@ class ThreadJob(Job[Any]):
 
     def _run(self) -> Job[Any]:
         return self._whole
+
+    def add_child(self, child: FlowJob) -> None:
+        self._whole.add_child(child)
 
 
 def thread_job(job: Job[Any]) -> ThreadJob:

@@ -193,6 +193,7 @@ class Worker:
         self._holds = Holds()
         self._crew: Crew | None = None
         self._turns: Turns | None = None
+        self._outbox: Outbox | None = None
         self._task: asyncio.Task[None] | None = None
         self._stop_asked = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -271,6 +272,7 @@ class Worker:
             link,
             keys,
             self._keep_failed,
+            self._keep_completed,
             lambda hold: turns.put(hold),
             self._settled,
             report,
@@ -319,7 +321,7 @@ class Worker:
         )
         stack.push_async_callback(turns.close)
         stack.callback(crew.cancel)
-        self._crew, self._turns = crew, turns
+        self._crew, self._turns, self._outbox = crew, turns, outbox
         pulse = Pulse(self._on_the_loop)
         pulse.start()
         stack.callback(pulse.stop)
@@ -387,6 +389,8 @@ class Worker:
             logger.warning("%s", warning)
 
     def _settled(self, holds: Sequence[Hold], refused: Refusals) -> None:
+        if refused and self._outbox is not None:
+            holds, refused = self._outbox.fail_instead(holds, refused)
         self._holds.drop(holds)
         if self._turns is not None:
             self._turns.pump()

@@ -16,8 +16,8 @@ ORDER: list[str] = []
 for floor in (
     "errors wire clock timetable keys states backoff options job limits codec payloads",
     "embedded link script",
-    "scripts",
-    "happened events queue_events measures handle hooks processor adding dead_letters schedules queue sync",
+    "tree scripts",
+    "happened events queue_events measures handle hooks processor adding dead_letters schedules queue sync flows",
     "settings",
     "worker",
     "registry service",
