@@ -35,12 +35,16 @@ from engine.scripts.progress import progress
 from engine.scripts.promote_one import promote_one
 from engine.scripts.remove import remove
 from engine.scripts.remove_deduplication import remove_deduplication
+from engine.scripts.remove_schedule import remove_schedule
 from engine.scripts.reprocess import reprocess
 from engine.scripts.resume import resume
+from engine.scripts.schedules import schedules
 from engine.scripts.state import state
+from engine.scripts.stuck_schedules import stuck_schedules
 from engine.scripts.update_data import update_data
 from tests.support.calls import seed_for_all
 from tests.support.queues import claimed, dump, events
+from tests.support.schedules import advance, seed_schedule, upsert
 
 CALLS: dict[str, Callable[[Link, Keys], Awaitable[Any]]] = {
     "progress": lambda link, keys: progress(link, keys, [("a", claimed("a"), b"1"), ("w1", None, b"2")], now=7),
@@ -54,6 +58,11 @@ CALLS: dict[str, Callable[[Link, Keys], Awaitable[Any]]] = {
     "meta": lambda link, keys: meta(link, keys, version="corral:1", now=7),
     "remove": lambda link, keys: remove(link, keys, ["w1", "p", "soon", "dead", "c1", "f1"], now=7),
     "remove_deduplication": lambda link, keys: remove_deduplication(link, keys, deduplication="d", now=7),
+    "upsert_schedule": lambda link, keys: upsert(link, keys, None, 50, 60, id="new"),
+    "advance_schedule": lambda link, keys: advance(link, keys, 9, 109, 209),
+    "remove_schedule": lambda link, keys: remove_schedule(link, keys, id="s", now=7),
+    "stuck_schedules": lambda link, keys: stuck_schedules(link, keys, interval_ms=100, now=7),
+    "schedules": lambda link, keys: schedules(link, keys, ids=["s", "none"], now=7),
     "pause": lambda link, keys: pause(link, keys, now=7),
     "resume": lambda link, keys: resume(link, keys, now=7),
     "drain": lambda link, keys: drain(link, keys, delayed=True, now=7),
@@ -68,7 +77,7 @@ CALLS: dict[str, Callable[[Link, Keys], Awaitable[Any]]] = {
     "page": lambda link, keys: page(link, keys, state="waiting", now=7),
     "answer": lambda link, keys: answer(link, keys, ["c1", "f1", "a", "gone"], now=7),
 }
-READ = ("limit_ttl", "state", "get", "counts", "page", "answer")
+READ = ("limit_ttl", "state", "get", "counts", "page", "answer", "schedules")
 GROW = (
     "progress",
     "log",
@@ -81,11 +90,15 @@ GROW = (
     "remove_deduplication",
     "limit_rate",
     "limit_concurrency",
+    "upsert_schedule",
+    "advance_schedule",
+    "stuck_schedules",
 )
 """What brings something in. A full server may refuse it, and then wholly."""
 ANY_TYPE = {
     "obliterate": {"id", "pc", "stalled", "stalled_check", "limiter", "smoothed", "marker", "events"},
     "drain": {"prioritized", "delayed"},
+    "stuck_schedules": {"prioritized", "delayed"},
 }
 """Keys that a script deletes whatever they are, or that only a later call of its binding looks into."""
 
@@ -97,6 +110,8 @@ async def seed_operators(link: Link, keys: Keys, verb: str) -> None:
         await link.call("HSET", keys.jobs + "dn:d", "name", "n", "data", "{}", "opts", "{}", "jid", "next")
     if verb == "limit_ttl":
         await link.call("HSET", keys.meta, "max", 5, "duration", 1_000, "smooth", 1)
+    if "schedule" in verb:
+        await seed_schedule(link, keys, 9)
     if verb in ("resume", "obliterate"):
         await pause(link, keys, now=7)
         await link.call("LPUSH", keys.wait, "w3")
