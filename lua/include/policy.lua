@@ -6,7 +6,6 @@ local function doom(family, parent, reason)
     if redis.call('ZSCORE', q.jobs .. state, id) then
       redis.call('HSET', parent, 'defa', reason, 'delay', 0)
       family.line_up(q, id, redis.call('HGET', parent, 'priority'), state)
-      redis.call('ZREM', q.jobs .. state, id)
       return
     end
   end

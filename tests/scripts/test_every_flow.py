@@ -305,7 +305,9 @@ async def test_wherever_it_breaks_off_the_child_can_end_again_and_the_parent_run
         await link.call("FLUSHALL")
         await seed_flow(link, keys, flags)
         verb = script(how)
-        rows = ["a", "t1", 1, '{"n":1}', "", ""] if how == "finish" else ["a", "t1", 1, "why", "", "[]", 1]
+        rows: list[str | int] = (
+            ["a", "t1", 1, '{"n":1}', "", ""] if how == "finish" else ["a", "t1", 1, "why", "", "[]", 1]
+        )
         prelude = _BREAK.replace("BREAK", str(at)).replace("'EXISTS ", "'SISMEMBER ZINTERCARD EXISTS ")
         picked = keys.pick(verb.keys)
         with suppress(ServerError):  # the one that it raises itself
@@ -316,7 +318,9 @@ async def test_wherever_it_breaks_off_the_child_can_end_again_and_the_parent_run
             await link.call("SET", keys.lock("a"), "t1", "PX", 60_000)
             await ended(link, keys, how)
         found = await snapshot(link, UP)
-        assert found.get("wait") == ["p"], f"broken off before write {at}"
+        # At worst it stands there twice, as ids may after a script that broke off.
+        assert set(found.get("wait", ())) == {"p"}, f"broken off before write {at}"
+        assert "waiting-children" not in found
         if not broke_off:
             break
     assert at > 5
