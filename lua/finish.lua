@@ -55,12 +55,12 @@ local stride, first = 6, 3
 
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
-local is_paused, room, kept = gate(meta, active)
+local is_paused, room, kept, _, late = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
   tell = tell, jobs = jobs, list = is_paused and paused or wait, meter = meter(jobs, 'completed', ARGV[2]) }
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
-local good, facts, refused = held(jobs, active, ARGV, first, stride, 5)
+local good, facts, refused = held(jobs, active, ARGV, first, stride, 5, late)
 if #good == 0 then return refused end
 
 local family

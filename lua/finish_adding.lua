@@ -66,14 +66,14 @@ local first = 7
 
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
-local is_paused, room, kept = gate(meta, active)
+local is_paused, room, kept, _, late = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
   tell = tell, jobs = jobs, list = is_paused and paused or wait }
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
 local row = { unpack(ARGV, 2, 6) }
 row[6] = ''
-local good, facts, refused = held(jobs, active, row, 1, 6, 5)
+local good, facts, refused = held(jobs, active, row, 1, 6, 5, late)
 if #good == 0 then return refused[2] end
 local family = kin(now)
 local plan, _, code = survey(family, ARGV, first)

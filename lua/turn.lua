@@ -69,14 +69,14 @@ local stride, first = 6, 8
 
 now = clock(now)
 local moment = string.format('%d', now)
-local is_paused, room, kept, pace = gate(meta, active)
+local is_paused, room, kept, pace, late = gate(meta, active)
 local tell = teller(events, kept)
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, {}, { pc })
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
   tell = tell, jobs = jobs, list = is_paused and paused or wait, meter = meter(jobs, 'completed', metrics) }
 local limit = (pace or own ~= '') and rate(meta, limiter, smoothed, pace, own, now)
 
-local good, facts, refused = held(jobs, active, ARGV, first, stride, 5)
+local good, facts, refused = held(jobs, active, ARGV, first, stride, 5, late)
 local family
 k.to_parent = function(i)
   family = family or kin(now)

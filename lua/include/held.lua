@@ -5,8 +5,8 @@
 -- A lock that carries the token proves the claim, if the fence is right too. Without a lock, the owner in the hash decides:
 -- the lock's end is only the sign of a death, and whoever is recorded keeps the job as long as nobody took it.
 -- `made` is the place in a row of the atm that the claim read; where a row has it, the hash is asked for the fence alone, and
--- for what another job may have written since.
-local function held(jobs, active, rows, first, stride, made)
+-- for a parent that the job was given since; unless `late` (see gate).
+local function held(jobs, active, rows, first, stride, made, late)
   local locks, seen, good, facts, refused = {}, {}, {}, {}, {}
   for i = first, #rows, stride do locks[#locks + 1] = jobs .. rows[i] .. ':lock' end
   if #locks == 0 then return good, facts, refused end
@@ -14,10 +14,10 @@ local function held(jobs, active, rows, first, stride, made)
   for n, holder in ipairs(tokens) do
     local i = first + (n - 1) * stride
     local id, token, code = rows[i], rows[i + 1], 0
-    local job = made and holder == token and rows[i + made] ~= '' and redis.pcall('HMGET', jobs .. id, 'ats', 'parentKey', 'defa')
+    local job = made and not late and holder == token and rows[i + made] ~= '' and redis.pcall('HMGET', jobs .. id, 'ats', 'parentKey')
     if seen[id] then
       code = 3
-    elseif job and job[1] == rows[i + 2] and not job[2] and not job[3] then
+    elseif job and job[1] == rows[i + 2] and not job[2] then
       facts[i] = { rows[i + made] }
     else
       job = redis.pcall('HMGET', jobs .. id, 'atm', 'deid', 'priority', 'ats', 'owner', 'finishedOn', 'parentKey', 'parent', 'defa')

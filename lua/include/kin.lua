@@ -23,9 +23,10 @@ local function kin(now)
     return queues[jobs], id
   end
 
-  -- In front of those that wait: it is work begun long ago. Among those of a priority it has no such right, as in BullMQ.
+  -- Out of the set `prev`, in front of those that wait: it is work begun long ago. Among those of a priority it has no such right, as in BullMQ.
   local function line_up(q, id, priority, prev)
     place(q.list, q.prioritized, q.pc, { id }, { priority }, (tonumber(priority) or 0) == 0)
+    redis.call('ZREM', q.jobs .. prev, id)
     q.tell('waiting', 'jobId', id, 'prev', prev)
     if q.open then redis.call('ZADD', q.marker, 0, '0') end
   end
@@ -39,12 +40,12 @@ local function kin(now)
     local delay = tonumber(said[2]) or 0
     if delay > 0 then
       redis.call('ZADD', q.delayed, due_score(q.delayed, now + delay, {}), id)
+      redis.call('ZREM', q.waiting_children, id)
       q.tell('delayed', 'jobId', id, 'delay', string.format('%.0f', now + delay))
       mark_due(q.delayed, q.marker)
     else
       line_up(q, id, said[1], 'waiting-children')
     end
-    redis.call('ZREM', q.waiting_children, id)
   end
 
   local function waits_for(child, parent)

@@ -3,9 +3,9 @@
 -- link (JSON that stands in the hash as `parent`), waits (1: has children among the rows).
 local PLANT = 12
 
--- Reads and checks all of it. Returns the plan; or nil, the number of a row from 0, and a code: 5 its parent is not there, 6 a job
+-- Reads and checks all of it. `waiter` is the key of a job that will wait as soon as they are there. Returns the plan; or nil, the number of a row from 0, and a code: 5 its parent is not there, 6 a job
 -- of its id is there already and is the child of another.
-local function survey(family, rows, first)
+local function survey(family, rows, first, waiter)
   local plan, made = { queues = {} }, {}
   for i = first, #rows, PLANT do
     local job, parent = rows[i] .. rows[i + 1], rows[i + 9]
@@ -31,7 +31,9 @@ local function survey(family, rows, first)
     if not exists then made[job] = true end
     -- A child of before stays as it is, but where its parent is made anew.
     local known = exists and linked == parent and not made[parent]
-    plan[#plan + 1] = { q = q, at = i, job = job, exists = exists, links = parent ~= '' and not known }
+    plan[#plan + 1] = { q = q, at = i, job = job, exists = exists, links = parent ~= '' and not known,
+      -- The queue of a parent that is there already, and may be running.
+      late = parent ~= '' and not made[parent] and parent ~= waiter and string.match(parent, '^(.*:)[^:]+$') }
   end
   return plan
 end
@@ -70,6 +72,7 @@ local function plant(family, rows, plan, now)
       redis.call('HSET', job, 'name', rows[i + 2], 'data', rows[i + 3], 'opts', rows[i + 4], 'timestamp', timestamp, 'delay', delay,
         'priority', priority)
       if parent ~= '' then
+        if one.late then redis.call('HSET', one.late .. 'meta', 'late', 1) end
         redis.call('HSET', job, 'parentKey', parent, 'parent', rows[i + 10])
         redis.call('SADD', parent .. ':dependencies', job)
       end

@@ -6,7 +6,6 @@ local function doom(family, parent, reason)
     if redis.call('ZSCORE', q.jobs .. state, id) then
       redis.call('HSET', parent, 'defa', reason, 'delay', 0)
       family.line_up(q, id, redis.call('HGET', parent, 'priority'), state)
-      redis.call('ZREM', q.jobs .. state, id)
       return
     end
   end
@@ -28,6 +27,9 @@ local function policy(family, child, parent, said, reason, now, goes)
   elseif flags.cpof == true then
     redis.pcall('HSET', parent .. ':failed', child, reason)
     family.release(parent)
+    -- Another child may fail while the parent runs: see gate.
+    local q = family.queue_of(parent)
+    if q and redis.call('SCARD', parent .. ':dependencies') > 1 then redis.call('HSET', q.jobs .. 'meta', 'late', 1) end
     redis.call('SREM', parent .. ':dependencies', child)
   elseif flags.idof == true then
     redis.pcall('HSET', parent .. ':failed', child, reason)
