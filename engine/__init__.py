@@ -23,6 +23,7 @@ from engine.payloads import (
 from engine.processor import BaseProcessor, processor
 from engine.queue import Queue
 from engine.registry import ServiceRegistry, TaskContext
+from engine.schedules import Schedule, Schedules
 from engine.service import JobQueueService, JobResult, QueueStats
 from engine.settings import Settings
 from engine.sync import SyncJob, SyncQueue
@@ -32,7 +33,7 @@ from engine.worker.letter_watch import DeadLetterAlert
 __all__ = [
     "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Deduplication", "Keep", "Counts",
     "Worker", "processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "UnrecoverableError", "errors",
-    "DeadLetters", "DeadLetter", "LetterFilter", "LetterPage", "ReplayReport", "DeadLetterAlert",
+    "DeadLetters", "DeadLetter", "LetterFilter", "LetterPage", "ReplayReport", "DeadLetterAlert", "Schedules", "Schedule",
     "JobQueueService", "ServiceRegistry", "TaskContext", "JobResult", "QueueStats", "RedisSettings", "Settings",
     "JobData", "EmailJobData", "SmsJobData", "DataExportJobData", "FileProcessingJobData", "FileOptions", "GenericTaskJobData",
 ]  # fmt: skip
