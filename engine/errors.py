@@ -1,13 +1,14 @@
 """Every exception of the engine, in one tree, split by whose fault it is.
 
 The caller's: `InvalidInput` and what stands below it; nothing was written.
-The job's: `JobFailed`, `UnrecoverableError`, `Retry`, `Snooze`.
+The job's: `JobFailed`, `UnrecoverableError`, `Retry`, `Snooze`, `RateLimited`, `WaitForChildren`.
 The line's: `LinkError` and what stands below it; the request may or may not have been carried out, as each one says.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 
 class CorralError(Exception):
@@ -102,8 +103,31 @@ class JobFailed(CorralError):
         self.reason = reason
 
 
+class JobCancelled(JobFailed):
+    """The job was cancelled: raised for those who wait for its result, and in a handler that was told to stop."""
+
+    def __init__(self, job_id: str, reason: str = "cancelled") -> None:
+        CorralError.__init__(self, f"job {job_id!r} was {reason}")
+        self.job_id = job_id
+        self.reason = reason
+
+
+def failure(job_id: str, reason: str) -> JobFailed:
+    """The exception for a job that failed with this stored reason."""
+    was_cancelled = reason == "cancelled" or reason.startswith("cancelled: ")
+    return JobCancelled(job_id, reason) if was_cancelled else JobFailed(job_id, reason)
+
+
+class JobTimeout(CorralError, TimeoutError):
+    """The attempt took longer than it may, or went without a heartbeat for too long. Retried like any failure."""
+
+
 class UnrecoverableError(CorralError):
     """Raised by a processor: fail the job at once, whatever attempts are left."""
+
+
+class JobExpired(UnrecoverableError):
+    """The job was claimed later than its `expires_in` allows; it was not run."""
 
 
 class UnknownTask(UnrecoverableError):
@@ -112,6 +136,10 @@ class UnknownTask(UnrecoverableError):
 
 class BadParameters(UnrecoverableError):
     """A generic task's parameters are not what the function's type hints say; the message names the parameter."""
+
+
+class WrongResults(UnrecoverableError):
+    """A batch processor did not say what each of its jobs came to. Not tried again: what the jobs did, is done."""
 
 
 class Retry(CorralError):
@@ -146,6 +174,37 @@ class Snooze(Retry):
 
 
 _TEN_YEARS_MS = 10 * 366 * 24 * 3600 * 1000
+
+
+class RateLimited(CorralError):
+    """Raised or returned by a processor that met somebody's rate limit: run this job again, using no attempt.
+
+    `retry_after` is in milliseconds or a `timedelta`. The job goes back to the front of the line, and no job of the
+    queue starts on any worker until then; with scope="job" only this one waits, as a delayed job.
+    """
+
+    def __init__(
+        self,
+        retry_after: int | timedelta,
+        reason: str = "a rate limit was met",
+        *,
+        scope: Literal["queue", "job"] = "queue",
+    ) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+        self.reason = reason
+        self.scope = scope
+
+
+class WaitForChildren(CorralError):
+    """Raised by a processor: let the job wait until its children are done, and then run it again, without using an attempt.
+
+    Those that `job.add_child` gathered in this run are added first. Where all children are done the job runs again at once;
+    one that raises this again though nothing has ended since fails.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the job waits for its children")
 
 
 class LockLost(CorralError):

@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from engine import codec
-from engine.errors import CorralError, JobNotFound, LockLost
+from engine.clock import monotonic
+from engine.errors import CorralError, InvalidInput, JobNotFound, LockLost
 from engine.events import Answers
 from engine.job import Claimed, Snapshot, moment
 from engine.keys import Keys
-from engine.link import Link
+from engine.link import Argument, Link
 from engine.options import JobOptions, read_options
 from engine.scripts.get import get
 from engine.scripts.log import log
@@ -19,6 +20,7 @@ from engine.scripts.remove_deduplication import remove_deduplication
 from engine.scripts.rows import Refusal
 from engine.scripts.state import state
 from engine.scripts.update_data import update_data
+from engine.tree import FlowJob, Gathered
 
 D = TypeVar("D")
 
@@ -35,7 +37,8 @@ class Job(Generic[D]):
     """
 
     __slots__ = (
-        "_answers", "_claimed", "_keys", "_link", "_opts", "attempts_made", "attempts_started", "data", "deduplicated", "delay", "failed_reason",
+        "_answers", "_beat", "_claimed", "_gathered", "_keys", "_link", "_opts", "_stop", "attempts_made", "attempts_started", "data",
+        "deduplicated", "delay", "failed_reason",
         "finished_on", "id", "name", "priority", "processed_on", "progress", "queue_name", "return_value", "stacktrace",
         "stalls", "timestamp",
     )  # fmt: skip
@@ -45,6 +48,9 @@ class Job(Generic[D]):
         self._keys = keys
         self._answers: Answers | None = None
         self._claimed: Claimed | None = None
+        self._stop: CorralError | None = None
+        self._beat = 0.0
+        self._gathered: Gathered | None = None
         self._opts = opts
         self.id = id
         self.name = name
@@ -87,6 +93,30 @@ class Job(Generic[D]):
         )
         return None if found is None else str(found)
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run of this job was told to stop: cancelled, timed out, taken over by another claim, or let go by
+        a worker that stops. May be asked from any thread. Code on the event loop is cancelled besides.
+        """
+        return self._run()._stop is not None
+
+    def check_cancelled(self) -> None:
+        """Raise if the run was told to stop: JobCancelled, JobTimeout or LockLost. May be called from any thread."""
+        stop = self._run()._stop
+        if stop is not None:
+            raise stop
+
+    def heartbeat(self) -> None:
+        """Say that the run goes on, for a processor with a `heartbeat`; progress and log rows say it too.
+
+        Costs next to nothing on the loop and in threads, one message to the worker in a child process.
+        """
+        self._run()._beat = monotonic()
+
+    def _run(self) -> Job[Any]:
+        """The handle that the worker knows, to which it says what concerns this run."""
+        return self
+
     async def refresh(self) -> Job[D]:
         """Read the job anew. Raises JobNotFound if it is gone. The data keeps its type."""
         fresh = (await get(self._link, self._keys, [self.id]))[0]
@@ -116,6 +146,7 @@ class Job(Generic[D]):
 
     async def update_progress(self, value: Any) -> None:
         """Report how far the job is: a number from 0 to 100, or any JSON value. Raises LockLost if another run took over."""
+        self.heartbeat()
         encoded = codec.encode("progress", value)
         refused = await progress(self._link, self._keys, [(self.id, self._claimed, encoded)])
         if refused:
@@ -124,6 +155,7 @@ class Job(Generic[D]):
 
     async def log(self, row: str) -> int:
         """Append a row to the job's log and return how many rows it keeps."""
+        self.heartbeat()
         kept = (await log(self._link, self._keys, [(self.id, self._claimed, row, self.opts.keep_logs)]))[0]
         if isinstance(kept, Refusal):
             raise self._refused(kept)
@@ -133,6 +165,40 @@ class Job(Generic[D]):
         """Replace the job's data. Raises LockLost if another run took over, JobNotFound if the job is gone."""
         await update_data(self._link, self._keys, id=self.id, data=codec.encode("data", data), claim=self._claimed)
         self.data = data
+
+    def add_child(self, child: FlowJob) -> None:
+        """Gather a job, with its own children, for the end of this run; until then nothing is written.
+
+        With `raise errors.WaitForChildren()` it becomes a child of this job, which runs again when it is done; where the
+        processor returns, a job of its own; where the run fails, nothing. Each time in one step with that end.
+        Raises InvalidInput for what cannot be added, and where the job is not in the hands of a processor.
+        """
+        if self._claimed is None:
+            raise InvalidInput(
+                "add_child: only a processor's own job gathers children; use `queue.add(..., parent=...)`"
+            )
+        if self._gathered is None:
+            self._gathered = Gathered(self._keys)
+        self._gathered.add(child)
+
+    async def children_values(self) -> dict[str, Any]:
+        """What the children that are done returned, as plain JSON values, by their keys: "bull:reports:<id>"."""
+        return {key: _value(value) for key, value in (await self._children("processed")).items()}
+
+    async def ignored_failures(self) -> dict[str, str]:
+        """Why children failed of which the parent runs all the same, by their keys: see `ignore_dependency_on_failure`
+        and `continue_parent_on_failure`."""
+        return {key: reason.decode(errors="replace") for key, reason in (await self._children("failed")).items()}
+
+    async def _children(self, helper: str) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        cursor: Argument = 0
+        while True:
+            # In pages: a parent may have any number of children, with values of any size.
+            cursor, page = await self._link.call("HSCAN", self._keys.helper(self.id, helper), cursor, "COUNT", 250)
+            found |= {key.decode(errors="replace"): value for key, value in zip(page[::2], page[1::2], strict=True)}
+            if int(cursor) == 0:
+                return found
 
     async def remove_deduplication(self) -> bool:
         """Let the id of this job's deduplication be free, if the job owns it: the next add makes a job. Whether it did.
@@ -201,6 +267,17 @@ def claimed_job(link: Link, keys: Keys, claimed: Claimed, data: D, options: JobO
         job.progress = _value(claimed.progress)
     job.timestamp = moment(claimed.timestamp)
     return job
+
+
+def tell_to_stop(job: Job[Any], why: CorralError) -> None:
+    """Let the handler that has this job find out, wherever it runs. The first reason stays."""
+    if job._stop is None:
+        job._stop = why
+
+
+def silence(job: Job[Any]) -> float:
+    """Seconds since the last heartbeat."""
+    return monotonic() - job._beat
 
 
 def _value(encoded: bytes) -> Any:

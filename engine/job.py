@@ -30,6 +30,10 @@ class NewJob:
     def __repr__(self) -> str:
         return f"NewJob({self.name!r})"
 
+    def change(self, **options: Any) -> None:
+        """Give it other options; those that are not named stay. Raises as when it is made, and changes nothing then."""
+        self.options = JobOptions.check({**self.options.given(), **options})
+
 
 class NewRow(Struct, frozen=True):
     """A job as `add.lua` takes it: text and bytes only."""
@@ -45,6 +49,20 @@ class NewRow(Struct, frozen=True):
     priority: int = 0
     lifo: bool = False
     deduplication: Deduplication | None = None
+
+
+class NodeRow(Struct, frozen=True):
+    """A job that may have a parent or children, in a queue of its own."""
+
+    queue: str
+    """What its keys begin with, such as "bull:reports:"."""
+    row: NewRow
+    parent: str = ""
+    """Key of the job that waits for it; empty for none."""
+    link: bytes = b""
+    """What stands of that in the job's hash, as BullMQ writes it: JSON with id, queueKey, and what a failure does."""
+    waits: bool = False
+    """It has children, which are added with it."""
 
 
 class Claimed(Struct, frozen=True):
@@ -104,7 +122,28 @@ class Released(Struct, frozen=True):
     """Claimed but not started: back to the front of the line, no attempt used."""
 
 
-Outcome = Completed | Failed | Retrying | Delayed | Released
+class Limited(Struct, frozen=True):
+    """Somebody's rate limit was met: run again after `wait` ms, no attempt used."""
+
+    wait: int
+    alone: bool = False
+    """Only this job waits; else it goes to the front, and no job of the queue starts until then."""
+
+
+class CompletedAdding(Struct, frozen=True):
+    """The processor returned, after it gathered jobs: both are written together. `value` is its result as JSON."""
+
+    value: bytes
+    nodes: tuple[NodeRow, ...]
+
+
+class WaitingChildren(Struct, frozen=True):
+    """The processor waits for its children, to run again when they are done. `children` are new ones."""
+
+    children: tuple[NodeRow, ...] = ()
+
+
+Outcome = Completed | CompletedAdding | Failed | Retrying | Delayed | WaitingChildren | Released | Limited
 
 
 class Snapshot(Struct, frozen=True):

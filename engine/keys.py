@@ -16,8 +16,8 @@ MAX_NAME_BYTES = 128
 class Keys:
     """The keys of one queue: `keys.wait`, `keys.job(id)`; `keys.jobs` is the prefix to which a job id is appended."""
 
-    __slots__ = ("_by_names", "active", "completed", "delayed", "events", "failed", "id", "jobs", "limiter", "marker", "meta",
-                 "paused", "pc", "prefix", "prioritized", "queue", "repeat", "stalled", "stalled_check", "wait", "waiting_children")  # fmt: skip
+    __slots__ = ("_by_names", "active", "cancelling", "completed", "delayed", "events", "failed", "id", "jobs", "limiter", "marker", "meta",
+                 "paused", "pc", "prefix", "prioritized", "queue", "repeat", "smoothed", "stalled", "stalled_check", "wait", "waiting_children")  # fmt: skip
 
     def __init__(self, queue: str, prefix: str = wire.DEFAULT_PREFIX) -> None:
         check_queue_name(queue)
@@ -41,7 +41,9 @@ class Keys:
         self.marker = base + "marker"
         self.events = base + "events"
         self.limiter = base + "limiter"
+        self.smoothed = f"{base}{wire.PRIVATE}:smooth"
         self.repeat = base + "repeat"
+        self.cancelling = base + "corral:cancelling"
         self._by_names: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def __repr__(self) -> str:
@@ -59,6 +61,10 @@ class Keys:
 
     def lock(self, job_id: str) -> str:
         return f"{self.jobs}{job_id}:lock"
+
+    def helper(self, job_id: str, word: str) -> str:
+        """One of the keys that stand beside a job's hash (`wire.JOB_HELPERS`)."""
+        return f"{self.jobs}{job_id}:{word}"
 
     def logs(self, job_id: str) -> str:
         return f"{self.jobs}{job_id}:logs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +14,7 @@ from engine import wire
 from engine.backoff import Backoff
 from engine.clock import duration_ms, to_ms
 from engine.errors import InvalidOption
-from engine.keys import check_deduplication_id, check_job_id
+from engine.keys import check_deduplication_id, check_job_id, check_queue_name
 
 
 class Keep(Struct, frozen=True):
@@ -130,24 +130,73 @@ _DEDUPLICATION_FLAGS = tuple(
 )
 
 
+class Parent(Struct, frozen=True):
+    """The job that waits for this one.
+
+    queue: the name of its queue; of a stored job with the prefix before it, as BullMQ writes it: "bull:reports".
+    """
+
+    id: str
+    queue: str
+
+    @classmethod
+    def check(cls, name: str, value: Any) -> Parent:
+        """The Parent of what a user gave: one, or a dict of its fields. Raises InvalidOption or InvalidName."""
+        if isinstance(value, cls):
+            value = msgspec.structs.asdict(value)
+        if not isinstance(value, Mapping) or value.keys() != {"id", "queue"} or not isinstance(value["id"], str):
+            raise InvalidOption(f'{name}: {value!r} is not of the form {{"id": job.id, "queue": job.queue_name}}')
+        check_queue_name(value["queue"])
+        return cls(value["id"], value["queue"])
+
+    @classmethod
+    def from_wire(cls, value: Any) -> Parent | None:
+        """The parent in a stored option of any producer; None where it says nothing that can be understood."""
+        if (
+            not isinstance(value, dict)
+            or not isinstance(value.get("id"), str)
+            or not isinstance(value.get("queue"), str)
+        ):
+            return None
+        return cls(value["id"], value["queue"])
+
+
+POLICIES: Final = {
+    "fail_parent_on_failure": "fpof",
+    "continue_parent_on_failure": "cpof",
+    "ignore_dependency_on_failure": "idof",
+    "remove_dependency_on_failure": "rdof",
+}
+"""What the final failure of a child does to its parent: the option, and BullMQ's word for it."""
+
+
 class JobOptions(Struct, frozen=True, kw_only=True):
     """The options of one job. Durations are whole milliseconds.
 
     attempts: runs in all, before the job fails for good; 0 leaves it to the processor, or else one run.
     backoff: how long to wait between them; None retries at once.
     delay: earliest start, counted from `timestamp`.
+    timeout: how long one run may take; None leaves it to the processor.
+    expires_in: how long after `timestamp` and `delay` a run may still start; later ones fail at once, without retry.
     priority: 0 goes first, then 1, 2, ... (BullMQ's order); first in, first out within one priority.
     lifo: go to the front of the line; only without a priority.
     job_id: an id of the caller's own; a second add with it answers with the first job.
     timestamp: when the job was made, Unix milliseconds; None takes the server's time.
     remove_on_complete, remove_on_fail: what is kept when this job finishes; None leaves it to the worker.
     keep_logs: rows of `job.log()` kept. stack_trace_limit: stack traces kept. size_limit: bytes that `data` may have.
+    parent: the job that is to wait for this one, {"id": ..., "queue": ...}; in a flow the tree says it.
+    fail_parent_on_failure, continue_parent_on_failure, ignore_dependency_on_failure, remove_dependency_on_failure: of a child
+    that fails for good, at most one of: the parent fails too; it runs at once; it runs when the others are done, and can read
+    the reason; it runs when the others are done. With none of them the parent waits until the child is retried or removed.
     deduplication: which other jobs make this one needless, a dict of what `Deduplication` has: {"id": "user:42"}.
+    telemetry: text that a tracing middleware hands from the producer to the worker (BullMQ's `tm`).
     """
 
     attempts: int = 0
     backoff: Backoff | None = None
     delay: int = 0
+    timeout: int | None = None
+    expires_in: int | None = None
     priority: int = 0
     lifo: bool = False
     job_id: str | None = None
@@ -158,10 +207,19 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     stack_trace_limit: int | None = None
     size_limit: int | None = None
     deduplication: Deduplication | None = None
+    telemetry: str | None = None
+    parent: Parent | None = None
+    fail_parent_on_failure: bool = False
+    continue_parent_on_failure: bool = False
+    ignore_dependency_on_failure: bool = False
+    remove_dependency_on_failure: bool = False
 
     @classmethod
-    def check(cls, options: Mapping[str, Any]) -> JobOptions:
-        """The options a caller gave by keyword. Raises InvalidOption or InvalidName, naming the option."""
+    def check(cls, options: Mapping[str, Any], *, in_flow: bool = False) -> JobOptions:
+        """The options a caller gave by keyword. Raises InvalidOption or InvalidName, naming the option.
+
+        in_flow: the job stands in a tree, which says what its parent is.
+        """
         if not options:
             return NO_OPTIONS
         checked: dict[str, Any] = {}
@@ -173,7 +231,14 @@ class JobOptions(Struct, frozen=True, kw_only=True):
                 checked[name] = check(name, value)
         if checked.get("lifo") and checked.get("priority"):
             raise InvalidOption("lifo: a job with a priority has its place by that priority; leave one of the two out")
+        if not checked.keys().isdisjoint(_OF_CHILDREN):
+            _check_child(checked, in_flow)
         return cls(**checked)
+
+    def given(self) -> dict[str, Any]:
+        """The options that say something, as `check` takes them."""
+        fields = self.__struct_fields__
+        return {name: value for name in fields if (value := getattr(self, name)) != getattr(NO_OPTIONS, name)}
 
     def to_wire(self) -> bytes:
         """The stored JSON; the names are BullMQ's, some of them shortened."""
@@ -182,6 +247,10 @@ class JobOptions(Struct, frozen=True, kw_only=True):
             stored["backoff"] = self.backoff
         if self.delay:
             stored["delay"] = self.delay
+        if self.timeout is not None:
+            stored["timeout"] = self.timeout
+        if self.expires_in is not None:
+            stored["expiresIn"] = self.expires_in
         if self.priority:
             stored["priority"] = self.priority
         if self.lifo:
@@ -202,7 +271,16 @@ class JobOptions(Struct, frozen=True, kw_only=True):
             stored["sizeLimit"] = self.size_limit
         if self.deduplication is not None:
             stored["de"] = self.deduplication
+        if self.telemetry is not None:
+            stored["tm"] = self.telemetry
+        if self.parent is not None:
+            stored["parent"] = self.parent
+            stored |= self.policy()
         return msgspec.json.encode(stored)
+
+    def policy(self) -> dict[str, bool]:
+        """What a failure does to the parent, by BullMQ's word for it."""
+        return {word: True for name, word in POLICIES.items() if getattr(self, name)}
 
 
 NO_OPTIONS = JobOptions()
@@ -231,11 +309,13 @@ def read_options(stored: bytes) -> JobOptions:
         backoff = Backoff("fixed", int(backoff))
     else:
         backoff = None
-    job_id = found.get("jobId")
+    job_id, telemetry = found.get("jobId"), found.get("tm")
     return JobOptions(
         attempts=_number(found.get("attempts"), 0),
         backoff=backoff,
         delay=_number(found.get("delay"), 0),
+        timeout=_number(found.get("timeout"), None) or None,
+        expires_in=_number(found.get("expiresIn"), None) or None,
         priority=_number(found.get("priority"), 0),
         lifo=found.get("lifo") is True,
         job_id=job_id if isinstance(job_id, str) else None,
@@ -246,6 +326,9 @@ def read_options(stored: bytes) -> JobOptions:
         stack_trace_limit=_number(found.get("stackTraceLimit"), None),
         size_limit=_number(found.get("sizeLimit"), None),
         deduplication=Deduplication.from_wire(found.get("de")),
+        telemetry=telemetry if isinstance(telemetry, str) else None,
+        parent=Parent.from_wire(found["parent"]) if "parent" in found else None,
+        **{name: True for name, word in POLICIES.items() if found.get(word) is True},
     )
 
 
@@ -267,6 +350,14 @@ def _whole(name: str, value: Any, unit: str = "") -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
         raise InvalidOption(f"{name}: {value!r} is not a whole number of 0 or more{' ' + unit if unit else ''}")
     return value
+
+
+def limit_ms(name: str, value: int | timedelta) -> int:
+    """Whole milliseconds of a limit. Raises InvalidOption for what is no duration, and for 0, which nothing could keep."""
+    ms = duration_ms(name, value)
+    if not ms:
+        raise InvalidOption(f"{name}: 0 is a limit that no run can keep; leave it out for none")
+    return ms
 
 
 def _attempts(name: str, value: Any) -> int:
@@ -294,6 +385,12 @@ def _job_id(name: str, value: Any) -> str:
     return str(value)
 
 
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidOption(f"{name}: {value!r} is empty or not text; give the text that the worker is to read")
+    return value
+
+
 def _timestamp(name: str, value: Any) -> int:
     if isinstance(value, datetime):
         return to_ms(value)
@@ -304,6 +401,8 @@ _CHECKS: dict[str, Any] = {
     "attempts": _attempts,
     "backoff": lambda name, value: Backoff.check(value),
     "delay": duration_ms,
+    "timeout": limit_ms,
+    "expires_in": limit_ms,
     "priority": _priority,
     "lifo": _flag,
     "job_id": _job_id,
@@ -314,4 +413,21 @@ _CHECKS: dict[str, Any] = {
     "stack_trace_limit": _whole,
     "size_limit": _whole,
     "deduplication": Deduplication.check,
+    "telemetry": _text,
+    "parent": Parent.check,
+    **dict.fromkeys(POLICIES, _flag),
 }
+_OF_CHILDREN = frozenset({"parent", *POLICIES})
+
+
+def _check_child(checked: Mapping[str, Any], in_flow: bool) -> None:
+    """What only a child may say."""
+    chosen = [name for name in POLICIES if checked.get(name)]
+    if len(chosen) > 1:
+        raise InvalidOption(f"{' and '.join(chosen)}: a failure does one thing to the parent; choose one of them")
+    if in_flow and "parent" in checked:
+        raise InvalidOption("parent: in a flow the tree says it; put the job among the `children` of its parent")
+    if chosen and not in_flow and "parent" not in checked:
+        raise InvalidOption(f"{chosen[0]}: the job has no parent; give `parent`, or add both as a flow")
+    if "parent" in checked and "deduplication" in checked:
+        raise InvalidOption("deduplication: a job that another waits for has to be made; leave it out of a child")

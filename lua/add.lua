@@ -1,7 +1,8 @@
 --[[
 add: put new jobs in line, or into the delayed set if they have a delay.
 
-MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, delayed -> delayed, delayed -> gone
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, delayed -> delayed, delayed -> gone,
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
 EMITS    added, waiting, delayed, duplicated, deduplicated, debounced, removed
 
 KEYS
@@ -42,6 +43,7 @@ local stride = 5
 --@include sound
 --@include due
 --@include place
+--@include kin
 --@include drop
 --@include forget
 --@include deduplicate
@@ -70,7 +72,7 @@ local number = redis.call('INCRBY', counter, count) - count
 local ids, scores, last = {}, {}, {}
 local front, back, back_priorities = {}, {}, {}
 local owners = {}
-local k = { active = active, delayed = delayed, marker = marker, jobs = jobs, tell = tell }
+local k = { active = active, delayed = delayed, marker = marker, jobs = jobs, tell = tell, now = now }
 
 local function put()
   if #scores > 0 then

@@ -1,8 +1,9 @@
 --[[
 clean: delete the jobs of one structure that have been there for some time, but neither locked ones nor pending runs of schedules.
 
-MOVES    wait -> gone, paused -> gone, active -> gone, prioritized -> gone, delayed -> gone, completed -> gone, failed -> gone
-EMITS    cleaned
+MOVES    wait -> gone, paused -> gone, active -> gone, prioritized -> gone, delayed -> gone, completed -> gone, failed -> gone,
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+EMITS    cleaned, waiting, delayed
 
 KEYS
   meta         hash    of the queue
@@ -34,6 +35,9 @@ local now, state, grace, skip, count = unpack(ARGV)
 --@include gate
 --@include tell
 --@include sound
+--@include due
+--@include place
+--@include kin
 --@include drop
 --@include forget
 --@include scheduled
@@ -42,7 +46,8 @@ local now, state, grace, skip, count = unpack(ARGV)
 local _, _, kept = gate(meta, active)
 local tell = teller(events, kept)
 sound(events, { wait, paused, active }, { prioritized, delayed, completed, failed, schedules }, nil, { stalled })
-local cutoff = clock(now) - grace
+now = clock(now)
+local cutoff = now - grace
 local key = ({ wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
   completed = completed, failed = failed })[state]
 
@@ -58,7 +63,7 @@ if state == 'completed' or state == 'failed' then
   if count < 1 then return { {}, 0 } end
 end
 
-local gone, stayed = sift(key, state == 'wait' or state == 'paused' or state == 'active', jobs, tonumber(skip), tonumber(count), goes)
+local gone, stayed = sift(key, state == 'wait' or state == 'paused' or state == 'active', jobs, tonumber(skip), tonumber(count), goes, kin(now))
 if #gone == 0 then return { gone, stayed } end
 if state == 'active' then redis.call('SREM', stalled, unpack(gone)) end
 tell('cleaned', 'count', #gone)

@@ -1,8 +1,11 @@
 --[[
-drain: delete jobs that wait, all but the pending runs of schedules. One structure a call; the binding takes them in turn.
+drain: delete jobs that wait, all but the pending runs of schedules, and the parents in this queue that waited for nobody else.
+One structure a call; the binding takes them in turn.
 
-MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone
-EMITS    none
+MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone,
+  waiting-children -> gone, waiting-children -> wait, waiting-children -> paused,
+  waiting-children -> prioritized, waiting-children -> delayed
+EMITS    waiting, delayed
 
 KEYS
   wait         list    ids without a priority
@@ -17,12 +20,19 @@ ARGV
   skip         int     jobs at its old end that are to stay
   count        int     jobs looked at in this call, at most 1,000
 RETURNS
-  how many were deleted; how many were looked at and stay
+  how many of that structure were deleted; how many were looked at and stay; how many parents were deleted beside them
   Sent again it deletes further ones.
 ]]
 local wait, paused, prioritized, delayed, schedules, jobs = unpack(KEYS)
-local _, state, skip, count = unpack(ARGV)
+local now, state, skip, count = unpack(ARGV)
 
+--@include clock
+--@include gate
+--@include tell
+--@include sound
+--@include due
+--@include place
+--@include kin
 --@include drop
 --@include forget
 --@include scheduled
@@ -31,5 +41,23 @@ local _, state, skip, count = unpack(ARGV)
 redis.call('ZCARD', schedules)
 local key = ({ wait = wait, paused = paused, prioritized = prioritized, delayed = delayed })[state]
 local function goes(id) return not scheduled(schedules, jobs, id) end
-local gone, stayed = sift(key, state == 'wait' or state == 'paused', jobs, tonumber(skip), tonumber(count), goes)
-return { #gone, stayed }
+local parents, waiting_children = {}, jobs .. 'waiting-children'
+local function takes_parent(parent)
+  local queue, id = string.match(parent, '^(.*:)([^:]+)$')
+  if queue ~= jobs or not redis.call('ZSCORE', waiting_children, id) then return false end
+  if redis.call('SCARD', parent .. ':dependencies') > 1 then return false end
+  parents[#parents + 1] = id
+  return true
+end
+local family = kin(clock(now))
+local gone, stayed = sift(key, state == 'wait' or state == 'paused', jobs, tonumber(skip), tonumber(count), goes, family, takes_parent)
+local taken = 0
+while #parents > 0 do
+  -- Who waited for one of these goes in the next round.
+  local these = parents
+  parents = {}
+  taken = taken + #these
+  forget(jobs, these, family, takes_parent)
+  redis.call('ZREM', waiting_children, unpack(these))
+end
+return { #gone, stayed, taken }

@@ -1,7 +1,9 @@
 --[[
 fail: record that jobs failed for good, release their locks, apply retention, and write dead letters.
 
-MOVES    active -> failed, active -> gone, failed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed
+MOVES    active -> failed, active -> gone, failed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed,
+  delayed -> wait, delayed -> paused, delayed -> prioritized
 EMITS    failed, retries-exhausted, drained, added, waiting, delayed, duplicated
 
 KEYS
@@ -20,6 +22,7 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
   letters      str     COUNT,SECONDS of dead letters kept, each empty for no limit; empty to write none
+  metrics      int     minutes of counts kept for getMetrics, or empty to count none
 ROWS
   id           str
   token        str     of the claim
@@ -35,19 +38,23 @@ RETURNS
   Sent again it answers 3 (2 where the job was dropped at once) and writes nothing.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, failed, stalled, marker, events, jobs = unpack(KEYS)
-local stride, first = 9, 3
+local stride, first = 9, 4
 
 --@include clock
 --@include gate
 --@include tell
 --@include sound
+--@include due
 --@include held
 --@include unlock
 --@include drop
 --@include trim
 --@include leave
 --@include place
+--@include kin
+--@include policy
 --@include follow
+--@include meter
 --@include settle
 --@include ended
 --@include shelves
@@ -58,11 +65,12 @@ local stride, first = 9, 3
 --@include burn
 --@include thin
 
-local moment = string.format('%d', clock(ARGV[1]))
+local now = clock(ARGV[1])
+local moment = string.format('%d', now)
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, list = is_paused and paused or wait }
+  tell = tell, jobs = jobs, list = is_paused and paused or wait, meter = meter(jobs, 'failed', ARGV[3]) }
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, failed }, marker, { stalled }, { pc })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
@@ -75,6 +83,21 @@ if letters ~= '' then
   counts = shelves_sound(jobs, drafts)
 end
 
+local family
+k.to_parent = function(i, goes)
+  family = family or kin(now)
+  policy(family, jobs .. ARGV[i], facts[i][7], facts[i][8], ARGV[i + 3], now, goes)
+end
+-- A child that failed may still be waited for.
+k.unlink = function(ids)
+  for _, id in ipairs(ids) do
+    local parent = redis.pcall('HGET', jobs .. id, 'parentKey')
+    if type(parent) == 'string' then
+      family = family or kin(now)
+      family.unlink(jobs .. id, parent)
+    end
+  end
+end
 unlock(jobs, stalled, ARGV, good)
 for _, i in ipairs(good) do
   redis.call('HSET', jobs .. ARGV[i], 'stacktrace', ARGV[i + 5])

@@ -1,7 +1,8 @@
 --[[
 finish: record the results of jobs that ran, release their locks and apply retention.
 
-MOVES    active -> completed, active -> gone, completed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed
+MOVES    active -> completed, active -> gone, completed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
 EMITS    completed, drained, added, waiting, delayed, duplicated
 
 KEYS
@@ -19,6 +20,7 @@ KEYS
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
+  metrics      int     minutes of counts kept for getMetrics, or empty to count none
 ROWS
   id           str
   token        str     of the claim
@@ -27,35 +29,45 @@ ROWS
   keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all
   made         int     `atm` as the claim read it; empty where the hash must be asked, as it may hold a deduplication
 RETURNS
-  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
+  for each row that was refused: its number from 0, then 1 lost, 2 missing, 3 already done by this claim or
+  4 doomed: a child has failed without which it may not complete
   Sent again it answers 3 (2 where the job was dropped at once) and writes nothing.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, marker, events, jobs = unpack(KEYS)
-local stride, first = 6, 2
+local stride, first = 6, 3
 
 --@include clock
 --@include gate
 --@include tell
 --@include sound
+--@include due
 --@include held
 --@include unlock
 --@include drop
 --@include trim
 --@include leave
 --@include place
+--@include kin
 --@include follow
+--@include meter
 --@include settle
 --@include ended
 
-local moment = string.format('%d', clock(ARGV[1]))
+local now = clock(ARGV[1])
+local moment = string.format('%d', now)
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, list = is_paused and paused or wait }
+  tell = tell, jobs = jobs, list = is_paused and paused or wait, meter = meter(jobs, 'completed', ARGV[2]) }
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
 local good, facts, refused = held(jobs, active, ARGV, first, stride, 5)
 if #good == 0 then return refused end
 
+local family
+k.to_parent = function(i)
+  family = family or kin(now)
+  family.completed(jobs .. ARGV[i], facts[i][7], ARGV[i + 3])
+end
 unlock(jobs, stalled, ARGV, good)
 settle(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)
 ended(k, is_paused, room + #good)

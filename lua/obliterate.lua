@@ -2,8 +2,9 @@
 obliterate: delete a paused queue and all that is in it.
 
 MOVES    wait -> gone, paused -> gone, active -> gone, prioritized -> gone, delayed -> gone, waiting-children -> gone,
-  completed -> gone, failed -> gone
-EMITS    none
+  completed -> gone, failed -> gone,
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+EMITS    waiting, delayed
 
 KEYS
   meta              hash    of the queue
@@ -21,6 +22,7 @@ KEYS
   stalled_check     str     there while a sweep of any worker is recent
   repeat            zset    schedules
   limiter           counter of the claims in a rate limit's window
+  smoothed          str     time up to which a smoothed rate limit is used, us
   marker            zset    wakes idle workers
   events            stream
   jobs              prefix  of the job hashes; the script appends an id
@@ -35,9 +37,16 @@ RETURNS
   Sent again it answers 0.
 ]]
 local meta, counter, wait, paused, active, prioritized, pc, delayed, waiting_children, completed, failed, stalled, stalled_check,
-  schedules, limiter, marker, events, jobs = unpack(KEYS)
+  schedules, limiter, smoothed, marker, events, jobs = unpack(KEYS)
 local left = tonumber(ARGV[3])
 
+--@include clock
+--@include gate
+--@include tell
+--@include sound
+--@include due
+--@include place
+--@include kin
 --@include drop
 --@include forget
 --@include shelves
@@ -45,11 +54,15 @@ local left = tonumber(ARGV[3])
 --@include shelve
 --@include burn
 
+local family = kin(clock(ARGV[1]))
+-- Parents of this queue go too, each in its turn; those of other queues wait no longer.
+local function goes_too(parent) return string.match(parent, '^(.*:)[^:]+$') == jobs end
+
 local lists, zsets = { active, wait, paused }, { prioritized, delayed, waiting_children, completed, failed }
-local names = { meta, counter, pc, stalled, stalled_check, limiter, marker, events, schedules, jobs .. 'delay', jobs .. 'priority',
+local names = { meta, counter, pc, stalled, stalled_check, limiter, smoothed, marker, events, schedules, jobs .. 'delay', jobs .. 'priority',
   jobs .. 'corral:dead:types', jobs .. 'corral:dead:errors', jobs .. 'corral:dead:tenants', jobs .. 'corral:dead:alerts',
-  jobs .. 'corral:schedules:looked',
-  jobs .. 'metrics:completed', jobs .. 'metrics:completed:data', jobs .. 'metrics:failed', jobs .. 'metrics:failed:data' }
+  jobs .. 'metrics:completed', jobs .. 'metrics:completed:data', jobs .. 'metrics:failed', jobs .. 'metrics:failed:data',
+  jobs .. 'corral:cancelling', jobs .. 'corral:schedules:looked' }
 local found = redis.call('EXISTS', unpack(names))
 for _, key in ipairs(lists) do found = found + redis.call('LLEN', key) end
 for _, key in ipairs(zsets) do found = found + redis.call('ZCARD', key) end
@@ -66,13 +79,13 @@ for _, key in ipairs(lists) do
   if key == active then
     for _, id in ipairs(ids) do redis.call('DEL', jobs .. id .. ':lock') end
   end
-  forget(jobs, ids)
+  forget(jobs, ids, family, goes_too)
   if #ids > 0 then redis.call('LTRIM', key, 0, -#ids - 1) end
 end
 for _, key in ipairs(zsets) do
   local ids = left > 0 and redis.call('ZRANGE', key, 0, left - 1) or {}
   left = left - #ids
-  forget(jobs, ids)
+  forget(jobs, ids, family, goes_too)
   if #ids > 0 then redis.call('ZREM', key, unpack(ids)) end
 end
 local gone = left > 0 and redis.call('ZRANGE', schedules, 0, left - 1) or {}

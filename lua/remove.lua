@@ -2,7 +2,8 @@
 remove: delete jobs that no worker holds, wherever they are.
 
 MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, completed -> gone, failed -> gone,
-  waiting-children -> gone, active -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed
+  waiting-children -> gone, active -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
 EMITS    removed, added, waiting, delayed, duplicated
 
 KEYS
@@ -37,17 +38,21 @@ local meta, wait, paused, active, prioritized, pc, delayed, waiting_children, co
 --@include gate
 --@include tell
 --@include sound
+--@include due
 --@include known
 --@include drop
 --@include forget
 --@include scheduled
 --@include place
+--@include kin
 --@include follow
 
 local is_paused, _, kept = gate(meta, active)
 local tell = teller(events, kept)
 sound(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules }, marker, { stalled }, { pc })
-local moment = string.format('%d', clock(ARGV[1]))
+local now = clock(ARGV[1])
+local moment = string.format('%d', now)
+local family = kin(now)
 local k = { wait = wait, list = is_paused and paused or wait, prioritized = prioritized, pc = pc, delayed = delayed,
   marker = marker, jobs = jobs, tell = tell }
 local zsets = { { completed, 'completed' }, { failed, 'failed' }, { delayed, 'delayed' }, { prioritized, 'prioritized' },
@@ -86,7 +91,7 @@ for i = 2, #ARGV do
       local owns = deduplication and redis.pcall('GET', jobs .. 'de:' .. deduplication) == id
       -- Before the id is forgotten with all that is its own: what was kept for its end is a job of somebody else.
       if owns then follow(k, deduplication, moment) end
-      forget(jobs, { id })
+      forget(jobs, { id }, family)
       tell('removed', 'jobId', id, 'prev', prev or 'unknown')
     else
       code = 2

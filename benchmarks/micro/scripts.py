@@ -28,14 +28,19 @@ from engine.scripts.delay import delay
 from engine.scripts.drain import drain
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
+from engine.scripts.follow import follow
 from engine.scripts.get import get
 from engine.scripts.letter_groups import letter_groups
 from engine.scripts.letters import Sought, letters
 from engine.scripts.log import log
 from engine.scripts.meta import meta
+from engine.scripts.metrics import metrics
+from engine.scripts.names import names
 from engine.scripts.obliterate import obliterate
+from engine.scripts.oldest import oldest
 from engine.scripts.page import page
 from engine.scripts.pause import pause
+from engine.scripts.priorities import priorities
 from engine.scripts.progress import progress
 from engine.scripts.promote import promote
 from engine.scripts.promote_one import promote_one
@@ -240,6 +245,23 @@ CASES: dict[str, Case] = {
     "get": Case(_added, get, lambda seeded, found: sum(job is not None for job in found)),
     "counts": Case(_added, lambda link, keys, ids: counts(link, keys), lambda seeded, counted: counted.waiting, _ONE),
     "page": Case(_added, lambda link, keys, ids: page(link, keys, state="waiting"), _as_many_as_came_back),
+    "names": Case(
+        _added,
+        lambda link, keys, ids: names(link, keys, state="waiting", start=0, count=1_000),
+        lambda seeded, found: found[0],
+    ),
+    "priorities": Case(
+        _added, lambda link, keys, ids: priorities(link, keys), lambda seeded, found: found[0], _ONE
+    ),
+    "oldest": Case(_added, lambda link, keys, ids: oldest(link, keys), lambda seeded, found: len(found[1]), _ONE),
+    "metrics": Case(
+        _added, lambda link, keys, ids: metrics(link, keys, kind="completed", start=0, end=-1), _if_no_error, _ONE
+    ),
+    "follow": Case(
+        _added,
+        lambda link, keys, ids: follow(link, keys, after="0-0", count=2 * len(ids)),
+        lambda seeded, found: len(found.entries) // 2,
+    ),
     "remove": Case(_added, remove, _not_refused),
     "reprocess": Case(
         _failed,

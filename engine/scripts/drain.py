@@ -13,7 +13,7 @@ _IN_LINE = ("paused", "wait", "prioritized")
 
 
 async def drain(link: Link, keys: Keys, *, delayed: bool = False, count: int = PER_CALL, now: Now = "") -> int:
-    """Delete all jobs in line, and the delayed ones too if asked; how many. `count` a call.
+    """Delete all jobs in line, and the delayed ones too if asked; how many, with the parents that waited for no others. `count` a call.
 
     The pending runs of schedules stay. No event tells of it, as in BullMQ.
     """
@@ -21,6 +21,6 @@ async def drain(link: Link, keys: Keys, *, delayed: bool = False, count: int = P
     for state in (*_IN_LINE, "delayed") if delayed else _IN_LINE:
         skip, seen = 0, count
         while seen == count:
-            gone, stayed = await _drain(link, keys, now, state, skip, count)
-            deleted, skip, seen = deleted + gone, skip + stayed, gone + stayed
+            gone, stayed, parents = await _drain(link, keys, now, state, skip, count)
+            deleted, skip, seen = deleted + gone + parents, skip + stayed, gone + stayed
     return deleted

@@ -15,7 +15,7 @@ from engine.scripts.rows import Refusals, keep_slot, read_refusals
 _fail = Script(
     "fail",
     keys="meta wait paused active prioritized pc delayed failed stalled marker events jobs",
-    args="now letters",
+    args="now letters metrics",
     rows="id token fence reason keep stacktrace attempts error tenant",
 )
 
@@ -33,15 +33,17 @@ async def fail(
     *,
     letters: Keep | None = None,
     tenants: Sequence[str] = (),
+    metrics: Argument = "",
     now: Now = "",
 ) -> Refusals:
     """Fail at most 1,000 jobs, each with what is kept of failed jobs and the runs it was allowed.
 
     letters: what is kept of dead letters; None writes none. tenants: of these jobs, in their order, empty for none.
+    metrics: minutes of counts kept of failed jobs; "" counts none.
     """
     slots: list[Argument] = []
     for (job, failed, keep, attempts), tenant in zip(failures, chain(tenants, repeat("")), strict=False):
         slots += (job.id, job.token, job.fence, failed.reason, keep_slot(keep), failed.stacktrace or b"[]", attempts)
         slots += (failed.error or UNKNOWN_ERROR, tenant[:MAX_TENANT])
     kept = "" if letters is None else keep_slot(letters) or ","
-    return read_refusals(await _fail(link, keys, now, kept, rows=slots))
+    return read_refusals(await _fail(link, keys, now, kept, metrics, rows=slots))

@@ -20,6 +20,12 @@ class Refusal(IntEnum):
     """There is no such job."""
     DONE = 3
     """This claim did the same before: an earlier send of the call."""
+    DOOMED = 4
+    """It was to be completed, and a child has failed without which it may not be (option `fail_parent_on_failure`)."""
+    IDLE = 5
+    """It asked to wait for children, and nothing has happened since it asked before."""
+    ANOTHERS = 6
+    """A job of the id of one of its new children is there, and is the child of another job."""
 
 
 Refusals = dict[int, Refusal]

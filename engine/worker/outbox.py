@@ -12,16 +12,29 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import assert_never
 
 from engine.errors import ConnectFailed, LinkClosed, ServerBusy
-from engine.job import Completed, Delayed, Failed, Outcome, Released, Retrying
+from engine.job import (
+    Completed,
+    CompletedAdding,
+    Delayed,
+    Failed,
+    Limited,
+    Outcome,
+    Released,
+    Retrying,
+    WaitingChildren,
+)
 from engine.keys import Keys
-from engine.link import Link
+from engine.link import Argument, Link
 from engine.options import Keep
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
+from engine.scripts.finish_adding import finish_adding
+from engine.scripts.limit import limit
 from engine.scripts.pace import LETTERS_PER_CALL, PER_CALL
 from engine.scripts.release import release
 from engine.scripts.retry import retry
-from engine.scripts.rows import Refusals
+from engine.scripts.rows import Refusal, Refusals
+from engine.scripts.wait_children import wait_children
 from engine.worker.hold import Hold
 from engine.worker.service import Report, Setbacks
 
@@ -32,6 +45,13 @@ NOT_DONE = (ServerBusy, ConnectFailed, LinkClosed)
 """Errors after which nothing was carried out. After any other, the call may have been."""
 
 
+_REASONS: dict[Refusal | None, str] = {
+    Refusal.DOOMED: "a child has failed without which the job may not complete",
+    Refusal.IDLE: "it waits for children again, though all are done and none has ended since it ran last",
+    Refusal.ANOTHERS: "the id of one of its new children is that of a job which is the child of another",
+}
+
+
 class Outbox:
     """Takes each job's outcome and sees to it that Redis does; `completed` takes those of turns."""
 
@@ -40,23 +60,38 @@ class Outbox:
         link: Link,
         keys: Keys,
         keep_failed: Keep,
+        keep_completed: Keep,
         completed: Callable[[Hold], None],
         settled: Settled,
         report: Report,
         *,
         letters: Keep | None = None,
+        metrics: Argument = "",
     ) -> None:
         self._link = link
         self._keys = keys
         self._keep_failed = keep_failed
         self._letters = letters
+        self._metrics = metrics
+        self._keep_completed = keep_completed
         self._completed = completed
         most = PER_CALL if letters is None else LETTERS_PER_CALL
         self._failed = _Lane("fail", self._fail, settled, report, most)
         self._retried = _Lane("retry", self._retry, settled, report)
         self._delayed = _Lane("delay", self._delay, settled, report)
         self._released = _ReleaseLane("release", self._release, settled, report)
-        self._lanes = (self._failed, self._retried, self._delayed, self._released)
+        self._limited = _ReleaseLane("limit", self._limit, settled, report)
+        self._adding = _SingleLane("finish_adding", self._finish_adding, settled, report)
+        self._waiting = _SingleLane("wait_children", self._wait_children, settled, report)
+        self._lanes = (
+            self._failed,
+            self._retried,
+            self._delayed,
+            self._released,
+            self._limited,
+            self._adding,
+            self._waiting,
+        )
 
     def __repr__(self) -> str:
         return f"<Outbox {', '.join(f'{len(lane.holds)} to {lane.name}' for lane in self._lanes)}>"
@@ -74,8 +109,28 @@ class Outbox:
                 self._delayed.put(hold)
             case Released():
                 self._released.put(hold)
+            case Limited():
+                self._limited.put(hold)
+            case CompletedAdding():
+                self._adding.put(hold)
+            case WaitingChildren():
+                self._waiting.put(hold)
             case _:
                 assert_never(outcome)
+
+    def fail_instead(self, holds: Sequence[Hold], refused: Refusals) -> tuple[list[Hold], Refusals]:
+        """Let those jobs fail whose outcome cannot be because of their children; what is left of an answer."""
+        left: list[Hold] = []
+        left_refused: Refusals = {}
+        for number, hold in enumerate(holds):
+            refusal = refused.get(number)
+            if refusal in _REASONS:
+                self.put(hold, Failed(_REASONS[refusal], hold.claimed.stacktrace))
+                continue
+            if refusal is not None:
+                left_refused[len(left)] = refusal
+            left.append(hold)
+        return left, left_refused
 
     def wake(self) -> None:
         """Go on with what lies here, also where a call was cancelled from outside."""
@@ -93,7 +148,7 @@ class Outbox:
             keep = hold.options.remove_on_fail
             rows.append((hold.claimed, hold.outcome, self._keep_failed if keep is None else keep, hold.attempts))
         tenants = [(hold.handle.tenant if hold.handle else None) or "" for hold in holds]
-        return await fail(self._link, self._keys, rows, letters=self._letters, tenants=tenants)
+        return await fail(self._link, self._keys, rows, letters=self._letters, tenants=tenants, metrics=self._metrics)
 
     async def _retry(self, holds: Sequence[Hold]) -> Refusals:
         rows = [(hold.claimed, _retrying(hold), hold.options.lifo) for hold in holds]
@@ -108,6 +163,27 @@ class Outbox:
 
     async def _release(self, holds: Sequence[Hold]) -> Refusals:
         return await release(self._link, self._keys, [hold.claimed for hold in holds])
+
+    async def _limit(self, holds: Sequence[Hold]) -> Refusals:
+        rows = []
+        for hold in holds:
+            assert isinstance(hold.outcome, Limited)
+            rows.append((hold.claimed, hold.outcome))
+        return await limit(self._link, self._keys, rows)
+
+    async def _finish_adding(self, holds: Sequence[Hold]) -> Refusals:
+        hold, outcome = holds[0], holds[0].outcome
+        assert isinstance(outcome, CompletedAdding)
+        keep = hold.options.remove_on_complete
+        keep = self._keep_completed if keep is None else keep
+        refusal = await finish_adding(self._link, self._keys, (hold.claimed, outcome.value, keep), outcome.nodes)
+        return {} if refusal is None else {0: refusal}
+
+    async def _wait_children(self, holds: Sequence[Hold]) -> Refusals:
+        outcome = holds[0].outcome
+        assert isinstance(outcome, WaitingChildren)
+        refusal = await wait_children(self._link, self._keys, holds[0].claimed, outcome.children)
+        return {} if refusal is None else {0: refusal}
 
 
 def _retrying(hold: Hold) -> Retrying:
@@ -180,6 +256,13 @@ class _Lane:
 
     def _back(self, holds: list[Hold]) -> None:
         self.holds.extendleft(reversed(holds))
+
+
+class _SingleLane(_Lane):
+    """Each call takes one job, which may bring many others with it."""
+
+    def _next(self) -> list[Hold]:
+        return [self.holds.popleft()]
 
 
 class _ReleaseLane(_Lane):

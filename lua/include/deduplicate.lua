@@ -1,6 +1,6 @@
 -- What becomes of a new job that has a deduplication. Returns the id of the job that stands for it; nil where it is to be
 -- added, and owns the deduplication from now on. `wanted` is BullMQ's `de` of the job's options; `new` says of the job: id,
--- name, data, opts, delay (text) and due (ms). `k` names the keys: active delayed marker jobs tell.
+-- name, data, opts, delay (text) and due (ms). `k` names the keys: active delayed marker jobs tell, and `now` in ms.
 local function deduplicate(k, wanted, new, last)
   local window, follower = k.jobs .. 'de:' .. wanted.id, k.jobs .. 'dn:' .. wanted.id
   local owner, left = redis.call('GET', window), redis.call('PTTL', window)
@@ -29,7 +29,7 @@ local function deduplicate(k, wanted, new, last)
     else
       redis.call('SET', window, new.id, 'KEEPTTL')
     end
-    forget(k.jobs, { owner })
+    forget(k.jobs, { owner }, kin(k.now))
     redis.call('ZREM', k.delayed, owner)
     k.tell('removed', 'jobId', owner, 'prev', 'delayed')
     say(new.id, owner)

@@ -1,10 +1,11 @@
 -- Which claims still hold their jobs. Rows begin with id, token, fence. Reads only. Returns:
--- the start of each row that does; what its hash says (atm, deid, priority), by that start; and for each row that does
--- not, its number from 0 and a code: 1 lost (another claim has it, or none), 2 missing (no such job), 3 already done by
--- this claim.
+-- the start of each row that does; what its hash says (atm, deid, priority; parentKey and parent in the seventh and eighth
+-- place), by that start; and for each row that does not, its number from 0 and a code: 1 lost (another claim has it, or none),
+-- 2 missing (no such job), 3 already done by this claim, 4 doomed (with `made`: it ran while a child failed that it needs).
 -- A lock that carries the token proves the claim, if the fence is right too. Without a lock, the owner in the hash decides:
 -- the lock's end is only the sign of a death, and whoever is recorded keeps the job as long as nobody took it.
--- `made` is the place in a row of the atm that the claim read; where a row has it, the hash is asked for the fence alone.
+-- `made` is the place in a row of the atm that the claim read; where a row has it, the hash is asked for the fence alone, and
+-- for what another job may have written since.
 local function held(jobs, active, rows, first, stride, made)
   local locks, seen, good, facts, refused = {}, {}, {}, {}, {}
   for i = first, #rows, stride do locks[#locks + 1] = jobs .. rows[i] .. ':lock' end
@@ -13,12 +14,13 @@ local function held(jobs, active, rows, first, stride, made)
   for n, holder in ipairs(tokens) do
     local i = first + (n - 1) * stride
     local id, token, code = rows[i], rows[i + 1], 0
+    local job = made and holder == token and rows[i + made] ~= '' and redis.pcall('HMGET', jobs .. id, 'ats', 'parentKey', 'defa')
     if seen[id] then
       code = 3
-    elseif made and holder == token and rows[i + made] ~= '' and redis.pcall('HGET', jobs .. id, 'ats') == rows[i + 2] then
+    elseif job and job[1] == rows[i + 2] and not job[2] and not job[3] then
       facts[i] = { rows[i + made] }
     else
-      local job = redis.pcall('HMGET', jobs .. id, 'atm', 'deid', 'priority', 'ats', 'owner', 'finishedOn')
+      job = redis.pcall('HMGET', jobs .. id, 'atm', 'deid', 'priority', 'ats', 'owner', 'finishedOn', 'parentKey', 'parent', 'defa')
       facts[i] = job
       if job.err or not job[4] then
         code = (job.err or redis.call('EXISTS', jobs .. id) == 1) and 1 or 2
@@ -33,6 +35,8 @@ local function held(jobs, active, rows, first, stride, made)
           code = 1
         end
       end
+      -- A cancellation that came too late dooms nobody: what ran keeps its result.
+      if code == 0 and made and job[9] and redis.call('ZCARD', jobs .. id .. ':unsuccessful') > 0 then code = 4 end
     end
     if code == 0 then
       seen[id] = true

@@ -1,7 +1,8 @@
 -- Move finished jobs from active to `set` and release what they held. Rows of `good` (see held) have, from their start:
 -- id, token, fence, value, keep (see trim). `field` names the value in the hash, `event` the event; `extra(i, job)` may
 -- write more of row i. What retention would take away in this same call is never written: those jobs are dropped at once.
--- `moment` is the time as text. `k` names: active jobs tell, and what follow needs.
+-- `moment` is the time as text. `k` names: active jobs tell, what follow needs, `to_parent(i, goes)`, which tells the parent of
+-- row i, what trim takes as `unlink`, and `meter`, which counts them by the minute, or is false.
 local function settle(k, set, field, event, moment, rows, good, facts, extra)
   local scores, gone, keep = {}, {}, ''
   -- From the newest: neighbours with one rule keep so many, and those before them are beyond it.
@@ -16,7 +17,7 @@ local function settle(k, set, field, event, moment, rows, good, facts, extra)
   end
   local function flush()
     redis.call('ZADD', set, unpack(scores))
-    trim(set, k.jobs, moment, keep)
+    trim(set, k.jobs, moment, keep, k.unlink)
     scores = {}
   end
   local next_of = {}
@@ -38,6 +39,7 @@ local function settle(k, set, field, event, moment, rows, good, facts, extra)
       scores[#scores + 1] = moment
       scores[#scores + 1] = id
     end
+    if facts[i][7] then k.to_parent(i, surplus[i]) end
     k.tell(event, 'jobId', id, field, value, 'prev', 'active')
     if extra then extra(i, made) end
     if facts[i][2] then
@@ -53,4 +55,5 @@ local function settle(k, set, field, event, moment, rows, good, facts, extra)
   -- Hashes go before ids: an id without a hash is found and dropped, a hash without an id stays for ever.
   drop(k.jobs, gone)
   leave(k.active, rows, good)
+  if k.meter and #good > 0 then k.meter(moment, #good) end
 end

@@ -1,6 +1,7 @@
 -- Look at `count` ids of a structure beyond the `skip` oldest, and delete the jobs of which `goes(id)` is true.
+-- `family` and `takes_parent` are forget's.
 -- Returns their ids, oldest first, and how many others stayed.
-local function sift(key, is_list, jobs, skip, count, goes)
+local function sift(key, is_list, jobs, skip, count, goes, family, takes_parent)
   local ids = is_list and redis.call('LRANGE', key, -skip - count, -skip - 1) or redis.call('ZRANGE', key, skip, skip + count - 1)
   local gone, places = {}, {}
   for n = 1, #ids do
@@ -12,7 +13,7 @@ local function sift(key, is_list, jobs, skip, count, goes)
   end
   if #gone == 0 then return gone, #ids end
   -- Hashes first: a script that fails here leaves ids that a claim drops as missing, not hashes that nothing names.
-  forget(jobs, gone)
+  forget(jobs, gone, family, takes_parent)
   if is_list then
     -- Blanked by place and swept once from the old end: LREM for each id would walk past all that stayed, each time.
     for _, place in ipairs(places) do redis.call('LSET', key, place, '') end

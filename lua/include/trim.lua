@@ -1,11 +1,13 @@
 -- Retention: drop from a set of finished jobs what is older and what is beyond the newest so many. `keep` is 'COUNT,SECONDS'
 -- with nothing for no limit, or empty for neither. At most 1,000 of each a call, so a long backlog is worked off over several.
-local function trim(set, jobs, moment, keep)
+-- `unlink(ids)` lets go those who still wait for such a job.
+local function trim(set, jobs, moment, keep, unlink)
   if keep == '' then return end
   local count, age = string.match(keep, '^(%d*),(%d*)$')
   if age ~= '' then
     local old = redis.call('ZRANGEBYSCORE', set, '-inf', string.format('%.0f', moment - age * 1000), 'LIMIT', 0, 1000)
     if #old > 0 then
+      if unlink then unlink(old) end
       drop(jobs, old)
       redis.call('ZREM', set, unpack(old))
     end
@@ -14,6 +16,7 @@ local function trim(set, jobs, moment, keep)
     local excess = redis.call('ZCARD', set) - count
     if excess > 0 then
       local old = redis.call('ZRANGE', set, 0, math.min(excess, 1000) - 1)
+      if unlink then unlink(old) end
       drop(jobs, old)
       redis.call('ZREM', set, unpack(old))
     end

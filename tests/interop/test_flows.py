@@ -128,8 +128,9 @@ async def test_a_child_that_node_fails_does_to_our_parent_what_its_policy_says(
     redis_url: str, node: NodeSide, policy: str, fails: bool
 ) -> None:
     await node.make("Worker", "worker", "theirs")
+    asked: dict[str, Any] = {policy: True}
     async with FlowProducer(redis=redis_url) as flows, running(Worker("parents", echo, redis=redis_url)):
-        child = FlowJob("c", "theirs", {"do": "throw", "reason": "boom"}, **{policy: True})
+        child = FlowJob("c", "theirs", {"do": "throw", "reason": "boom"}, **asked)
         tree = await flows.add(FlowJob("parent", "parents", {"value": "ran"}, children=[child]))
         if fails:
             with pytest.raises(JobFailed, match="failed"):

@@ -34,6 +34,7 @@ async def seed_full(link: Link, keys: Keys, *, paused: bool = True, active: bool
         ("HSET", keys.repeat + ":weekly", "name", "n"),
         ("SET", keys.stalled_check, "1"),
         ("SET", keys.limiter, "1"),
+        ("SET", keys.smoothed, "1"),
         ("SET", keys.id, "700"),
         ("ZADD", keys.marker, 0, "0"),
         ("XADD", keys.events, "*", "event", "drained"),

@@ -423,9 +423,9 @@ _SAID_OF = {
 
 _AFTER = {
     "added": ("waiting", "delayed", "waiting-children"),
-    "waiting": ("active", "removed", "missing"),
-    "delayed": ("waiting", "delayed", "removed"),
-    "waiting-children": ("waiting", "delayed", "removed"),
+    "waiting": ("active", "failed", "removed", "missing"),
+    "delayed": ("waiting", "delayed", "failed", "removed"),
+    "waiting-children": ("waiting", "delayed", "failed", "removed"),
     "active": ("waiting", "delayed", "waiting-children", "completed", "failed", "removed", "missing"),
     "completed": ("waiting", "removed"),
     "failed": ("waiting", "removed"),

@@ -1,0 +1,195 @@
+"""Flows: jobs that wait for other jobs, added as one tree."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from msgspec import Struct
+
+from engine import wire
+from engine.errors import InvalidInput, InvalidName
+from engine.events import Answers
+from engine.handle import Job, added_job, stored_job
+from engine.keys import Keys
+from engine.link import Argument, Connection, Link, RedisPyLink, RedisSettings, open_link
+from engine.options import Parent
+from engine.script import loading
+from engine.scripts.add_flow import add_flow
+from engine.scripts.get import get
+from engine.scripts.remove_flow import NotRemovedFlow, remove_flow
+from engine.tree import FlowJob, plan
+
+__all__ = ["FlowJob", "FlowNode", "FlowProducer"]
+
+
+class FlowNode(Struct, frozen=True):
+    """A job of a flow and those that it waits for, or waited for."""
+
+    job: Job[Any]
+    children: list[FlowNode]
+
+
+class FlowProducer:
+    """Adds jobs that wait for each other, in whatever queues they are, shared with every BullMQ or Corral program.
+
+        async with FlowProducer(redis="redis://localhost:6379/0") as flows:
+            flow = await flows.add(FlowJob("report", "reports", children=[FlowJob("load", "loads", {"table": "orders"})]))
+            await flow.job.result(timeout=30)
+
+    redis, prefix, link: as for a Queue. In a Redis Cluster all queues of a flow are to be in one slot: give the prefix a hash
+    tag, as in "{bull}".
+    """
+
+    def __init__(
+        self,
+        *,
+        redis: str | RedisSettings | None = None,
+        prefix: str = wire.DEFAULT_PREFIX,
+        link: Connection | RedisPyLink | None = None,
+    ) -> None:
+        Keys("flow", prefix)  # says now what is wrong with the prefix
+        self.prefix = prefix
+        self._redis = link.settings if link is not None else RedisSettings.parse(redis)
+        self._shared = link
+        self._link: Connection | RedisPyLink | None = None
+        self._opening = asyncio.Lock()
+        self._answers: dict[str, Answers] = {}
+
+    def __repr__(self) -> str:
+        return f"<FlowProducer {self.prefix}: {'open' if self._link else 'not connected'}>"
+
+    async def __aenter__(self) -> FlowProducer:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> FlowProducer:
+        """Connect. Raises ConnectFailed or AuthFailed with what to do."""
+        await self._ready()
+        return self
+
+    async def close(self) -> None:
+        """Close the connection. May be called twice."""
+        answers, self._answers = list(self._answers.values()), {}
+        for one in answers:
+            await one.close()
+        link, self._link = self._link, None
+        if link is not None and link is not self._shared:
+            await link.close()
+
+    async def add(self, tree: FlowJob) -> FlowNode:
+        """Add a tree of at most 1,000 jobs, all or none, in one step; the tree of the jobs that were made.
+
+        Jobs with children wait for them in `waiting-children`; the others are in line at once. Where a job of a given
+        `job_id` is there already, it stays as it is and says so by `deduplicated`; the tree's parent waits for it, or has
+        its result at once. Raises InvalidInput, naming what is wrong, before anything is written; WrongState where a job
+        that is there is the child of another; OutcomeUnknown when the connection was lost before the reply.
+        """
+        planned = plan(tree, self.prefix)
+        link = await self._ready()
+        added = await add_flow(link, planned[0].keys, [one.node for one in planned])
+        if isinstance(added, tuple):
+            row = planned[added[0]].node.row
+            raise added[1].error(Parent("", ""), row.id)
+        made: dict[int, FlowNode] = {}
+        for one, job_id in zip(reversed(planned), reversed(added), strict=True):
+            job = added_job(
+                link,
+                one.keys,
+                one.node.row.id,
+                one.job.name,
+                one.job.data,
+                one.job.options,
+                self._answered(one.keys),
+                job_id is None,
+            )
+            made[id(one.job)] = FlowNode(job, [made[id(child)] for child in one.job.children])
+        return made[id(tree)]
+
+    async def get(self, queue: str, job_id: str, *, depth: int = 10, max_children: int = 20) -> FlowNode | None:
+        """A stored job with those below it, or None if it is not there.
+
+        depth: how many levels are read, the job's own included. max_children: how many of each job are, at most; those that
+        were removed are not shown.
+        """
+        for name, value in (("depth", depth), ("max_children", max_children)):
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000:
+                raise InvalidInput(f"{name}: {value!r} is not a whole number between 1 and 1,000")
+        found = await self._read([(Keys(queue, self.prefix), job_id)], depth, max_children)
+        return found[0]
+
+    async def remove(self, queue: str, job_id: str) -> bool:
+        """Remove a job and all that are below it; False if there is none.
+
+        Raises JobLocked, and removes nothing, while a worker runs one of them. A parent of the job waits for it no longer.
+        A tree of more than 250 jobs takes several steps; what a worker takes between two of them stays, with those above it.
+        """
+        refused = await remove_flow(await self._ready(), Keys(queue, self.prefix), id=job_id)
+        if refused is None:
+            return True
+        if refused is NotRemovedFlow.MISSING:
+            return False
+        raise refused.error(job_id)
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    async def _read(self, jobs: list[tuple[Keys, str]], depth: int, most: int) -> list[FlowNode | None]:
+        link = await self._ready()
+        ids: dict[str, list[str]] = {}
+        queues = {keys.jobs: keys for keys, _ in jobs}
+        for keys, job_id in jobs:
+            ids.setdefault(keys.jobs, []).append(job_id)
+        stored: dict[str, Job[Any]] = {}
+        for name, keys in queues.items():
+            for snapshot in await get(link, keys, ids[name]):
+                if snapshot is not None:
+                    stored[keys.job(snapshot.id)] = stored_job(link, keys, snapshot, self._answered(keys))
+        nodes: list[FlowNode | None] = []
+        below: list[tuple[FlowNode, Keys, str]] = []
+        for keys, job_id in jobs:
+            job = stored.get(keys.job(job_id))
+            node = None if job is None else FlowNode(job, [])
+            nodes.append(node)
+            if node is not None and depth > 1:
+                below += [(node, *child) for child in await self._children(link, keys, job_id, most)]
+        if below:
+            found = await self._read([(keys, job_id) for _, keys, job_id in below], depth - 1, most)
+            for (node, _, _), child in zip(below, found, strict=True):
+                if child is not None:
+                    node.children.append(child)
+        return nodes
+
+    async def _children(self, link: Link, keys: Keys, job_id: str, most: int) -> list[tuple[Keys, str]]:
+        asked: list[tuple[Argument, ...]] = [
+            ("SRANDMEMBER", keys.helper(job_id, "dependencies"), most),
+            ("HRANDFIELD", keys.helper(job_id, "processed"), most),
+            ("HRANDFIELD", keys.helper(job_id, "failed"), most),
+            ("ZRANGE", keys.helper(job_id, "unsuccessful"), 0, most - 1),
+        ]
+        named = {key.decode(errors="replace") for found in await link.call_many(asked) for key in found}
+        children = []
+        for key in sorted(named)[:most]:
+            base, _, child = key.rpartition(":")
+            prefix, _, queue = base.rpartition(":")
+            with suppress(InvalidName):  # what is no job's key names no child
+                children.append((Keys(queue, prefix), child))
+        return children
+
+    async def _ready(self) -> Connection | RedisPyLink:
+        async with self._opening:
+            if self._link is None:
+                self._link = self._shared or await open_link(self._redis, prelude=loading("add_flow"))
+            return self._link
+
+    def _answered(self, keys: Keys) -> Answers:
+        answers = self._answers.get(keys.jobs)
+        if answers is None:
+            assert self._link is not None
+            listen = partial(open_link, self._redis, name=keys.client_name(":qe"))
+            answers = self._answers[keys.jobs] = Answers(self._link, keys, listen)
+        return answers

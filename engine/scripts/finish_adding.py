@@ -1,0 +1,30 @@
+"""Record the result of a job that ran, and add the jobs that it gathered (lua/finish_adding.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.job import NodeRow
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+from engine.scripts.nodes import NODE, node_slots
+from engine.scripts.rows import Finished, Refusal, keep_slot
+
+_finish_adding = Script(
+    "finish_adding",
+    keys="meta wait paused active prioritized pc delayed completed stalled marker events jobs",
+    args="now id token fence value keep",
+    rows=NODE,
+)
+
+
+async def finish_adding(
+    link: Link, keys: Keys, finished: Finished, nodes: Sequence[NodeRow], *, now: Now = ""
+) -> Refusal | None:
+    """Complete a job and add at most 1,000 others, both or nothing."""
+    job, value, keep = finished
+    code = await _finish_adding(
+        link, keys, now, job.id, job.token, job.fence, value, keep_slot(keep), rows=node_slots(nodes)
+    )
+    return Refusal(code) if code else None

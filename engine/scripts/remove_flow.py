@@ -1,0 +1,49 @@
+"""Delete a job with all that are below it (lua/remove_flow.lua)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from engine.errors import CorralError, JobLocked, JobNotFound, WrongState
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+
+_remove_flow = Script("remove_flow", keys="jobs", args="now id count")
+
+_PER_CALL: Final = 100
+"""Jobs that one call deletes: each takes longer than one that has no relatives."""
+
+
+class NotRemovedFlow(IntEnum):
+    """Why a flow was left."""
+
+    LOCKED = 1
+    """A worker holds one of its jobs."""
+    MISSING = 2
+    """There is no such job."""
+    SCHEDULED = 3
+    """One of them is the pending run of a schedule."""
+
+    def error(self, id: str) -> CorralError:
+        """The exception that says so of the flow below job `id`."""
+        match self:
+            case NotRemovedFlow.LOCKED:
+                return JobLocked(id)
+            case NotRemovedFlow.MISSING:
+                return JobNotFound(id)
+            case NotRemovedFlow.SCHEDULED:
+                return WrongState(
+                    f"the flow of job {id!r} has the pending run of a schedule; remove the schedule instead"
+                )
+
+
+async def remove_flow(
+    link: Link, keys: Keys, *, id: str, count: int = _PER_CALL, now: Now = ""
+) -> NotRemovedFlow | None:
+    """Delete a job and all below it, `count` a call; None when it is done, else why nothing more was deleted."""
+    while True:
+        code = await _remove_flow(link, keys, now, id, count)
+        if code >= 0:
+            return NotRemovedFlow(code) if code else None

@@ -1,0 +1,30 @@
+"""Let a job wait for its children (lua/wait_children.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.job import Claimed, NodeRow
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+from engine.scripts.nodes import NODE, node_slots
+from engine.scripts.rows import Refusal
+
+_wait_children = Script(
+    "wait_children",
+    keys="meta wait paused active prioritized pc waiting_children stalled marker events jobs",
+    args="now id token fence",
+    rows=NODE,
+)
+
+
+async def wait_children(
+    link: Link, keys: Keys, job: Claimed, children: Sequence[NodeRow] = (), *, now: Now = ""
+) -> Refusal | None:
+    """Let a claimed job wait, after adding these children of it, at most 1,000 with their own.
+
+    Where all are done already it goes to the front of the line instead.
+    """
+    code = await _wait_children(link, keys, now, job.id, job.token, job.fence, rows=node_slots(children))
+    return Refusal(code) if code else None

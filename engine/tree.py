@@ -1,0 +1,198 @@
+"""Trees of jobs, and how one becomes rows: everything is checked here, before anything is written. Knows no Redis."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from engine import codec, wire
+from engine.errors import InvalidInput, InvalidOption
+from engine.job import NewRow, NodeRow
+from engine.keys import Keys
+from engine.options import POLICIES, JobOptions, Parent
+
+
+class FlowJob:
+    """A job of a flow: it runs when all of its `children` are done, in whatever queues they are.
+
+        FlowJob("report", "reports", {"month": 5}, children=[
+            FlowJob("load", "loads", {"table": "orders"}, attempts=3),
+            FlowJob("load", "loads", {"table": "stock"}, ignore_dependency_on_failure=True),
+        ])
+
+    name: the word that chooses the processor. queue: the name of its queue. data: JSON values or a msgspec Struct.
+    options: those of `JobOptions`; a `delay` of a parent counts from when its children are done. Without a `job_id` the job
+    gets a UUID. Raises InvalidOption or InvalidName at once if an option is wrong.
+    """
+
+    __slots__ = ("children", "data", "name", "options", "queue")
+
+    def __init__(
+        self, name: str, queue: str, data: Any = None, *, children: Iterable[FlowJob] = (), **options: Any
+    ) -> None:
+        self.name = name
+        self.queue = queue
+        self.data = data
+        self.children = list(children)
+        self.options = JobOptions.check(options, in_flow=True)
+
+    def __repr__(self) -> str:
+        below = f" and {len(self.children)} children" if self.children else ""
+        return f"<FlowJob {self.name!r} of {self.queue}{below}>"
+
+
+def chain(*jobs: FlowJob) -> FlowJob:
+    """The jobs one after the other, as a tree: each waits for the one before it, and the last is the root.
+
+    `await flows.add(chain(fetch, convert, publish))` runs fetch, then convert, then publish. Children that a job has already
+    stay; the one before comes to them. Give the jobs an option such as `fail_parent_on_failure` to say what a failure does to
+    those after it. The jobs given are left as they are.
+    """
+    if not jobs:
+        raise InvalidInput("chain: there is no job in it; give the jobs in the order in which they are to run")
+    before: FlowJob | None = None
+    for job in jobs:
+        if not isinstance(job, FlowJob):
+            raise InvalidInput(f"chain: {job!r} is not a FlowJob")
+        before = _copied(job, [] if before is None else [before])
+    assert before is not None
+    return before
+
+
+def _copied(job: FlowJob, children: list[FlowJob]) -> FlowJob:
+    twin = FlowJob(job.name, job.queue, job.data, children=[*job.children, *children])
+    twin.options = job.options
+    return twin
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """A job of a tree, its queue, and the row that it becomes."""
+
+    job: FlowJob
+    keys: Keys
+    node: NodeRow
+
+
+class Taken:
+    """What a call has already: the jobs that stand in it, and the ids that they chose."""
+
+    __slots__ = ("ids", "jobs")
+
+    def __init__(self) -> None:
+        self.jobs: set[int] = set()
+        self.ids: set[tuple[str, str]] = set()
+
+
+def plan(
+    tree: FlowJob,
+    prefix: str,
+    parent: tuple[Keys, str] | None = None,
+    *,
+    taken: Taken | None = None,
+    is_root: bool = True,
+) -> list[Planned]:
+    """The rows of a tree, each parent before its children; below `parent`, a queue and an id, if one is given.
+
+    taken: what the same call has beside it. is_root: without a parent it may not say what a failure does to one.
+    Raises InvalidInput, naming the job, for whatever cannot be.
+    """
+    taken = taken or Taken()
+    planned: list[Planned] = []
+    known: dict[str, Keys] = {}
+    ahead: list[tuple[Any, tuple[Keys, str] | None]] = [(tree, parent)]
+    while ahead:
+        job, above = ahead.pop()
+        if not isinstance(job, FlowJob):
+            raise InvalidInput(f"children: {job!r} is not a FlowJob; write FlowJob(name, queue, data)")
+        if id(job) in taken.jobs:
+            raise InvalidInput(
+                f"children: {job!r} stands in the tree twice, and a job has one parent; make a FlowJob for each place"
+            )
+        taken.jobs.add(id(job))
+        if len(taken.jobs) > wire.MAX_ROWS:
+            raise InvalidInput(
+                f"flow: it has more than {wire.MAX_ROWS:,} jobs, which is the most that one call takes; let a job add the"
+                " others while it runs (`job.add_child`), or add them with the option `parent`"
+            )
+        keys = known.get(job.queue) or known.setdefault(job.queue, Keys(job.queue, prefix))
+        if above is None and is_root:
+            _no_policy(job)
+        node = _row(job, keys, above)
+        if (node.queue, node.row.id) in taken.ids:
+            raise InvalidInput(f"job_id: {node.row.id!r} stands twice among the jobs of queue {job.queue!r}")
+        taken.ids.add((node.queue, node.row.id))
+        planned.append(Planned(job, keys, node))
+        ahead += [(child, (keys, node.row.id)) for child in reversed(job.children)]
+    return planned
+
+
+def _no_policy(job: FlowJob) -> None:
+    for name in POLICIES:
+        if getattr(job.options, name):
+            raise InvalidOption(f"{name}: {job!r} is the root of the flow and has no parent; leave it out")
+
+
+def _row(job: FlowJob, keys: Keys, above: tuple[Keys, str] | None) -> NodeRow:
+    options = job.options
+    if not isinstance(job.name, str) or not job.name:
+        raise InvalidInput(f"job name: {job.name!r} is empty or not text; it is the word that chooses the processor")
+    if options.deduplication is not None:
+        raise InvalidOption(f"deduplication: {job!r} stands in a flow, whose jobs all have to be made; leave it out")
+    encoded = b"{}" if job.data is None else codec.encode("data", job.data)
+    limit = codec.DEFAULT_MAX_PAYLOAD if options.size_limit is None else options.size_limit
+    codec.check_size("data", encoded, min(limit, codec.DEFAULT_MAX_PAYLOAD))
+    return node_row(
+        keys, options.job_id or str(uuid.uuid4()), job.name, encoded, options, above, waits=bool(job.children)
+    )
+
+
+def node_row(
+    keys: Keys,
+    id: str,
+    name: str,
+    data: bytes,
+    options: JobOptions,
+    above: tuple[Keys, str] | None,
+    *,
+    waits: bool = False,
+) -> NodeRow:
+    """A row, its job below another if one is given."""
+    parent, link = "", b""
+    if above is not None:
+        queue, parent_id = above
+        qualified = queue.jobs[:-1]
+        options = msgspec.structs.replace(options, parent=Parent(parent_id, qualified))
+        parent = queue.job(parent_id)
+        link = msgspec.json.encode({"id": parent_id, "queueKey": qualified, **options.policy()})
+    row = NewRow(id, name, data, options.to_wire(), options.timestamp, options.delay, options.priority, options.lifo)
+    return NodeRow(keys.jobs, row, parent, link, waits)
+
+
+class Gathered:
+    """The jobs that a run has gathered, to be added when it ends. Each is checked when it comes."""
+
+    __slots__ = ("_jobs", "_keys", "_taken")
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._jobs: list[FlowJob] = []
+        self._taken = Taken()
+
+    def add(self, job: FlowJob) -> None:
+        """Take a job and its children. Raises InvalidInput as `FlowProducer.add` does, and keeps what there was."""
+        before = Taken()
+        before.jobs, before.ids = set(self._taken.jobs), set(self._taken.ids)
+        plan(job, self._keys.prefix, taken=before, is_root=False)
+        self._taken = before
+        self._jobs.append(job)
+
+    def rows(self, parent: str | None) -> tuple[NodeRow, ...]:
+        """Their rows: children of the job of that id, or jobs of their own."""
+        above = None if parent is None else (self._keys, parent)
+        taken, rows = Taken(), []
+        for job in self._jobs:
+            rows += [one.node for one in plan(job, self._keys.prefix, above, taken=taken, is_root=False)]
+        return tuple(rows)

@@ -1,0 +1,87 @@
+--[[
+finish_adding: record the result of a job that ran, and add the jobs that it gathered, in one.
+
+MOVES    active -> completed, active -> gone, completed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
+  new -> waiting-children, waiting-children -> wait, waiting-children -> paused,
+  waiting-children -> prioritized, waiting-children -> delayed
+EMITS    completed, drained, added, waiting, delayed, waiting-children, duplicated
+
+KEYS
+  meta         hash    of the queue
+  wait         list    ids without a priority
+  paused       list    the same while the queue is paused
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  pc           counter that keeps one priority first in, first out
+  delayed      zset    ids by due time
+  completed    zset    ids by finish time, ms
+  stalled      set     ids that a BullMQ worker suspects
+  marker       zset    wakes idle workers
+  events       stream
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+  id           str
+  token        str     of the claim
+  fence        int     `ats` of the claim
+  value        bytes   JSON
+  keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all
+ROWS
+  queue        prefix  of the keys of the job's queue
+  id           str     chosen by the producer, or empty for a number
+  name         str
+  data         bytes   JSON
+  opts         bytes   JSON
+  timestamp    int     ms, or empty for now
+  delay        int     ms after that; of a job with children, from the moment on when they are done
+  priority     int     1 first; 0 is none
+  lifo         int     1: to the front, of the jobs without a priority
+  parent       str     key of the job that waits for this one, or empty
+  link         bytes   JSON: that job and what it makes of a failure, as it stands in the hash
+  waits        int     1: the job has children among the rows, which follow it
+RETURNS
+  0 done
+  1 lost, 2 missing, 3 already done by this claim, 4 a child has failed without which it may not complete; nothing was written
+  Sent again it answers 3 (2 where the job was dropped at once).
+]]
+local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, marker, events, jobs = unpack(KEYS)
+local first = 7
+
+--@include clock
+--@include gate
+--@include tell
+--@include sound
+--@include due
+--@include held
+--@include unlock
+--@include drop
+--@include trim
+--@include leave
+--@include place
+--@include kin
+--@include plant
+--@include follow
+--@include settle
+--@include ended
+
+local now = clock(ARGV[1])
+local moment = string.format('%d', now)
+local is_paused, room, kept = gate(meta, active)
+local tell = teller(events, kept)
+local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
+  tell = tell, jobs = jobs, list = is_paused and paused or wait }
+sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
+local row = { unpack(ARGV, 2, 6) }
+row[6] = ''
+local good, facts, refused = held(jobs, active, row, 1, 6, 5)
+if #good == 0 then return refused[2] end
+local family = kin(now)
+local plan, _, code = survey(family, ARGV, first)
+if not plan then return code end
+
+k.to_parent = function() family.completed(jobs .. row[1], facts[1][7], row[4]) end
+unlock(jobs, stalled, row, good)
+plant(family, ARGV, plan, now)
+settle(k, completed, 'returnvalue', 'completed', moment, row, good, facts)
+ended(k, is_paused, room + 1)
+return 0

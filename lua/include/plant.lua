@@ -1,0 +1,110 @@
+-- Rows of new jobs that may be each other's children, a parent before its children, each of PLANT slots: queue (the prefix of its
+-- keys), id (empty for a number), name, data, opts, timestamp (empty for now), delay, priority, lifo, parent (key, empty for none),
+-- link (JSON that stands in the hash as `parent`), waits (1: has children among the rows).
+local PLANT = 12
+
+-- Reads and checks all of it. Returns the plan; or nil, the number of a row from 0, and a code: 5 its parent is not there, 6 a job
+-- of its id is there already and is the child of another.
+local function survey(family, rows, first)
+  local plan, made = { queues = {} }, {}
+  for i = first, #rows, PLANT do
+    local job, parent = rows[i] .. rows[i + 1], rows[i + 9]
+    local q = family.queue_of(rows[i] .. 'id')
+    if not q then error('a structure of a queue is not of its type') end
+    if not q.count then
+      if not tonumber(redis.call('GET', q.jobs .. 'id') or 0) then error('a counter of the queue is not a number') end
+      redis.call('HGET', q.jobs .. 'meta', 'paused')
+      redis.call('ZCARD', q.jobs .. 'completed')
+      q.count, q.front, q.back, q.priorities, q.scores, q.last = 0, {}, {}, {}, {}, {}
+      plan.queues[#plan.queues + 1] = q
+    end
+    q.count = q.count + 1
+    local exists = rows[i + 1] ~= '' and redis.call('EXISTS', job) == 1
+    local linked = exists and redis.pcall('HGET', job, 'parentKey')
+    if type(linked) ~= 'string' then linked = nil end
+    if parent ~= '' then
+      if not made[parent] and redis.pcall('HEXISTS', parent, 'timestamp') ~= 1 then return nil, (i - first) / PLANT, 5 end
+      -- A foreign type now, not midway.
+      redis.call('SCARD', parent .. ':dependencies')
+      if linked and linked ~= parent and redis.call('EXISTS', linked) == 1 then return nil, (i - first) / PLANT, 6 end
+    end
+    if not exists then made[job] = true end
+    -- A child of before stays as it is, but where its parent is made anew.
+    local known = exists and linked == parent and not made[parent]
+    plan[#plan + 1] = { q = q, at = i, job = job, exists = exists, links = parent ~= '' and not known }
+  end
+  return plan
+end
+
+-- Writes it. Returns for each row its id, or 0 where a job of that id was there.
+local function plant(family, rows, plan, now)
+  local moment, ids, touched = string.format('%d', now), {}, {}
+  for _, q in ipairs(plan.queues) do
+    q.number = redis.call('INCRBY', q.jobs .. 'id', q.count) - q.count
+    -- What tools look for, and BullMQ's own.
+    redis.call('HSETNX', q.jobs .. 'meta', 'opts.maxLenEvents', '10000')
+  end
+  for n, one in ipairs(plan) do
+    local q, i, job = one.q, one.at, one.job
+    local id, parent, priority, delay = rows[i + 1], rows[i + 9], rows[i + 7], rows[i + 6]
+    q.number = q.number + 1
+    if one.exists then
+      ids[n] = 0
+      if one.links then
+        if redis.call('ZSCORE', q.jobs .. 'completed', id) then
+          redis.call('HSET', parent .. ':processed', job, redis.call('HGET', job, 'returnvalue') or 'null')
+          touched[#touched + 1] = parent
+        else
+          redis.call('SADD', parent .. ':dependencies', job)
+        end
+        redis.call('HSET', job, 'parentKey', parent, 'parent', rows[i + 10])
+      end
+      q.tell('duplicated', 'jobId', id)
+    else
+      if id == '' then
+        id = string.format('%d', q.number)
+        job = q.jobs .. id
+      end
+      ids[n] = id
+      local timestamp = rows[i + 5] ~= '' and rows[i + 5] or moment
+      redis.call('HSET', job, 'name', rows[i + 2], 'data', rows[i + 3], 'opts', rows[i + 4], 'timestamp', timestamp, 'delay', delay,
+        'priority', priority)
+      if parent ~= '' then
+        redis.call('HSET', job, 'parentKey', parent, 'parent', rows[i + 10])
+        redis.call('SADD', parent .. ':dependencies', job)
+      end
+      q.tell('added', 'jobId', id, 'name', rows[i + 2])
+      if rows[i + 11] == '1' then
+        redis.call('ZADD', q.waiting_children, timestamp, id)
+        q.tell('waiting-children', 'jobId', id)
+      elseif delay ~= '0' then
+        local due = timestamp + delay
+        q.scores[#q.scores + 1] = due_score(q.delayed, due, q.last)
+        q.scores[#q.scores + 1] = id
+        q.tell('delayed', 'jobId', id, 'delay', string.format('%.0f', due))
+      else
+        if rows[i + 8] == '1' and priority == '0' then
+          q.front[#q.front + 1] = id
+        else
+          q.back[#q.back + 1] = id
+          q.priorities[#q.back] = priority
+        end
+        q.tell('waiting', 'jobId', id)
+      end
+    end
+  end
+  for _, q in ipairs(plan.queues) do
+    if #q.scores > 0 then
+      redis.call('ZADD', q.delayed, unpack(q.scores))
+      mark_due(q.delayed, q.marker)
+    end
+    if #q.front > 0 then redis.call('RPUSH', q.list, unpack(q.front)) end
+    if #q.back > 0 then place(q.list, q.prioritized, q.pc, q.back, q.priorities, false) end
+    if #q.front + #q.back > 0 and q.open then redis.call('ZADD', q.marker, 0, '0') end
+  end
+  -- Only now is it known whether a parent has children that are not done.
+  for _, parent in ipairs(touched) do
+    if redis.call('SCARD', parent .. ':dependencies') == 0 then family.release(parent) end
+  end
+  return ids
+end

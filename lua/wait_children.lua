@@ -1,0 +1,91 @@
+--[[
+wait_children: let a job that ran wait for its children, which may be added by this call, and run again when they are done.
+
+MOVES    active -> waiting-children, active -> wait, active -> paused, active -> prioritized,
+  new -> wait, new -> paused, new -> prioritized, new -> delayed, new -> waiting-children,
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+EMITS    waiting-children, waiting, added, delayed, duplicated
+
+KEYS
+  meta              hash    of the queue
+  wait              list    ids without a priority
+  paused            list    the same while the queue is paused
+  active            list    ids being run
+  prioritized       zset    ids by priority
+  pc                counter that keeps one priority first in, first out
+  waiting_children  zset    parents whose children are not all done
+  stalled           set     ids that a BullMQ worker suspects
+  marker            zset    wakes idle workers
+  events            stream
+  jobs              prefix  of the job hashes; the script appends an id
+ARGV
+  now               int     ms, or empty for the server's time
+  id                str
+  token             str     of the claim
+  fence             int     `ats` of the claim
+ROWS
+  queue        prefix  of the keys of the job's queue
+  id           str     chosen by the producer, or empty for a number
+  name         str
+  data         bytes   JSON
+  opts         bytes   JSON
+  timestamp    int     ms, or empty for now
+  delay        int     ms after that; of a job with children, from the moment on when they are done
+  priority     int     1 first; 0 is none
+  lifo         int     1: to the front, of the jobs without a priority
+  parent       str     key of the job that waits for this one, or empty
+  link         bytes   JSON: that job and what it makes of a failure, as it stands in the hash
+  waits        int     1: the job has children among the rows, which follow it
+RETURNS
+  0 it waits; or all are done already and it is at the front of the line
+  1 lost, 2 missing, 4 a child has failed without which it may not complete, 5 all are done, as they were when it asked before,
+  6 a job of a child's id is there and is the child of another; nothing was written
+  Sent again it answers 1: the job is no longer held by this claim.
+]]
+local meta, wait, paused, active, prioritized, pc, waiting_children, stalled, marker, events, jobs = unpack(KEYS)
+local now, id, token, fence = unpack(ARGV, 1, 4)
+local first = 5
+
+--@include clock
+--@include gate
+--@include tell
+--@include sound
+--@include due
+--@include held
+--@include unlock
+--@include place
+--@include kin
+--@include plant
+
+now = clock(now)
+local is_paused, room, kept = gate(meta, active)
+local tell = teller(events, kept)
+local list = is_paused and paused or wait
+sound(events, { list, active }, { prioritized, waiting_children }, marker, { stalled }, { pc })
+local claim = { id, token, fence }
+local good, facts, refused = held(jobs, active, claim, 1, 3)
+if #good == 0 then return refused[2] end
+local job = jobs .. id
+if redis.call('ZCARD', job .. ':unsuccessful') > 0 then return 4 end
+local family = kin(now)
+local plan, _, code = survey(family, ARGV, first)
+if not plan then return code end
+local open, done = redis.call('SCARD', job .. ':dependencies'), redis.call('HLEN', job .. ':processed') + redis.call('HLEN', job .. ':failed')
+-- A job that asks again though nothing has ended since would run for ever.
+if #plan == 0 and open == 0 and redis.call('HGET', job, 'waited') == tostring(done) then return 5 end
+
+unlock(jobs, stalled, claim, good)
+plant(family, ARGV, plan, now)
+if redis.call('SCARD', job .. ':dependencies') > 0 then
+  redis.call('ZADD', waiting_children, now, id)
+  redis.call('HDEL', job, 'owner', 'waited')
+  tell('waiting-children', 'jobId', id, 'prev', 'active')
+else
+  redis.call('HSET', job, 'waited', done)
+  redis.call('HDEL', job, 'owner')
+  place(list, prioritized, pc, { id }, { facts[1][3] }, true)
+  tell('waiting', 'jobId', id, 'prev', 'active')
+end
+redis.call('LREM', active, -1, id)
+if not is_paused and room + 1 > 0 then redis.call('ZADD', marker, 0, '0') end
+return 0
