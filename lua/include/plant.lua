@@ -6,12 +6,14 @@ local PLANT = 12
 -- Reads and checks all of it. `waiter` is the key of a job that will wait as soon as they are there. Returns the plan; or nil, the number of a row from 0, and a code: 5 its parent is not there, 6 a job
 -- of its id is there already and is the child of another.
 local function survey(family, rows, first, waiter)
-  local plan, made = { queues = {} }, {}
+  local plan, made, queues, there = { queues = {} }, {}, {}, {}
   for i = first, #rows, PLANT do
     local job, parent = rows[i] .. rows[i + 1], rows[i + 9]
-    local q = family.queue_of(rows[i] .. 'id')
-    if not q then error('a structure of a queue is not of its type') end
-    if not q.count then
+    local q = queues[rows[i]]
+    if not q then
+      q = family.queue_of(rows[i] .. 'id')
+      if not q then error('a structure of a queue is not of its type') end
+      queues[rows[i]] = q
       if not tonumber(redis.call('GET', q.jobs .. 'id') or 0) then error('a counter of the queue is not a number') end
       redis.call('HGET', q.jobs .. 'meta', 'paused')
       redis.call('ZCARD', q.jobs .. 'completed')
@@ -23,9 +25,12 @@ local function survey(family, rows, first, waiter)
     local linked = exists and redis.pcall('HGET', job, 'parentKey')
     if type(linked) ~= 'string' then linked = nil end
     if parent ~= '' then
-      if not made[parent] and redis.pcall('HEXISTS', parent, 'timestamp') ~= 1 then return nil, (i - first) / PLANT, 5 end
-      -- A foreign type now, not midway.
-      redis.call('SCARD', parent .. ':dependencies')
+      if not there[parent] then
+        if not made[parent] and redis.pcall('HEXISTS', parent, 'timestamp') ~= 1 then return nil, (i - first) / PLANT, 5 end
+        -- A foreign type now, not midway.
+        redis.call('SCARD', parent .. ':dependencies')
+        there[parent] = true
+      end
       if linked and linked ~= parent and redis.call('EXISTS', linked) == 1 then return nil, (i - first) / PLANT, 6 end
     end
     if not exists then made[job] = true end
@@ -40,11 +45,15 @@ end
 
 -- Writes it. Returns for each row its id, or 0 where a job of that id was there.
 local function plant(family, rows, plan, now)
-  local moment, ids, touched = string.format('%d', now), {}, {}
+  local moment, ids, touched, open = string.format('%d', now), {}, {}, {}
   for _, q in ipairs(plan.queues) do
     q.number = redis.call('INCRBY', q.jobs .. 'id', q.count) - q.count
     -- What tools look for, and BullMQ's own.
     redis.call('HSETNX', q.jobs .. 'meta', 'opts.maxLenEvents', '10000')
+  end
+  local function waits_for(parent, job)
+    local jobs = open[parent]
+    if jobs then jobs[#jobs + 1] = job else open[parent] = { job } end
   end
   for n, one in ipairs(plan) do
     local q, i, job = one.q, one.at, one.job
@@ -57,7 +66,7 @@ local function plant(family, rows, plan, now)
           redis.call('HSET', parent .. ':processed', job, redis.call('HGET', job, 'returnvalue') or 'null')
           touched[#touched + 1] = parent
         else
-          redis.call('SADD', parent .. ':dependencies', job)
+          waits_for(parent, job)
         end
         redis.call('HSET', job, 'parentKey', parent, 'parent', rows[i + 10])
       end
@@ -69,12 +78,14 @@ local function plant(family, rows, plan, now)
       end
       ids[n] = id
       local timestamp = rows[i + 5] ~= '' and rows[i + 5] or moment
-      redis.call('HSET', job, 'name', rows[i + 2], 'data', rows[i + 3], 'opts', rows[i + 4], 'timestamp', timestamp, 'delay', delay,
-        'priority', priority)
       if parent ~= '' then
+        redis.call('HSET', job, 'name', rows[i + 2], 'data', rows[i + 3], 'opts', rows[i + 4], 'timestamp', timestamp,
+          'delay', delay, 'priority', priority, 'parentKey', parent, 'parent', rows[i + 10])
         if one.late then redis.call('HSET', one.late .. 'meta', 'late', 1) end
-        redis.call('HSET', job, 'parentKey', parent, 'parent', rows[i + 10])
-        redis.call('SADD', parent .. ':dependencies', job)
+        waits_for(parent, job)
+      else
+        redis.call('HSET', job, 'name', rows[i + 2], 'data', rows[i + 3], 'opts', rows[i + 4], 'timestamp', timestamp,
+          'delay', delay, 'priority', priority)
       end
       q.tell('added', 'jobId', id, 'name', rows[i + 2])
       if rows[i + 11] == '1' then
@@ -96,6 +107,8 @@ local function plant(family, rows, plan, now)
       end
     end
   end
+  -- Before a child is in line.
+  for parent, children in pairs(open) do redis.call('SADD', parent .. ':dependencies', unpack(children)) end
   for _, q in ipairs(plan.queues) do
     if #q.scores > 0 then
       redis.call('ZADD', q.delayed, unpack(q.scores))
