@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -132,6 +133,48 @@ def _add_telling(command: Callable[..., argparse.ArgumentParser]) -> None:
     clean.add_argument("state", metavar="STATE", choices=_CLEANED, help=", ".join(_CLEANED))
     clean.add_argument("--older-than", metavar="MS", type=number(0, _FOREVER), default=0, help="(default: 0)")
     clean.add_argument("--limit", metavar="N", type=number(0, 2**31), default=1000, help="0 for all (default: 1000)")
+    _add_dead_letters(command)
     demo = command("demo", commands.demo, "demo --dir /tmp/corral-demo", server=False)
     demo.add_argument("--dir", metavar="DIR", type=Path, help="folder for all that it makes (default: a new one)")
     demo.add_argument("--plain", action="store_true", help="plain lines, also on a terminal")
+
+
+def _add_dead_letters(command: Callable[..., argparse.ArgumentParser]) -> None:
+    actions = ("list", "groups", "replay", "purge", "adopt")
+    made = command(
+        "dead-letters", commands.dead_letters, "dead-letters sms-queue replay --error ConnectionError --rate 50"
+    )
+    add = made.add_argument
+    add("queue", metavar="QUEUE")
+    add(
+        "action",
+        metavar="ACTION",
+        nargs="?",
+        default="list",
+        choices=actions,
+        help=f"{', '.join(actions)} (default: list)",
+    )
+    add("id", metavar="ID", nargs="?", help="of one job, for list, replay and purge")
+    add("--type", metavar="NAME", help="of jobs of that name")
+    add("--error", metavar="CLASS", help="of that class of error")
+    add("--tenant", metavar="ID", help="of that tenant (subAccountId)")
+    add("--text", metavar="TEXT", help="whose reason holds it")
+    add(
+        "--since", metavar="TIME", type=_time, help="failed then or later, such as 2026-11-24 or 2026-11-24T10:30 (UTC)"
+    )
+    add("--until", metavar="TIME", type=_time, help="failed earlier than that")
+    add("--replayed", action="store_true", help="those that were replayed; without it, those that were not")
+    add("--by", choices=("type", "error", "tenant", "day"), default="error", help="for groups (default: error)")
+    add("--limit", metavar="N", type=number(1, 1000), default=100, help="for list and groups (default: 100)")
+    add("--rate", metavar="N", type=number(1, 1_000_000), help="for replay: jobs a second (default: no limit)")
+    add("--dry-run", action="store_true", help="for replay: change nothing, count")
+    add("--all", action="store_true", help="for replay and purge: all open letters, where no filter is given")
+    add("--json", action="store_true", help="JSON, for programs")
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-11-24T10:30") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

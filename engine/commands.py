@@ -16,7 +16,8 @@ import msgspec
 from msgspec import structs
 
 from engine import codec, payloads
-from engine.errors import CorralError, InvalidInput, InvalidOption, JobNotFound
+from engine.dead_letters import DeadLetter, DeadLetters
+from engine.errors import CorralError, InvalidInput, InvalidOption, JobNotFound, LetterNotFound
 from engine.handle import Job
 from engine.job import Counts
 from engine.keys import Keys
@@ -198,6 +199,109 @@ async def clean(said: argparse.Namespace) -> int:
         gone = await queue.clean(said.state, grace=said.older_than, limit=said.limit)
     print(f"{said.queue}: {len(gone)} {said.state} jobs removed")
     return 0
+
+
+async def dead_letters(said: argparse.Namespace) -> int:
+    """Jobs that failed for good: list, group, replay, purge or adopt them."""
+    asked = {name: getattr(said, name) for name in ("type", "error", "tenant", "text", "since", "until")}
+    filter = {name: value for name, value in asked.items() if value is not None}
+    if said.replayed:
+        filter["replayed"] = True
+    async with await _existing(said, said.queue) as queue:
+        return await _LETTER_ACTIONS[said.action](said, queue.dead_letters, filter)
+
+
+async def _list_letters(said: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
+    if said.id is not None:
+        return await _show_letter(said, dead)
+    found = (await dead.list(limit=said.limit, **filter)).letters
+    if said.json:
+        show_json([_letter_as_dict(letter) for letter in found])
+    elif found:
+        heads = ["id", "name", "failed", "tenant", "error", "reason"]
+        rows = [
+            [letter.id, letter.name, letter.finished_on, letter.tenant, letter.error, letter.failed_reason]
+            for letter in found
+        ]
+        show_table(heads, rows)
+        print(f"{len(found)} of {await dead.count(**filter)}")
+    else:
+        print(f"no dead letters of that kind in {said.queue}")
+    return 0
+
+
+async def _show_letter(said: argparse.Namespace, dead: DeadLetters) -> int:
+    letter = await dead.get(said.id)
+    if letter is None:
+        raise LetterNotFound(said.id, said.queue)
+    found = _letter_as_dict(letter)
+    if said.json:
+        show_json(found)
+    else:
+        show_pairs({name: value for name, value in found.items() if value not in (None, [], "")})
+    return 0
+
+
+async def _group_letters(said: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
+    if filter or said.id is not None:
+        raise InvalidOption("groups: it counts all open letters and takes no id and no filter")
+    found = await dead.groups(said.by, limit=said.limit)
+    if said.json:
+        show_json(found)
+    else:
+        show_table([said.by, "letters"], list(found.items()))
+    return 0
+
+
+async def _replay_letters(said: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
+    report = await dead.replay(said.id, dry_run=said.dry_run, rate=said.rate, everything=said.all, **filter)
+    print(f"{said.queue}: {report.count} {'would be put' if said.dry_run else 'put'} in line again")
+    for id, why in report.skipped.items():
+        print(f"{id}: {why}", file=sys.stderr)
+    return 1 if report.skipped else 0
+
+
+async def _purge_letters(said: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
+    print(f"{said.queue}: {await dead.purge(said.id, everything=said.all, **filter)} dead letters deleted")
+    return 0
+
+
+async def _adopt_letters(said: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
+    if filter or said.id is not None:
+        raise InvalidOption("adopt: it takes in all failed jobs and takes no id and no filter")
+    print(f"{said.queue}: {await dead.adopt()} dead letters written")
+    return 0
+
+
+_LETTER_ACTIONS = {
+    "list": _list_letters,
+    "groups": _group_letters,
+    "replay": _replay_letters,
+    "purge": _purge_letters,
+    "adopt": _adopt_letters,
+}
+
+
+def _letter_as_dict(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "name": letter.name,
+        "queue": letter.queue_name,
+        "tenant": letter.tenant,
+        "data": letter.data,
+        "options": msgspec.Raw(letter.opts.to_wire()),
+        "error": letter.error,
+        "failedReason": letter.failed_reason,
+        "attemptsMade": letter.attempts_made,
+        "attemptsStarted": letter.attempts_started,
+        "failures": letter.failures,
+        "added": letter.timestamp,
+        "started": letter.processed_on,
+        "failed": letter.finished_on,
+        "replayed": letter.replayed_on,
+        "worker": letter.processed_by,
+        "stacktrace": letter.stacktrace,
+    }
 
 
 async def doctor(said: argparse.Namespace) -> int:

@@ -1,13 +1,14 @@
 """Every exception of the engine, in one tree, split by whose fault it is.
 
 The caller's: `InvalidInput` and what stands below it; nothing was written.
-The job's: `JobFailed`, `UnrecoverableError`, `Retry`, `Snooze`, `WaitForChildren`.
+The job's: `JobFailed`, `UnrecoverableError`, `Retry`, `Snooze`, `RateLimited`, `WaitForChildren`.
 The line's: `LinkError` and what stands below it; the request may or may not have been carried out, as each one says.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 
 class CorralError(Exception):
@@ -50,6 +51,26 @@ class JobNotFound(CorralError, LookupError):
         self.job_id = job_id
 
 
+class LetterNotFound(CorralError, LookupError):
+    """No dead letter of a job of that id."""
+
+    def __init__(self, job_id: str, queue: str = "") -> None:
+        where = f" in queue {queue!r}" if queue else ""
+        super().__init__(
+            f"job {job_id!r} has no dead letter{where}: it has not failed for good, or the letter was purged or trimmed"
+        )
+        self.job_id = job_id
+
+
+class ScheduleNotFound(CorralError, LookupError):
+    """No schedule of that id."""
+
+    def __init__(self, schedule_id: str, queue: str = "") -> None:
+        where = f" in queue {queue!r}" if queue else ""
+        super().__init__(f"schedule {schedule_id!r} is not{where}: it was never made, or it was removed")
+        self.schedule_id = schedule_id
+
+
 class WrongState(CorralError):
     """The job is not in a state from which it can make that move; nothing was written."""
 
@@ -82,8 +103,31 @@ class JobFailed(CorralError):
         self.reason = reason
 
 
+class JobCancelled(JobFailed):
+    """The job was cancelled: raised for those who wait for its result, and in a handler that was told to stop."""
+
+    def __init__(self, job_id: str, reason: str = "cancelled") -> None:
+        CorralError.__init__(self, f"job {job_id!r} was {reason}")
+        self.job_id = job_id
+        self.reason = reason
+
+
+def failure(job_id: str, reason: str) -> JobFailed:
+    """The exception for a job that failed with this stored reason."""
+    was_cancelled = reason == "cancelled" or reason.startswith("cancelled: ")
+    return JobCancelled(job_id, reason) if was_cancelled else JobFailed(job_id, reason)
+
+
+class JobTimeout(CorralError, TimeoutError):
+    """The attempt took longer than it may, or went without a heartbeat for too long. Retried like any failure."""
+
+
 class UnrecoverableError(CorralError):
     """Raised by a processor: fail the job at once, whatever attempts are left."""
+
+
+class JobExpired(UnrecoverableError):
+    """The job was claimed later than its `expires_in` allows; it was not run."""
 
 
 class UnknownTask(UnrecoverableError):
@@ -92,6 +136,10 @@ class UnknownTask(UnrecoverableError):
 
 class BadParameters(UnrecoverableError):
     """A generic task's parameters are not what the function's type hints say; the message names the parameter."""
+
+
+class WrongResults(UnrecoverableError):
+    """A batch processor did not say what each of its jobs came to. Not tried again: what the jobs did, is done."""
 
 
 class Retry(CorralError):
@@ -126,6 +174,26 @@ class Snooze(Retry):
 
 
 _TEN_YEARS_MS = 10 * 366 * 24 * 3600 * 1000
+
+
+class RateLimited(CorralError):
+    """Raised or returned by a processor that met somebody's rate limit: run this job again, using no attempt.
+
+    `retry_after` is in milliseconds or a `timedelta`. The job goes back to the front of the line, and no job of the
+    queue starts on any worker until then; with scope="job" only this one waits, as a delayed job.
+    """
+
+    def __init__(
+        self,
+        retry_after: int | timedelta,
+        reason: str = "a rate limit was met",
+        *,
+        scope: Literal["queue", "job"] = "queue",
+    ) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+        self.reason = reason
+        self.scope = scope
 
 
 class WaitForChildren(CorralError):

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from engine import codec
-from engine.errors import JobFailed, JobNotFound, LinkError
+from engine.errors import JobNotFound, LinkError, failure
 from engine.keys import Keys
 from engine.link import Connection, Link, RedisPyLink
 from engine.scripts.answer import Answer, answer
@@ -54,7 +54,7 @@ class Answers:
             case "completed":
                 return codec.decode("result", found.value)
             case "failed":
-                raise JobFailed(job_id, found.reason)
+                raise failure(job_id, found.reason)
         raise JobNotFound(job_id, self._keys.queue)
 
     async def close(self) -> None:

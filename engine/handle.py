@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from engine import codec
+from engine.clock import monotonic
 from engine.errors import CorralError, InvalidInput, JobNotFound, LockLost
 from engine.events import Answers
 from engine.job import Claimed, Snapshot, moment
@@ -36,7 +37,8 @@ class Job(Generic[D]):
     """
 
     __slots__ = (
-        "_answers", "_claimed", "_gathered", "_keys", "_link", "_opts", "attempts_made", "attempts_started", "data", "deduplicated", "delay", "failed_reason",
+        "_answers", "_beat", "_claimed", "_gathered", "_keys", "_link", "_opts", "_stop", "attempts_made", "attempts_started", "data",
+        "deduplicated", "delay", "failed_reason",
         "finished_on", "id", "name", "priority", "processed_on", "progress", "queue_name", "return_value", "stacktrace",
         "stalls", "timestamp",
     )  # fmt: skip
@@ -46,6 +48,8 @@ class Job(Generic[D]):
         self._keys = keys
         self._answers: Answers | None = None
         self._claimed: Claimed | None = None
+        self._stop: CorralError | None = None
+        self._beat = 0.0
         self._gathered: Gathered | None = None
         self._opts = opts
         self.id = id
@@ -89,6 +93,30 @@ class Job(Generic[D]):
         )
         return None if found is None else str(found)
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run of this job was told to stop: cancelled, timed out, taken over by another claim, or let go by
+        a worker that stops. May be asked from any thread. Code on the event loop is cancelled besides.
+        """
+        return self._run()._stop is not None
+
+    def check_cancelled(self) -> None:
+        """Raise if the run was told to stop: JobCancelled, JobTimeout or LockLost. May be called from any thread."""
+        stop = self._run()._stop
+        if stop is not None:
+            raise stop
+
+    def heartbeat(self) -> None:
+        """Say that the run goes on, for a processor with a `heartbeat`; progress and log rows say it too.
+
+        Costs next to nothing on the loop and in threads, one message to the worker in a child process.
+        """
+        self._run()._beat = monotonic()
+
+    def _run(self) -> Job[Any]:
+        """The handle that the worker knows, to which it says what concerns this run."""
+        return self
+
     async def refresh(self) -> Job[D]:
         """Read the job anew. Raises JobNotFound if it is gone. The data keeps its type."""
         fresh = (await get(self._link, self._keys, [self.id]))[0]
@@ -118,6 +146,7 @@ class Job(Generic[D]):
 
     async def update_progress(self, value: Any) -> None:
         """Report how far the job is: a number from 0 to 100, or any JSON value. Raises LockLost if another run took over."""
+        self.heartbeat()
         encoded = codec.encode("progress", value)
         refused = await progress(self._link, self._keys, [(self.id, self._claimed, encoded)])
         if refused:
@@ -126,6 +155,7 @@ class Job(Generic[D]):
 
     async def log(self, row: str) -> int:
         """Append a row to the job's log and return how many rows it keeps."""
+        self.heartbeat()
         kept = (await log(self._link, self._keys, [(self.id, self._claimed, row, self.opts.keep_logs)]))[0]
         if isinstance(kept, Refusal):
             raise self._refused(kept)
@@ -237,6 +267,17 @@ def claimed_job(link: Link, keys: Keys, claimed: Claimed, data: D, options: JobO
         job.progress = _value(claimed.progress)
     job.timestamp = moment(claimed.timestamp)
     return job
+
+
+def tell_to_stop(job: Job[Any], why: CorralError) -> None:
+    """Let the handler that has this job find out, wherever it runs. The first reason stays."""
+    if job._stop is None:
+        job._stop = why
+
+
+def silence(job: Job[Any]) -> float:
+    """Seconds since the last heartbeat."""
+    return monotonic() - job._beat
 
 
 def _value(encoded: bytes) -> Any:

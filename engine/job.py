@@ -30,6 +30,10 @@ class NewJob:
     def __repr__(self) -> str:
         return f"NewJob({self.name!r})"
 
+    def change(self, **options: Any) -> None:
+        """Give it other options; those that are not named stay. Raises as when it is made, and changes nothing then."""
+        self.options = JobOptions.check({**self.options.given(), **options})
+
 
 class NewRow(Struct, frozen=True):
     """A job as `add.lua` takes it: text and bytes only."""
@@ -118,6 +122,14 @@ class Released(Struct, frozen=True):
     """Claimed but not started: back to the front of the line, no attempt used."""
 
 
+class Limited(Struct, frozen=True):
+    """Somebody's rate limit was met: run again after `wait` ms, no attempt used."""
+
+    wait: int
+    alone: bool = False
+    """Only this job waits; else it goes to the front, and no job of the queue starts until then."""
+
+
 class CompletedAdding(Struct, frozen=True):
     """The processor returned, after it gathered jobs: both are written together. `value` is its result as JSON."""
 
@@ -131,7 +143,7 @@ class WaitingChildren(Struct, frozen=True):
     children: tuple[NodeRow, ...] = ()
 
 
-Outcome = Completed | CompletedAdding | Failed | Retrying | Delayed | WaitingChildren | Released
+Outcome = Completed | CompletedAdding | Failed | Retrying | Delayed | WaitingChildren | Released | Limited
 
 
 class Snapshot(Struct, frozen=True):

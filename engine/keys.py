@@ -16,8 +16,8 @@ MAX_NAME_BYTES = 128
 class Keys:
     """The keys of one queue: `keys.wait`, `keys.job(id)`; `keys.jobs` is the prefix to which a job id is appended."""
 
-    __slots__ = ("_by_names", "active", "completed", "delayed", "events", "failed", "id", "jobs", "limiter", "marker", "meta",
-                 "paused", "pc", "prefix", "prioritized", "queue", "repeat", "stalled", "stalled_check", "wait", "waiting_children")  # fmt: skip
+    __slots__ = ("_by_names", "active", "cancelling", "completed", "delayed", "events", "failed", "id", "jobs", "limiter", "marker", "meta",
+                 "paused", "pc", "prefix", "prioritized", "queue", "repeat", "smoothed", "stalled", "stalled_check", "wait", "waiting_children")  # fmt: skip
 
     def __init__(self, queue: str, prefix: str = wire.DEFAULT_PREFIX) -> None:
         check_queue_name(queue)
@@ -41,7 +41,9 @@ class Keys:
         self.marker = base + "marker"
         self.events = base + "events"
         self.limiter = base + "limiter"
+        self.smoothed = f"{base}{wire.PRIVATE}:smooth"
         self.repeat = base + "repeat"
+        self.cancelling = base + "corral:cancelling"
         self._by_names: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def __repr__(self) -> str:
@@ -71,6 +73,10 @@ class Keys:
         """Holds the id of the job that owns this deduplication."""
         return f"{self.jobs}de:{deduplication_id}"
 
+    def letter(self, job_id: str) -> str:
+        """The dead letter of a job."""
+        return f"{self.jobs}{wire.PRIVATE}:dead:letter:{job_id}:record"
+
     def client_name(self, suffix: str = "") -> str:
         """The connection name by which BullMQ's `getWorkers` and `getQueueEvents` find a client of this queue."""
         return f"{self.prefix}:{base64.b64encode(self.queue.encode()).decode()}{suffix}"
@@ -83,6 +89,19 @@ def check_queue_name(name: str) -> None:
     if ":" in name:
         raise InvalidName(f"queue name: {name!r} holds ':', which separates the parts of a key; use '-' instead")
     _check_text("queue name", name)
+
+
+def check_schedule_id(schedule_id: str) -> None:
+    """Raise InvalidName unless `schedule_id` may be chosen for a schedule."""
+    if not isinstance(schedule_id, str) or not schedule_id:
+        raise InvalidName(f"schedule id: {schedule_id!r} is empty or not text; give a name such as 'nightly-report'")
+    if ":" in schedule_id:
+        raise InvalidName(
+            f"schedule id: {schedule_id!r} holds ':', which separates the parts of a key; use '-' instead"
+        )
+    if schedule_id in wire.JOB_HELPERS:
+        raise InvalidName(f"schedule id: {schedule_id!r} is what stands beside a job called; put a word before it")
+    _check_text("schedule id", schedule_id)
 
 
 def check_prefix(prefix: str) -> None:

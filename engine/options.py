@@ -176,6 +176,8 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     attempts: runs in all, before the job fails for good; 0 leaves it to the processor, or else one run.
     backoff: how long to wait between them; None retries at once.
     delay: earliest start, counted from `timestamp`.
+    timeout: how long one run may take; None leaves it to the processor.
+    expires_in: how long after `timestamp` and `delay` a run may still start; later ones fail at once, without retry.
     priority: 0 goes first, then 1, 2, ... (BullMQ's order); first in, first out within one priority.
     lifo: go to the front of the line; only without a priority.
     job_id: an id of the caller's own; a second add with it answers with the first job.
@@ -187,11 +189,14 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     that fails for good, at most one of: the parent fails too; it runs at once; it runs when the others are done, and can read
     the reason; it runs when the others are done. With none of them the parent waits until the child is retried or removed.
     deduplication: which other jobs make this one needless, a dict of what `Deduplication` has: {"id": "user:42"}.
+    telemetry: text that a tracing middleware hands from the producer to the worker (BullMQ's `tm`).
     """
 
     attempts: int = 0
     backoff: Backoff | None = None
     delay: int = 0
+    timeout: int | None = None
+    expires_in: int | None = None
     priority: int = 0
     lifo: bool = False
     job_id: str | None = None
@@ -202,6 +207,7 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     stack_trace_limit: int | None = None
     size_limit: int | None = None
     deduplication: Deduplication | None = None
+    telemetry: str | None = None
     parent: Parent | None = None
     fail_parent_on_failure: bool = False
     continue_parent_on_failure: bool = False
@@ -229,6 +235,11 @@ class JobOptions(Struct, frozen=True, kw_only=True):
             _check_child(checked, in_flow)
         return cls(**checked)
 
+    def given(self) -> dict[str, Any]:
+        """The options that say something, as `check` takes them."""
+        fields = self.__struct_fields__
+        return {name: value for name in fields if (value := getattr(self, name)) != getattr(NO_OPTIONS, name)}
+
     def to_wire(self) -> bytes:
         """The stored JSON; the names are BullMQ's, some of them shortened."""
         stored: dict[str, Any] = {"attempts": self.attempts}
@@ -236,6 +247,10 @@ class JobOptions(Struct, frozen=True, kw_only=True):
             stored["backoff"] = self.backoff
         if self.delay:
             stored["delay"] = self.delay
+        if self.timeout is not None:
+            stored["timeout"] = self.timeout
+        if self.expires_in is not None:
+            stored["expiresIn"] = self.expires_in
         if self.priority:
             stored["priority"] = self.priority
         if self.lifo:
@@ -256,6 +271,8 @@ class JobOptions(Struct, frozen=True, kw_only=True):
             stored["sizeLimit"] = self.size_limit
         if self.deduplication is not None:
             stored["de"] = self.deduplication
+        if self.telemetry is not None:
+            stored["tm"] = self.telemetry
         if self.parent is not None:
             stored["parent"] = self.parent
             stored |= self.policy()
@@ -292,11 +309,13 @@ def read_options(stored: bytes) -> JobOptions:
         backoff = Backoff("fixed", int(backoff))
     else:
         backoff = None
-    job_id = found.get("jobId")
+    job_id, telemetry = found.get("jobId"), found.get("tm")
     return JobOptions(
         attempts=_number(found.get("attempts"), 0),
         backoff=backoff,
         delay=_number(found.get("delay"), 0),
+        timeout=_number(found.get("timeout"), None) or None,
+        expires_in=_number(found.get("expiresIn"), None) or None,
         priority=_number(found.get("priority"), 0),
         lifo=found.get("lifo") is True,
         job_id=job_id if isinstance(job_id, str) else None,
@@ -307,6 +326,7 @@ def read_options(stored: bytes) -> JobOptions:
         stack_trace_limit=_number(found.get("stackTraceLimit"), None),
         size_limit=_number(found.get("sizeLimit"), None),
         deduplication=Deduplication.from_wire(found.get("de")),
+        telemetry=telemetry if isinstance(telemetry, str) else None,
         parent=Parent.from_wire(found["parent"]) if "parent" in found else None,
         **{name: True for name, word in POLICIES.items() if found.get(word) is True},
     )
@@ -330,6 +350,14 @@ def _whole(name: str, value: Any, unit: str = "") -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
         raise InvalidOption(f"{name}: {value!r} is not a whole number of 0 or more{' ' + unit if unit else ''}")
     return value
+
+
+def limit_ms(name: str, value: int | timedelta) -> int:
+    """Whole milliseconds of a limit. Raises InvalidOption for what is no duration, and for 0, which nothing could keep."""
+    ms = duration_ms(name, value)
+    if not ms:
+        raise InvalidOption(f"{name}: 0 is a limit that no run can keep; leave it out for none")
+    return ms
 
 
 def _attempts(name: str, value: Any) -> int:
@@ -357,6 +385,12 @@ def _job_id(name: str, value: Any) -> str:
     return str(value)
 
 
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidOption(f"{name}: {value!r} is empty or not text; give the text that the worker is to read")
+    return value
+
+
 def _timestamp(name: str, value: Any) -> int:
     if isinstance(value, datetime):
         return to_ms(value)
@@ -367,6 +401,8 @@ _CHECKS: dict[str, Any] = {
     "attempts": _attempts,
     "backoff": lambda name, value: Backoff.check(value),
     "delay": duration_ms,
+    "timeout": limit_ms,
+    "expires_in": limit_ms,
     "priority": _priority,
     "lifo": _flag,
     "job_id": _job_id,
@@ -377,6 +413,7 @@ _CHECKS: dict[str, Any] = {
     "stack_trace_limit": _whole,
     "size_limit": _whole,
     "deduplication": Deduplication.check,
+    "telemetry": _text,
     "parent": Parent.check,
     **dict.fromkeys(POLICIES, _flag),
 }

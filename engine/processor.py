@@ -6,14 +6,31 @@ import inspect
 import logging
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from types import NoneType
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin, overload
+from typing import (
+    Any,
+    ClassVar,
+    Concatenate,
+    Generic,
+    Literal,
+    Protocol,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    overload,
+)
+
+from msgspec import Struct
 
 from engine import codec
 from engine.backoff import Backoff
-from engine.errors import InvalidInput, Retry, UnrecoverableError
+from engine.clock import duration_ms
+from engine.errors import InvalidInput, InvalidOption, Retry, UnrecoverableError
 from engine.handle import Job
+from engine.options import limit_ms
 
 D = TypeVar("D")
 R = TypeVar("R")
@@ -22,6 +39,11 @@ RunIn = Literal["loop", "thread", "process"]
 ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
 RetryIf = Callable[[BaseException, int], bool]
 """Whether an attempt that raised this error is followed by another; the number says which attempt it was, 1 for the first."""
+Results = Sequence[Any] | Mapping[str, Any] | None
+"""What a batch came to: a result or an exception for each job in order, or by job id; None where there is nothing to say."""
+
+MAX_BATCH = 10_000
+MAX_BATCH_WAIT = 600_000
 logger = logging.getLogger("engine.jobs")
 
 
@@ -45,20 +67,40 @@ class JobLog:
         logger.log(level, "❌ %s job %s failed: %s", job.name, job.id, reason, extra=_fields(job, "failed", reason))
 
 
+class Batch(Struct, frozen=True):
+    """How jobs are gathered: `size` at most, and the first waits `wait` milliseconds at most for others."""
+
+    size: int
+    wait: int
+
+    @classmethod
+    def check(cls, size: Any, wait: Any) -> Batch:
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_BATCH:
+            raise InvalidOption(f"size: {size!r} is not a whole number between 1 and {MAX_BATCH:,}")
+        ms = duration_ms("wait", wait)
+        if ms > MAX_BATCH_WAIT:
+            raise InvalidOption(
+                f"wait: {ms:,} ms is more than {MAX_BATCH_WAIT:,}; jobs that wait hold slots of the worker"
+            )
+        return cls(size, ms)
+
+
 class Processor(Generic[D, R]):
     """How the jobs of one name are done. Made by `@processor` or from a `BaseProcessor`; calling it calls the function.
 
     name: the job name it takes; None takes every name.
     data_type: what `job.data` is decoded as, from the annotation of the first parameter; Any without one.
     run_in: "loop" (coroutine functions), "thread" (plain functions), "process" (only if asked).
-    attempts, backoff: for jobs that say nothing themselves.
+    attempts, backoff, timeout: for jobs that say nothing themselves.
     retry_on: if given, other exceptions fail the job at once. give_up_on: these do. retry_if(error, attempt): asked last,
     where the types allow another attempt; False fails the job at once. A `Retry` passes all three.
+    heartbeat: ms that a run may go without `job.heartbeat()`, `update_progress` or `log` before it counts as hung.
+    batch: if given, the function takes a list of jobs.
     """
 
     def __init__(
         self,
-        function: Callable[[Job[D]], Awaitable[R] | R],
+        function: Callable[..., Awaitable[R] | R],
         name: str | None = None,
         *,
         attempts: int = 0,
@@ -66,9 +108,12 @@ class Processor(Generic[D, R]):
         retry_on: ErrorTypes = (),
         give_up_on: ErrorTypes = (),
         retry_if: RetryIf | None = None,
+        timeout: int | timedelta | None = None,
+        heartbeat: int | timedelta | None = None,
         run_in: RunIn | None = None,
         data_type: Any = None,
         log: JobLog | None = None,
+        batch: Batch | None = None,
     ) -> None:
         is_async = inspect.iscoroutinefunction(function)
         self.function = function
@@ -78,9 +123,17 @@ class Processor(Generic[D, R]):
         self.retry_on = _error_types("retry_on", retry_on)
         self.give_up_on = _error_types("give_up_on", give_up_on)
         self.retry_if = None if retry_if is None else _retry_if(retry_if)
+        self.timeout = None if timeout is None else limit_ms("timeout", timeout)
+        self.heartbeat = None if heartbeat is None else limit_ms("heartbeat", heartbeat)
+        self.is_limited = timeout is not None or heartbeat is not None
         self.run_in: RunIn = run_in or ("loop" if is_async else "thread")
-        self.data_type = _data_type(function) if data_type is None else data_type
+        self.data_type = _data_type(function, batch is not None) if data_type is None else data_type
         self.log = log or JobLog()
+        self.batch = batch
+        if batch is not None and self.run_in == "process":
+            raise InvalidInput(
+                f"run_in: {self!r} takes batches, which run on the loop or in a thread, not in a process"
+            )
         if is_async and self.run_in == "thread":
             raise InvalidInput(
                 f"run_in: {self!r} is a coroutine function and runs on the loop; make it a plain `def` for a thread"
@@ -93,8 +146,8 @@ class Processor(Generic[D, R]):
     def __repr__(self) -> str:
         return f"<processor {self.name or '*'}: {getattr(self.function, '__qualname__', self.function)}>"
 
-    def __call__(self, job: Job[D]) -> Any:
-        return self.function(job)
+    def __call__(self, job: Any, /, *others: Any, **named: Any) -> Any:
+        return self.function(job, *others, **named)
 
     def gives_up(self, error: BaseException, attempt: int) -> bool:
         """Whether no further attempt may follow this one, the `attempt`-th, however many are left."""
@@ -117,9 +170,9 @@ class Wrap(Protocol):
     """Makes a function a processor."""
 
     @overload
-    def __call__(self, function: Callable[[Job[D]], Awaitable[R]], /) -> Processor[D, R]: ...
+    def __call__(self, function: Callable[Concatenate[Job[D], ...], Awaitable[R]], /) -> Processor[D, R]: ...
     @overload
-    def __call__(self, function: Callable[[Job[D]], R], /) -> Processor[D, R]: ...
+    def __call__(self, function: Callable[Concatenate[Job[D], ...], R], /) -> Processor[D, R]: ...
 
 
 def processor(
@@ -130,16 +183,20 @@ def processor(
     retry_on: ErrorTypes = (),
     give_up_on: ErrorTypes = (),
     retry_if: RetryIf | None = None,
+    timeout: int | timedelta | None = None,
+    heartbeat: int | timedelta | None = None,
     run_in: RunIn | None = None,
 ) -> Wrap:
     """Make a function the processor of the jobs called `name`, a chosen word that stays the same when code moves.
 
     `async def` runs on the worker's loop, `def` in a thread, `run_in="process"` in a process pool. `attempts` counts
     runs in all. `backoff` is what `Backoff` says, or a list of milliseconds. With `retry_on` only those exceptions are tried
-    again, those of `give_up_on` never, and others if `retry_if(error, attempt)` says so. Raises InvalidInput.
+    again, those of `give_up_on` never, and others if `retry_if(error, attempt)` says so.
+    `timeout`: how long a run may take; `heartbeat`: how long it may go without `job.heartbeat()`, progress or log (ms or
+    timedelta); past either it fails with JobTimeout. What the function takes beside the job is filled with the worker's
+    `dependencies`, by type. Raises InvalidInput.
     """
-    if not isinstance(name, str) or not name:
-        raise InvalidInput(f"processor name: {name!r} is not a word; write @processor('sms')")
+    _check_name("processor", name)
 
     def wrap(function: Callable[[Job[Any]], Any], /) -> Processor[Any, Any]:
         return Processor(
@@ -150,7 +207,59 @@ def processor(
             retry_on=retry_on,
             give_up_on=give_up_on,
             retry_if=retry_if,
+            timeout=timeout,
+            heartbeat=heartbeat,
             run_in=run_in,
+        )
+
+    return wrap
+
+
+class WrapBatch(Protocol):
+    """Makes a function of a list of jobs a processor."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[Job[D]], ...], Awaitable[Results]], /
+    ) -> Processor[D, Any]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[list[Job[D]], ...], Results], /) -> Processor[D, Any]: ...
+
+
+def batch_processor(
+    name: str,
+    *,
+    size: int,
+    wait: int | timedelta = 50,
+    attempts: int = 0,
+    backoff: Backoff | dict[str, Any] | Sequence[int] | int | None = None,
+    retry_on: ErrorTypes = (),
+    give_up_on: ErrorTypes = (),
+    retry_if: RetryIf | None = None,
+    run_in: RunIn | None = None,
+) -> WrapBatch:
+    """Make a function of a list of jobs the processor of the jobs called `name`.
+
+    It is called with up to `size` jobs, at the latest `wait` ms after the first of them came. It returns a result or an
+    exception for each job, as a list in their order or a dict by job id; None where there is nothing to say. What it
+    raises fails the attempt of all. A list of another length fails all of them for good: WrongResults.
+    Each job of a batch takes a slot of the worker, whose `concurrency` must be `size` at least.
+    The other options are those of `processor`; batches do not run in processes.
+    """
+    _check_name("batch_processor", name)
+    batch = Batch.check(size, wait)
+
+    def wrap(function: Callable[..., Any], /) -> Processor[Any, Any]:
+        return Processor(
+            function,
+            name,
+            attempts=attempts,
+            backoff=backoff,
+            retry_on=retry_on,
+            give_up_on=give_up_on,
+            retry_if=retry_if,
+            run_in=run_in,
+            batch=batch,
         )
 
     return wrap
@@ -167,6 +276,8 @@ class BaseProcessor(JobLog, ABC, Generic[D, R]):
     backoff: ClassVar[Backoff | dict[str, Any] | Sequence[int] | int | None] = None
     retry_on: ClassVar[ErrorTypes] = ()
     give_up_on: ClassVar[ErrorTypes] = ()
+    timeout: ClassVar[int | timedelta | None] = None
+    heartbeat: ClassVar[int | timedelta | None] = None
 
     @abstractmethod
     def process(self, job: Job[D]) -> Any:
@@ -193,6 +304,8 @@ def as_processor(given: Any, name: str | None = None) -> Processor[Any, Any]:
             retry_on=given.retry_on,
             give_up_on=given.give_up_on,
             retry_if=None if type(given).retry_if is BaseProcessor.retry_if else given.retry_if,
+            timeout=given.timeout,
+            heartbeat=given.heartbeat,
             data_type=_class_data_type(type(given)),
             log=given,
         )
@@ -225,17 +338,42 @@ def _retry_if(given: Any) -> RetryIf:
     return cast(RetryIf, given)
 
 
-def _data_type(function: Callable[..., Any]) -> Any:
-    """X of a first parameter annotated Job[X]; Any where nothing is said."""
+def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The types that a function's parameters and result are annotated with. Raises InvalidInput for an unknown name."""
     target = function if inspect.isroutine(function) else type(function).__call__
+    try:
+        return typing.get_type_hints(target)
+    except NameError as error:
+        raise InvalidInput(f"processor: an annotation of {function!r} cannot be resolved: {error}") from None
+
+
+def _data_type(function: Callable[..., Any], in_batches: bool) -> Any:
+    """X of a first parameter annotated Job[X], or list[Job[X]]; Any where nothing is said."""
     parameters = list(inspect.signature(function).parameters)
     if not parameters:
         raise InvalidInput(f"processor: {function!r} takes no job; write `async def f(job: Job[...])`")
-    try:
-        hint = typing.get_type_hints(target).get(parameters[0])
-    except NameError as error:
-        raise InvalidInput(f"processor: an annotation of {function!r} cannot be resolved: {error}") from None
+    hint = hints_of(function).get(parameters[0])
+    is_list = get_origin(hint) in (list, Sequence) or hint is list
+    if in_batches:
+        if get_origin(hint) is Job or hint is Job:
+            raise InvalidInput(
+                f"processor: {function!r} is given a list of jobs; write `async def f(jobs: list[Job[...]])`"
+            )
+        hint = get_args(hint)[0] if is_list and get_args(hint) else None
+    elif is_list and _is_job(next(iter(get_args(hint)), None)):
+        raise InvalidInput(
+            f"processor: {function!r} takes a list of jobs; write @batch_processor('sms', size=100) above it"
+        )
     return get_args(hint)[0] if get_origin(hint) is Job else Any
+
+
+def _is_job(hint: Any) -> bool:
+    return hint is Job or get_origin(hint) is Job
+
+
+def _check_name(what: str, name: Any) -> None:
+    if not isinstance(name, str) or not name:
+        raise InvalidInput(f"processor name: {name!r} is not a word; write @{what}('sms')")
 
 
 def _class_data_type(cls: type[BaseProcessor[Any, Any]]) -> Any:

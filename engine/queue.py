@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,22 +12,40 @@ from typing import TYPE_CHECKING, Any, Literal
 from engine import codec, wire
 from engine.adding import Adder, Known, lots
 from engine.clock import duration_ms
+from engine.dead_letters import DeadLetters
 from engine.errors import InvalidInput, InvalidOption
 from engine.events import Answers
 from engine.handle import Job, added_job, stored_job
+from engine.hooks import AroundAdd, HookedAdds, check_middleware
 from engine.job import Counts, NewJob, NewRow
 from engine.keys import Keys, check_deduplication_id
+from engine.limits import RateLimit, check_concurrency, stored_limit, stored_number, worker_limit
 from engine.link import Connection, Link, RedisPyLink, RedisSettings, open_link
-from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions, Parent
+from engine.measures import (
+    CountsPerType,
+    Finished,
+    Metrics,
+    OldestWaiting,
+    counted_per_priority,
+    counted_per_type,
+    measured,
+    waited_longest,
+)
+from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions, Keep, Parent
+from engine.schedules import Schedules
 from engine.script import loading
 from engine.scripts.add import add
 from engine.scripts.add_flow import add_flow
+from engine.scripts.cancel import Cancellation, cancel
 from engine.scripts.change_delay import change_delay
 from engine.scripts.change_priority import change_priority
 from engine.scripts.clean import clean
 from engine.scripts.counts import counts
 from engine.scripts.drain import drain
 from engine.scripts.get import get
+from engine.scripts.limit_concurrency import limit_concurrency
+from engine.scripts.limit_rate import limit_rate
+from engine.scripts.limit_ttl import limit_ttl
 from engine.scripts.meta import meta
 from engine.scripts.obliterate import obliterate
 from engine.scripts.pace import PER_CALL
@@ -45,6 +64,10 @@ if TYPE_CHECKING:
 State = Literal["waiting", "active", "delayed", "prioritized", "completed", "failed", "waiting-children", "paused"]
 
 
+MAX_REASON = 1_000
+"""Characters of the reason for a cancellation; it is stored with the job and told in an event."""
+
+
 class Queue:
     """A queue of jobs in Redis, shared with every BullMQ or Corral program that uses the same name and prefix.
 
@@ -57,6 +80,7 @@ class Queue:
     the queue; None leaves what it says already, 10,000 in a new one. With 0 no event is written, by no Corral program:
     for a queue that nobody watches. `job.result()` then learns a result that is kept, within about a second.
     link: an open connection to share, which stays open when the queue is closed.
+    middleware: stands around the adding of every job by `add` and `add_many`, the first outermost; see AroundAdd.
     The connection is made by `async with` or by the first call; the queue belongs to the event loop that made it.
     """
 
@@ -69,6 +93,7 @@ class Queue:
         max_payload: int = codec.DEFAULT_MAX_PAYLOAD,
         max_events: int | None = None,
         link: Connection | RedisPyLink | None = None,
+        middleware: Sequence[AroundAdd] | None = None,
     ) -> None:
         self.name = name
         self.keys = Keys(name, prefix)
@@ -80,6 +105,11 @@ class Queue:
         self._opening: asyncio.Task[Connection | RedisPyLink] | None = None
         self._answers: Answers | None = None
         self._adder = Adder(self.keys, max_payload)
+        self._middleware = check_middleware(middleware)
+        if self._middleware:
+            # In their place, not asked for in each of them: without middleware a job's way is as short as ever.
+            hooked = HookedAdds(self._middleware, self.add, self.add_many)
+            self.add, self.add_many = hooked.add, hooked.add_many  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         return f"<Queue {self.name}: {'open' if self._link else 'not connected'}, {self._adder!r}>"
@@ -187,8 +217,53 @@ class Queue:
         """How many jobs are in each state."""
         return await counts(await self._ready(), self.keys)
 
+    async def counts_per_priority(self, priorities: Iterable[int] | None = None) -> dict[int, int]:
+        """How many jobs in line have each of these priorities, 0 being those without one.
+
+        None asks for all that are in line, at most the first 250.
+        """
+        return await counted_per_priority(await self._ready(), self.keys, priorities)
+
+    async def counts_per_type(self, state: State = "waiting", *, limit: int = 10_000) -> CountsPerType:
+        """How many of the first `limit` jobs in a state have each name.
+
+        A walk, 1,000 jobs a call and some 2 ms of the server for each call: jobs that move meanwhile may be missed or
+        counted twice. The answer says whether all were looked at; if not, it is a sample of those that come next.
+        """
+        return await counted_per_type(await self._ready(), self.keys, state, limit)
+
+    async def oldest_waiting(self) -> OldestWaiting | None:
+        """The job in line that could have run for the longest time, or None: what an alert on a stuck queue asks.
+
+        Looks at the 100 jobs next to run without a priority and at the first job of each of the first 100 priorities.
+        """
+        return await waited_longest(await self._ready(), self.keys)
+
+    async def metrics(self, kind: Finished, start: int = 0, end: int = -1) -> Metrics:
+        """How many jobs were completed, or failed for good, in each minute; needs a worker with `metrics=`.
+
+        kind: "completed" or "failed". start, end: the first and last minute, both included; 0 is the newest, -1 the
+        oldest that is kept.
+        """
+        return await measured(await self._ready(), self.keys, kind, start, end)
+
     async def is_paused(self) -> bool:
         return bool(await (await self._ready()).call("HEXISTS", self.keys.meta, "paused"))
+
+    async def rate_limit(self) -> RateLimit | None:
+        """The queue's rate limit; None if it has none."""
+        return stored_limit(*await (await self._ready()).call("HMGET", self.keys.meta, "max", "duration", "smooth"))
+
+    async def rate_limit_ttl(self, limiter: Mapping[str, Any] | RateLimit | None = None) -> int:
+        """Milliseconds for which a rate limit lets no job start; 0 if one may start now.
+
+        limiter: that of the workers, {"max": jobs, "duration": ms}, where they have one of their own.
+        """
+        return await limit_ttl(await self._ready(), self.keys, own=worker_limit(limiter))
+
+    async def concurrency(self) -> int | None:
+        """How many jobs of the queue may run at once, on all workers together; None is no limit."""
+        return stored_number(await (await self._ready()).call("HGET", self.keys.meta, "concurrency"))
 
     async def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
         """The rows of a job's log, oldest first."""
@@ -211,6 +286,30 @@ class Queue:
         """Let workers take jobs again, in the old order."""
         await resume(await self._ready(), self.keys)
 
+    async def set_rate_limit(self, max: int, duration: int | timedelta, *, smooth: bool = False) -> None:
+        """Let at most `max` jobs start in each window of `duration` (ms or timedelta), on all workers together.
+
+        A window begins with the first start after the one before, so that two windows' jobs may start in a row. With
+        `smooth` they are evenly spread, at most 1 + max // 20 at once, and any `duration` has `max` starts at most;
+        BullMQ's workers keep to the window only. Holds at once, and for jobs that wait already.
+        Raises InvalidOption.
+        """
+        limit = RateLimit.check("rate limit", max, duration, smooth)
+        await limit_rate(await self._ready(), self.keys, limit)
+
+    async def remove_rate_limit(self) -> bool:
+        """Let jobs start as fast as they can, also those that a `RateLimited` holds up; False if nothing was limited."""
+        return await limit_rate(await self._ready(), self.keys, None)
+
+    async def set_concurrency(self, concurrency: int) -> None:
+        """Let at most so many jobs run at once, on all workers together. Those being run go on. Raises InvalidOption."""
+        checked = check_concurrency(concurrency)
+        await limit_concurrency(await self._ready(), self.keys, checked)
+
+    async def remove_concurrency(self) -> bool:
+        """Let as many jobs run at once as the workers have slots; False if there was no limit."""
+        return await limit_concurrency(await self._ready(), self.keys, None)
+
     async def remove(self, job_id: str) -> bool:
         """Remove a job; False if there is none. Raises JobLocked while a worker runs it."""
         refused = (await remove(await self._ready(), self.keys, [job_id])).get(job_id)
@@ -219,6 +318,22 @@ class Queue:
         if refused is NotRemoved.MISSING:
             return False
         raise refused.error(job_id, self.name)
+
+    async def cancel(self, job_id: str, reason: str | None = None) -> Cancellation:
+        """Let a job end for good: one that waits fails now, one that runs is told to stop within about a second.
+
+        It fails with "cancelled", or "cancelled: " and the reason; no attempt follows, and `job.result()` raises
+        JobCancelled. A run that ends by itself before it is told keeps its result. Safe to call again.
+        Raises WrongState for the pending run of a schedule.
+        """
+        if reason is not None and (not isinstance(reason, str) or not reason or len(reason) > MAX_REASON):
+            raise InvalidInput(f"reason: {reason!r:.50} is not text of 1 to {MAX_REASON:,} characters; None gives none")
+        text = "cancelled" if reason is None else f"cancelled: {reason}".encode(errors="replace").decode()
+        # Retention is a word of the job's, written once when it is added; the script decides all that can change.
+        job, keep = await self.get_job(job_id), None
+        with suppress(ValueError):  # options that cannot be read say nothing
+            keep = None if job is None else job.opts.remove_on_fail
+        return await cancel(self.link, self.keys, id=job_id, reason=text, keep=keep or Keep())
 
     async def retry(self, job_id: str, *, reset_attempts: bool = False) -> None:
         """Put a failed or completed job back in line, with `reset_attempts` as if it had never run.
@@ -268,6 +383,16 @@ class Queue:
         await obliterate(await self._ready(), self.keys, force=force)
 
     @cached_property
+    def dead_letters(self) -> DeadLetters:
+        """The jobs that failed for good: list, count and group them, replay them, purge them."""
+        return DeadLetters(self.keys, self._ready, self._max_payload)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """Jobs that are made again and again: by cron patterns, or at intervals."""
+        return Schedules(self.keys, self._ready, self._max_payload, self.add_many)
+
+    @cached_property
     def sync(self) -> SyncQueue:
         """This queue for code without an event loop: the same names, each call blocks, on a connection of its own."""
         from engine.sync import SyncQueue  # it is built on this module
@@ -278,6 +403,7 @@ class Queue:
             prefix=self.keys.prefix,
             max_payload=self._max_payload,
             max_events=self._max_events,
+            middleware=self._middleware,
         )
 
     # --- inside -------------------------------------------------------------------------------------------------------

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import CancelledError
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from engine.handle import Job
 from engine.job import Counts, NewJob
+from engine.limits import RateLimit
+from engine.measures import CountsPerType, Finished, Metrics, OldestWaiting
 from engine.queue import Queue, State
+from engine.scripts.cancel import Cancellation
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -120,8 +123,29 @@ class SyncQueue:
     def counts(self) -> Counts:
         return self._call(lambda queue: queue.counts())
 
+    def counts_per_priority(self, priorities: Iterable[int] | None = None) -> dict[int, int]:
+        return self._call(lambda queue: queue.counts_per_priority(priorities))
+
+    def counts_per_type(self, state: State = "waiting", *, limit: int = 10_000) -> CountsPerType:
+        return self._call(lambda queue: queue.counts_per_type(state, limit=limit))
+
+    def oldest_waiting(self) -> OldestWaiting | None:
+        return self._call(lambda queue: queue.oldest_waiting())
+
+    def metrics(self, kind: Finished, start: int = 0, end: int = -1) -> Metrics:
+        return self._call(lambda queue: queue.metrics(kind, start, end))
+
     def is_paused(self) -> bool:
         return self._call(lambda queue: queue.is_paused())
+
+    def rate_limit(self) -> RateLimit | None:
+        return self._call(lambda queue: queue.rate_limit())
+
+    def rate_limit_ttl(self, limiter: Mapping[str, Any] | RateLimit | None = None) -> int:
+        return self._call(lambda queue: queue.rate_limit_ttl(limiter))
+
+    def concurrency(self) -> int | None:
+        return self._call(lambda queue: queue.concurrency())
 
     def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
         return self._call(lambda queue: queue.logs(job_id, start, end))
@@ -132,8 +156,23 @@ class SyncQueue:
     def resume(self) -> None:
         self._call(lambda queue: queue.resume())
 
+    def set_rate_limit(self, max: int, duration: int | timedelta, *, smooth: bool = False) -> None:
+        self._call(lambda queue: queue.set_rate_limit(max, duration, smooth=smooth))
+
+    def remove_rate_limit(self) -> bool:
+        return self._call(lambda queue: queue.remove_rate_limit())
+
+    def set_concurrency(self, concurrency: int) -> None:
+        self._call(lambda queue: queue.set_concurrency(concurrency))
+
+    def remove_concurrency(self) -> bool:
+        return self._call(lambda queue: queue.remove_concurrency())
+
     def remove(self, job_id: str) -> bool:
         return self._call(lambda queue: queue.remove(job_id))
+
+    def cancel(self, job_id: str, reason: str | None = None) -> Cancellation:
+        return self._call(lambda queue: queue.cancel(job_id, reason))
 
     def retry(self, job_id: str, *, reset_attempts: bool = False) -> None:
         self._call(lambda queue: queue.retry(job_id, reset_attempts=reset_attempts))

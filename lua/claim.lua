@@ -14,6 +14,8 @@ KEYS
   delayed      zset    ids by due time
   marker       zset    wakes idle workers
   events       stream
+  limiter      counter of the jobs that started in the window of a rate limit
+  smoothed     str     time up to which a smoothed rate limit is used, us
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
@@ -21,14 +23,16 @@ ARGV
   lock         int     ms until a lock ends by itself
   worker       str     name shown as having processed the job
   count        int     jobs wanted at most
+  own          str     MAX,MS of the worker's own rate limit, or empty
 RETURNS
   the claimed rows (name data opts timestamp fence id, and of a job that is not fresh also progress defa priority atm stc
   stacktrace);
-  ms until the next delayed job is due, or -1; 1 if more jobs wait, else 0
+  ms until the next delayed job is due, or -1; 1 if more jobs wait that may be claimed now, else 0;
+  ms until a rate limit lets one of those that wait start, else 0
   Sent again with the same token it claims further jobs; `recover` finds those of a call whose reply was lost.
 ]]
-local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)
-local now, token, lock_ms, worker, count = unpack(ARGV)
+local meta, wait, paused, active, prioritized, pc, delayed, marker, events, limiter, smoothed, jobs = unpack(KEYS)
+local now, token, lock_ms, worker, count, own = unpack(ARGV)
 
 --@include clock
 --@include gate
@@ -38,19 +42,26 @@ local now, token, lock_ms, worker, count = unpack(ARGV)
 --@include promote
 --@include lock
 --@include claim
+--@include rate
 
 now = clock(now)
-local is_paused, room, kept = gate(meta, active)
+local is_paused, room, kept, pace = gate(meta, active)
 local tell = teller(events, kept)
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed }, marker, {}, { pc })
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
   tell = tell, jobs = jobs, list = is_paused and paused or wait }
+local limit = (pace or own ~= '') and rate(meta, limiter, smoothed, pace, own, now)
 
 local open = not is_paused and room > 0
 local promoted, next_due = promote(k, now, open)
-local rows, more = {}, false
-if open then rows, more = claim(k, string.format('%d', now), token, lock_ms, worker, math.min(tonumber(count), room)) end
+local rows, more, closed = {}, false, 0
+if open then
+  rows, more = claim(k, string.format('%d', now), token, lock_ms, worker, math.min(tonumber(count), room, limit and limit.free or room))
+  if limit then closed = spend(limit, rows, now) end
+end
 -- A worker that leaves work behind which another could claim wakes the next one.
 more = more and room > #rows
-if more then redis.call('ZADD', marker, 0, '0') end
-return { rows, next_due, more and 1 or 0 }
+-- The last to start under a rate limit wakes one too: it is told how long to wait, and nobody depends on this one. Nor does
+-- a worker that only its own limit stops keep the jobs from others.
+if more and (closed == 0 or #rows > 0 or not pace) then redis.call('ZADD', marker, 0, '0') end
+return { rows, next_due, more and closed == 0 and 1 or 0, more and closed or 0 }

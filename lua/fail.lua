@@ -1,5 +1,5 @@
 --[[
-fail: record that jobs failed for good, release their locks and apply retention.
+fail: record that jobs failed for good, release their locks, apply retention, and write dead letters.
 
 MOVES    active -> failed, active -> gone, failed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
   waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed,
@@ -21,6 +21,8 @@ KEYS
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
+  letters      str     COUNT,SECONDS of dead letters kept, each empty for no limit; empty to write none
+  metrics      int     minutes of counts kept for getMetrics, or empty to count none
 ROWS
   id           str
   token        str     of the claim
@@ -29,12 +31,14 @@ ROWS
   keep         str     COUNT,SECONDS of failed jobs kept, this one included, each empty for no limit; empty for all
   stacktrace   bytes   JSON array of texts
   attempts     int     runs that the job was allowed
+  error        str     class of the error, for the dead letter
+  tenant       str     whose job it was, for the dead letter; empty for nobody's
 RETURNS
   for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
   Sent again it answers 3 (2 where the job was dropped at once) and writes nothing.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, failed, stalled, marker, events, jobs = unpack(KEYS)
-local stride, first = 7, 2
+local stride, first = 9, 4
 
 --@include clock
 --@include gate
@@ -50,18 +54,34 @@ local stride, first = 7, 2
 --@include kin
 --@include policy
 --@include follow
+--@include meter
 --@include settle
 --@include ended
+--@include shelves
+--@include letter
+--@include shelve
+--@include draft
+--@include bury
+--@include burn
+--@include thin
 
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, list = is_paused and paused or wait }
+  tell = tell, jobs = jobs, list = is_paused and paused or wait, meter = meter(jobs, 'failed', ARGV[3]) }
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, failed }, marker, { stalled }, { pc })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
+local letters, drafts, counts = ARGV[2], {}, nil
+if letters ~= '' then
+  for _, i in ipairs(good) do
+    local made = string.format('%d', (tonumber(facts[i][1]) or 0) + 1)
+    drafts[#drafts + 1] = draft(jobs, ARGV[i], ARGV[i + 7], ARGV[i + 8], moment, ARGV[i + 3], ARGV[i + 5], made)
+  end
+  counts = shelves_sound(jobs, drafts)
+end
 
 local family
 k.to_parent = function(i, goes)
@@ -83,6 +103,8 @@ for _, i in ipairs(good) do
   redis.call('HSET', jobs .. ARGV[i], 'stacktrace', ARGV[i + 5])
   redis.call('HDEL', jobs .. ARGV[i], 'defa')
 end
+-- Before the jobs leave: what breaks off here fails them again, and each letter is written over.
+bury(jobs, drafts, counts)
 local function exhausted(i, made)
   if tonumber(made) >= tonumber(ARGV[i + 6]) then
     tell('retries-exhausted', 'jobId', ARGV[i], 'attemptsMade', made)
@@ -90,4 +112,5 @@ local function exhausted(i, made)
 end
 settle(k, failed, 'failedReason', 'failed', moment, ARGV, good, facts, exhausted)
 ended(k, is_paused, room + #good)
+if letters ~= '' then thin(jobs, moment, letters, #good + 25) end
 return refused

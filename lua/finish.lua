@@ -20,6 +20,7 @@ KEYS
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
+  metrics      int     minutes of counts kept for getMetrics, or empty to count none
 ROWS
   id           str
   token        str     of the claim
@@ -33,7 +34,7 @@ RETURNS
   Sent again it answers 3 (2 where the job was dropped at once) and writes nothing.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, marker, events, jobs = unpack(KEYS)
-local stride, first = 6, 2
+local stride, first = 6, 3
 
 --@include clock
 --@include gate
@@ -48,15 +49,16 @@ local stride, first = 6, 2
 --@include place
 --@include kin
 --@include follow
+--@include meter
 --@include settle
 --@include ended
 
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
-local is_paused, room, kept, late = gate(meta, active)
+local is_paused, room, kept, _, late = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, list = is_paused and paused or wait }
+  tell = tell, jobs = jobs, list = is_paused and paused or wait, meter = meter(jobs, 'completed', ARGV[2]) }
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
 local good, facts, refused = held(jobs, active, ARGV, first, stride, 5, late)
 if #good == 0 then return refused end

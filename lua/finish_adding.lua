@@ -66,7 +66,7 @@ local first = 7
 
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
-local is_paused, room, kept, late = gate(meta, active)
+local is_paused, room, kept, _, late = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
   tell = tell, jobs = jobs, list = is_paused and paused or wait }

@@ -22,6 +22,7 @@ KEYS
   stalled_check     str     there while a sweep of any worker is recent
   repeat            zset    schedules
   limiter           counter of the claims in a rate limit's window
+  smoothed          str     time up to which a smoothed rate limit is used, us
   marker            zset    wakes idle workers
   events            stream
   jobs              prefix  of the job hashes; the script appends an id
@@ -36,7 +37,7 @@ RETURNS
   Sent again it answers 0.
 ]]
 local meta, counter, wait, paused, active, prioritized, pc, delayed, waiting_children, completed, failed, stalled, stalled_check,
-  schedules, limiter, marker, events, jobs = unpack(KEYS)
+  schedules, limiter, smoothed, marker, events, jobs = unpack(KEYS)
 local left = tonumber(ARGV[3])
 
 --@include clock
@@ -48,18 +49,26 @@ local left = tonumber(ARGV[3])
 --@include kin
 --@include drop
 --@include forget
+--@include shelves
+--@include letter
+--@include shelve
+--@include burn
 
 local family = kin(clock(ARGV[1]))
 -- Parents of this queue go too, each in its turn; those of other queues wait no longer.
 local function goes_too(parent) return string.match(parent, '^(.*:)[^:]+$') == jobs end
 
 local lists, zsets = { active, wait, paused }, { prioritized, delayed, waiting_children, completed, failed }
-local names = { meta, counter, pc, stalled, stalled_check, limiter, marker, events, schedules, jobs .. 'delay', jobs .. 'priority',
-  jobs .. 'metrics:completed', jobs .. 'metrics:completed:data', jobs .. 'metrics:failed', jobs .. 'metrics:failed:data' }
+local names = { meta, counter, pc, stalled, stalled_check, limiter, smoothed, marker, events, schedules, jobs .. 'delay', jobs .. 'priority',
+  jobs .. 'corral:dead:types', jobs .. 'corral:dead:errors', jobs .. 'corral:dead:tenants', jobs .. 'corral:dead:alerts',
+  jobs .. 'metrics:completed', jobs .. 'metrics:completed:data', jobs .. 'metrics:failed', jobs .. 'metrics:failed:data',
+  jobs .. 'corral:cancelling', jobs .. 'corral:schedules:looked' }
 local found = redis.call('EXISTS', unpack(names))
 for _, key in ipairs(lists) do found = found + redis.call('LLEN', key) end
 for _, key in ipairs(zsets) do found = found + redis.call('ZCARD', key) end
 redis.call('ZCARD', schedules)
+local shelves = { jobs .. 'corral:dead:open', jobs .. 'corral:dead:replayed' }
+for _, shelf in ipairs(shelves) do found = found + redis.call('ZCARD', shelf) end
 if found == 0 then return 0 end
 if redis.call('HEXISTS', meta, 'paused') == 0 then return 2 end
 if ARGV[2] ~= '1' and redis.call('LLEN', active) > 0 then return 3 end
@@ -83,6 +92,11 @@ local gone = left > 0 and redis.call('ZRANGE', schedules, 0, left - 1) or {}
 left = left - #gone
 for _, schedule in ipairs(gone) do redis.call('DEL', jobs .. 'repeat:' .. schedule) end
 if #gone > 0 then redis.call('ZREM', schedules, unpack(gone)) end
+for _, shelf in ipairs(shelves) do
+  local letters = left > 0 and redis.call('ZRANGE', shelf, 0, left - 1) or {}
+  left = left - #letters
+  burn(jobs, letters)
+end
 if left == 0 then return 1 end
 
 -- Last of all, since the flag in `meta` is what keeps workers away until then.

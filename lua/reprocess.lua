@@ -29,17 +29,22 @@ RETURNS
 local meta, wait, paused, active, prioritized, pc, completed, failed, marker, events, jobs = unpack(KEYS)
 local stride, first = 2, 3
 
+--@include clock
 --@include gate
 --@include tell
 --@include sound
 --@include known
 --@include place
+--@include shelves
+--@include letter
+--@include shelve
+--@include close
 
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list }, { prioritized, completed, failed }, marker, {}, { pc })
-local good, seen, refused = {}, {}, {}
+local good, seen, refused, letters = {}, {}, {}, {}
 for i = first, #ARGV, stride do
   local id, code = ARGV[i], 1
   if not known(jobs, id) then
@@ -51,6 +56,8 @@ for i = first, #ARGV, stride do
         code = 0
         local said = redis.call('HMGET', jobs .. id, 'priority', 'parentKey')
         good[#good + 1] = { id = id, priority = said[1], parent = said[2], front = ARGV[i + 1] == '1', set = set, state = state }
+        local one = letter(jobs, id)
+        if one.at and not one.replayed then letters[#letters + 1] = one end
       end
     end
   end
@@ -61,6 +68,7 @@ for i = first, #ARGV, stride do
   end
 end
 if #good == 0 then return refused end
+local counts = shelves_sound(jobs, letters)
 
 local function relink(child, parent, state)
   -- pcall: a parent stands in a queue of its own, which may not be sound.
@@ -78,9 +86,11 @@ for _, job in ipairs(good) do
   place(list, prioritized, pc, { job.id }, { job.priority }, job.front)
   redis.call('ZREM', job.set, job.id)
   relink(jobs .. job.id, job.parent, job.state)
-  redis.call('HDEL', jobs .. job.id, 'finishedOn', 'processedOn', 'owner', job.state == 'failed' and 'failedReason' or 'returnvalue')
+  redis.call('HDEL', jobs .. job.id, 'finishedOn', 'processedOn', 'owner', 'defa', job.state == 'failed' and 'failedReason' or 'returnvalue')
   if ARGV[2] == '1' then redis.call('HDEL', jobs .. job.id, 'atm', 'stc') end
   tell('waiting', 'jobId', job.id, 'prev', job.state)
 end
+-- Their dead letters are answered: a replay must not run them once more.
+close(jobs, letters, string.format('%d', clock(ARGV[1])), '', counts)
 if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
 return refused

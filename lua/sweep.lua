@@ -85,5 +85,7 @@ for _, id in ipairs(lost) do
   redis.call('LREM', active, -1, id)
   tell('missing', 'jobId', id)
 end
-if #back > 0 and not is_paused and room + #back > 0 then redis.call('ZADD', marker, 0, '0') end
+-- An id without a hash leaves a slot too, which matters under a global concurrency.
+room = room + #back + #lost
+if not is_paused and room > 0 and (#back > 0 or #lost > 0 and room < math.huge) then redis.call('ZADD', marker, 0, '0') end
 return { back, #ids < count and -1 or skip + #ids - #back - #lost }

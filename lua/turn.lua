@@ -18,6 +18,8 @@ KEYS
   stalled      set     ids that a BullMQ worker suspects
   marker       zset    wakes idle workers
   events       stream
+  limiter      counter of the jobs that started in the window of a rate limit
+  smoothed     str     time up to which a smoothed rate limit is used, us
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
@@ -25,6 +27,8 @@ ARGV
   lock         int     ms until a lock ends by itself
   worker       str     name shown as having processed the job
   count        int     jobs wanted at most
+  metrics      int     minutes of counts kept for getMetrics, or empty to count none
+  own          str     MAX,MS of the worker's own rate limit, or empty
 ROWS
   id           str
   token        str     of the claim
@@ -35,12 +39,13 @@ ROWS
 RETURNS
   for each row that was refused: its number from 0, then 1 lost, 2 missing, 3 already done by this claim or 4 doomed:
   a child has failed without which it may not complete;
-  the claimed rows, as `claim` gives them; ms until the next delayed job is due, or -1; 1 if more jobs wait, else 0
+  the claimed rows, as `claim` gives them; ms until the next delayed job is due, or -1; 1 if more jobs wait that may be
+  claimed now, else 0; ms until a rate limit lets one of those that wait start, else 0
   Sent again: the rows are refused with 3 and further jobs are claimed; see `recover`.
 ]]
-local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, marker, events, jobs = unpack(KEYS)
-local now, token, lock_ms, worker, count = unpack(ARGV, 1, 5)
-local stride, first = 6, 6
+local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, marker, events, limiter, smoothed, jobs = unpack(KEYS)
+local now, token, lock_ms, worker, count, metrics, own = unpack(ARGV, 1, 7)
+local stride, first = 6, 8
 
 --@include clock
 --@include gate
@@ -52,6 +57,7 @@ local stride, first = 6, 6
 --@include drop
 --@include trim
 --@include leave
+--@include meter
 --@include place
 --@include kin
 --@include follow
@@ -59,14 +65,16 @@ local stride, first = 6, 6
 --@include promote
 --@include lock
 --@include claim
+--@include rate
 
 now = clock(now)
 local moment = string.format('%d', now)
-local is_paused, room, kept, late = gate(meta, active)
+local is_paused, room, kept, pace, late = gate(meta, active)
 local tell = teller(events, kept)
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, {}, { pc })
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, list = is_paused and paused or wait }
+  tell = tell, jobs = jobs, list = is_paused and paused or wait, meter = meter(jobs, 'completed', metrics) }
+local limit = (pace or own ~= '') and rate(meta, limiter, smoothed, pace, own, now)
 
 local good, facts, refused = held(jobs, active, ARGV, first, stride, 5, late)
 local family
@@ -81,13 +89,18 @@ settle(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)
 room = room + #good
 local open = not is_paused and room > 0
 local promoted, next_due = promote(k, now, open)
-local rows, more = {}, false
-if open then rows, more = claim(k, moment, token, lock_ms, worker, math.min(tonumber(count), room)) end
+local rows, more, closed = {}, false, 0
+if open then
+  rows, more = claim(k, moment, token, lock_ms, worker, math.min(tonumber(count), room, limit and limit.free or room))
+  if limit then closed = spend(limit, rows, now) end
+end
 -- A worker that leaves work behind which another could claim wakes the next one.
 more = more and room > #rows
-if more then redis.call('ZADD', marker, 0, '0') end
+-- The last to start under a rate limit wakes one too: it is told how long to wait, and nobody depends on this one. Nor does
+-- a worker that only its own limit stops keep the jobs from others.
+if more and (closed == 0 or #rows > 0 or not pace) then redis.call('ZADD', marker, 0, '0') end
 if #good > 0 and #rows == 0 and not more and next_due < 0
   and redis.call('LLEN', active) + redis.call('LLEN', wait) + redis.call('ZCARD', prioritized) == 0 then
   tell('drained')
 end
-return { refused, rows, next_due, more and 1 or 0 }
+return { refused, rows, next_due, more and closed == 0 and 1 or 0, more and closed or 0 }

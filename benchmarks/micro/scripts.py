@@ -18,6 +18,7 @@ from engine.link import Link
 from engine.options import NO_OPTIONS_WIRE, Keep
 from engine.scripts.add import add
 from engine.scripts.answer import answer
+from engine.scripts.bury import bury
 from engine.scripts.change_delay import change_delay
 from engine.scripts.change_priority import change_priority
 from engine.scripts.claim import claim
@@ -27,19 +28,28 @@ from engine.scripts.delay import delay
 from engine.scripts.drain import drain
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
+from engine.scripts.follow import follow
 from engine.scripts.get import get
+from engine.scripts.letter_groups import letter_groups
+from engine.scripts.letters import Sought, letters
 from engine.scripts.log import log
 from engine.scripts.meta import meta
+from engine.scripts.metrics import metrics
+from engine.scripts.names import names
 from engine.scripts.obliterate import obliterate
+from engine.scripts.oldest import oldest
 from engine.scripts.page import page
 from engine.scripts.pause import pause
+from engine.scripts.priorities import priorities
 from engine.scripts.progress import progress
 from engine.scripts.promote import promote
 from engine.scripts.promote_one import promote_one
+from engine.scripts.purge import purge
 from engine.scripts.recover import recover
 from engine.scripts.release import release
 from engine.scripts.remove import remove
 from engine.scripts.renew import renew
+from engine.scripts.replay import replay
 from engine.scripts.reprocess import reprocess
 from engine.scripts.resume import resume
 from engine.scripts.retry import retry
@@ -47,6 +57,7 @@ from engine.scripts.state import state
 from engine.scripts.sweep import sweep
 from engine.scripts.turn import turn
 from engine.scripts.update_data import update_data
+from engine.scripts.watch_letters import watch_letters
 
 _ONE = (1,)
 _HOUR = 3_600_000
@@ -117,6 +128,13 @@ async def _finished(link: Link, keys: Keys, rows: int) -> list[str]:
 async def _failed(link: Link, keys: Keys, rows: int) -> list[str]:
     jobs = await _claimed(link, keys, rows)
     await fail(link, keys, _failures(jobs))
+    return [job.id for job in jobs]
+
+
+async def _buried(link: Link, keys: Keys, rows: int) -> list[str]:
+    """Dead letters of jobs of which nothing else is kept."""
+    jobs = await _claimed(link, keys, rows)
+    await fail(link, keys, [(job, Failed("it does not work"), Keep(count=0), 1) for job in jobs], letters=Keep())
     return [job.id for job in jobs]
 
 
@@ -227,6 +245,23 @@ CASES: dict[str, Case] = {
     "get": Case(_added, get, lambda seeded, found: sum(job is not None for job in found)),
     "counts": Case(_added, lambda link, keys, ids: counts(link, keys), lambda seeded, counted: counted.waiting, _ONE),
     "page": Case(_added, lambda link, keys, ids: page(link, keys, state="waiting"), _as_many_as_came_back),
+    "names": Case(
+        _added,
+        lambda link, keys, ids: names(link, keys, state="waiting", start=0, count=1_000),
+        lambda seeded, found: found[0],
+    ),
+    "priorities": Case(
+        _added, lambda link, keys, ids: priorities(link, keys), lambda seeded, found: found[0], _ONE
+    ),
+    "oldest": Case(_added, lambda link, keys, ids: oldest(link, keys), lambda seeded, found: len(found[1]), _ONE),
+    "metrics": Case(
+        _added, lambda link, keys, ids: metrics(link, keys, kind="completed", start=0, end=-1), _if_no_error, _ONE
+    ),
+    "follow": Case(
+        _added,
+        lambda link, keys, ids: follow(link, keys, after="0-0", count=2 * len(ids)),
+        lambda seeded, found: len(found.entries) // 2,
+    ),
     "remove": Case(_added, remove, _not_refused),
     "reprocess": Case(
         _failed,
@@ -247,6 +282,28 @@ CASES: dict[str, Case] = {
     "drain": Case(_added, lambda link, keys, ids: drain(link, keys), lambda seeded, gone: gone),
     "clean": Case(
         _finished, lambda link, keys, ids: clean(link, keys, state="completed"), _as_many_as_came_back
+    ),
+    "bury": Case(
+        _failed, lambda link, keys, ids: bury(link, keys, [(id, "", "") for id in ids]), lambda seeded, count: count
+    ),
+    "replay": Case(
+        _buried,
+        lambda link, keys, ids: replay(link, keys, [(id, None, None) for id in ids], by="b"),
+        _not_refused,
+    ),
+    "purge": Case(
+        _buried, lambda link, keys, ids: purge(link, keys, [(id, None) for id in ids]), lambda seeded, gone: gone
+    ),
+    "letters": Case(
+        _buried,
+        lambda link, keys, ids: letters(link, keys, Sought(), what="records", look=1_000, most=1_000),
+        lambda seeded, found: len(found.records),
+    ),
+    "letter_groups": Case(
+        _buried, lambda link, keys, ids: letter_groups(link, keys, by="type", most=9), _if_true, _ONE
+    ),
+    "watch_letters": Case(
+        _buried, lambda link, keys, ids: watch_letters(link, keys, threshold=0), _if_true, _ONE
     ),
     "obliterate": Case(
         _paused, lambda link, keys, ids: obliterate(link, keys), lambda seeded, _: len(seeded)

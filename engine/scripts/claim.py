@@ -12,8 +12,8 @@ from engine.scripts.rows import read_claimed
 
 _claim = Script(
     "claim",
-    keys="meta wait paused active prioritized pc delayed marker events jobs",
-    args="now token lock worker count",
+    keys="meta wait paused active prioritized pc delayed marker events limiter smoothed jobs",
+    args="now token lock worker count own",
 )
 
 
@@ -22,10 +22,17 @@ class Claims(Struct, frozen=True):
     next_due: int | None
     """Milliseconds until the next delayed job is due; None without one."""
     more: bool
-    """Further jobs wait."""
+    """Further jobs wait that may be claimed now."""
+    closed: int = 0
+    """Milliseconds until a rate limit lets a job that waits start; 0 where none is in the way."""
 
 
-async def claim(link: Link, keys: Keys, *, token: str, lock_ms: int, worker: str, count: int, now: Now = "") -> Claims:
-    """Claim up to `count` jobs, each locked with `token` for `lock_ms`. `token` names this call and no other."""
-    rows, next_due, more = await _claim(link, keys, now, token, lock_ms, worker, count)
-    return Claims(read_claimed(rows, token), None if next_due < 0 else next_due, more == 1)
+async def claim(
+    link: Link, keys: Keys, *, token: str, lock_ms: int, worker: str, count: int, own: str = "", now: Now = ""
+) -> Claims:
+    """Claim up to `count` jobs, each locked with `token` for `lock_ms`. `token` names this call and no other.
+
+    own: the worker's own rate limit, MAX,MS.
+    """
+    rows, next_due, more, closed = await _claim(link, keys, now, token, lock_ms, worker, count, own)
+    return Claims(read_claimed(rows, token), None if next_due < 0 else next_due, more == 1, closed)

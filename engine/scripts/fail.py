@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
 
 from engine.job import Claimed, Failed
 from engine.keys import Keys
@@ -14,16 +15,35 @@ from engine.scripts.rows import Refusals, keep_slot, read_refusals
 _fail = Script(
     "fail",
     keys="meta wait paused active prioritized pc delayed failed stalled marker events jobs",
-    args="now",
-    rows="id token fence reason keep stacktrace attempts",
+    args="now letters metrics",
+    rows="id token fence reason keep stacktrace attempts error tenant",
 )
 
 
+UNKNOWN_ERROR = "unknown"
+"""The class of an error that nobody told."""
+MAX_TENANT = 200
+"""Characters of a tenant's name; of a longer one the first."""
+
+
 async def fail(
-    link: Link, keys: Keys, failures: Iterable[tuple[Claimed, Failed, Keep, int]], *, now: Now = ""
+    link: Link,
+    keys: Keys,
+    failures: Iterable[tuple[Claimed, Failed, Keep, int]],
+    *,
+    letters: Keep | None = None,
+    tenants: Sequence[str] = (),
+    metrics: Argument = "",
+    now: Now = "",
 ) -> Refusals:
-    """Fail at most 1,000 jobs, each with what is kept of failed jobs and the runs it was allowed."""
+    """Fail at most 1,000 jobs, each with what is kept of failed jobs and the runs it was allowed.
+
+    letters: what is kept of dead letters; None writes none. tenants: of these jobs, in their order, empty for none.
+    metrics: minutes of counts kept of failed jobs; "" counts none.
+    """
     slots: list[Argument] = []
-    for job, failed, keep, attempts in failures:
+    for (job, failed, keep, attempts), tenant in zip(failures, chain(tenants, repeat("")), strict=False):
         slots += (job.id, job.token, job.fence, failed.reason, keep_slot(keep), failed.stacktrace or b"[]", attempts)
-    return read_refusals(await _fail(link, keys, now, rows=slots))
+        slots += (failed.error or UNKNOWN_ERROR, tenant[:MAX_TENANT])
+    kept = "" if letters is None else keep_slot(letters) or ","
+    return read_refusals(await _fail(link, keys, now, kept, metrics, rows=slots))

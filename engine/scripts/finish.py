@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.keys import Keys
-from engine.link import Link
+from engine.link import Argument, Link
 from engine.script import Now, Script
 from engine.scripts.rows import Finished, Refusals, finished_slots, read_refusals
 
 _finish = Script(
     "finish",
     keys="meta wait paused active prioritized pc delayed completed stalled marker events jobs",
-    args="now",
+    args="now metrics",
     rows="id token fence value keep made",
 )
 
 
-async def finish(link: Link, keys: Keys, finished: Iterable[Finished], *, now: Now = "") -> Refusals:
-    """Complete at most 1,000 jobs. Rows that are refused change nothing and hold up no other."""
-    return read_refusals(await _finish(link, keys, now, rows=finished_slots(finished)))
+async def finish(
+    link: Link, keys: Keys, finished: Iterable[Finished], *, metrics: Argument = "", now: Now = ""
+) -> Refusals:
+    """Complete at most 1,000 jobs. Rows that are refused change nothing and hold up no other.
+
+    metrics: minutes of counts kept of completed jobs; "" counts none.
+    """
+    return read_refusals(await _finish(link, keys, now, metrics, rows=finished_slots(finished)))

@@ -11,7 +11,7 @@ from engine.scripts.pace import PER_CALL
 _obliterate = Script(
     "obliterate",
     keys="meta id wait paused active prioritized pc delayed waiting_children completed failed stalled stalled_check"
-    " repeat limiter marker events jobs",
+    " repeat limiter smoothed marker events jobs",
     args="now force count",
 )
 

@@ -8,14 +8,14 @@ from msgspec import Struct
 
 from engine.job import Claimed
 from engine.keys import Keys
-from engine.link import Link, Reply, Waiter
+from engine.link import Argument, Link, Reply, Waiter
 from engine.script import Now, Script
 from engine.scripts.rows import Finished, Refusals, finished_slots, read_claimed, read_refusals
 
 _turn = Script(
     "turn",
-    keys="meta wait paused active prioritized pc delayed completed stalled marker events jobs",
-    args="now token lock worker count",
+    keys="meta wait paused active prioritized pc delayed completed stalled marker events limiter smoothed jobs",
+    args="now token lock worker count metrics own",
     rows="id token fence value keep made",
 )
 
@@ -26,7 +26,9 @@ class Turned(Struct, frozen=True):
     next_due: int | None
     """Milliseconds until the next delayed job is due; None without one."""
     more: bool
-    """Further jobs wait."""
+    """Further jobs wait that may be claimed now."""
+    closed: int = 0
+    """Milliseconds until a rate limit lets a job that waits start; 0 where none is in the way."""
 
 
 async def turn(
@@ -38,11 +40,16 @@ async def turn(
     lock_ms: int,
     worker: str,
     count: int,
+    metrics: Argument = "",
+    own: str = "",
     now: Now = "",
 ) -> Turned:
-    """`finish` and `claim` in one call: at most 1,000 finished jobs, then up to `count` new ones locked by `token`."""
+    """`finish` and `claim` in one call: at most 1,000 finished jobs, then up to `count` new ones locked by `token`.
+
+    metrics: minutes of counts kept of completed jobs; "" counts none. own: the worker's own rate limit, MAX,MS.
+    """
     slots = finished_slots(finished)
-    return read_turned(await _turn(link, keys, now, token, lock_ms, worker, count, rows=slots), token)
+    return read_turned(await _turn(link, keys, now, token, lock_ms, worker, count, metrics, own, rows=slots), token)
 
 
 def post_turn(
@@ -55,12 +62,15 @@ def post_turn(
     lock_ms: int,
     worker: str,
     count: int,
+    metrics: Argument = "",
+    own: str = "",
 ) -> None:
     """`turn` for who wants to be told the moment the reply is read; `read_turned` reads it."""
-    _turn.post(link, waiter, keys, "", token, lock_ms, worker, count, rows=finished_slots(finished))
+    _turn.post(link, waiter, keys, "", token, lock_ms, worker, count, metrics, own, rows=finished_slots(finished))
 
 
 def read_turned(reply: Reply, token: str) -> Turned:
     """What turn.lua answered to the call of this token."""
-    refused, rows, next_due, more = reply
-    return Turned(read_refusals(refused), read_claimed(rows, token), None if next_due < 0 else next_due, more == 1)
+    refused, rows, next_due, more, closed = reply
+    due = None if next_due < 0 else next_due
+    return Turned(read_refusals(refused), read_claimed(rows, token), due, more == 1, closed)

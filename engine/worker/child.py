@@ -24,10 +24,11 @@ from msgspec import Struct
 
 from engine import codec
 from engine.clock import duration_ms
-from engine.errors import CorralError, LockLost, Retry, Snooze, WaitForChildren
+from engine.errors import CorralError, InvalidOption, LockLost, RateLimited, Retry, Snooze, WaitForChildren
 from engine.handle import Job, claimed_job
 from engine.job import Claimed
 from engine.keys import Keys
+from engine.limits import limited_outcome
 from engine.link import Waiter
 from engine.options import read_options
 from engine.processor import Processor
@@ -60,7 +61,7 @@ class Answer(Struct, tag=True):
 
 
 class Say(Struct, tag=True):
-    what: Literal["progress", "log", "data"]
+    what: Literal["progress", "log", "data", "heartbeat"]
     value: bytes
 
 
@@ -79,6 +80,8 @@ class Raised(Struct, tag=True):
     delay: int | None = None
     snooze: bool = False
     """That run is to use no attempt."""
+    limited: Literal["", "queue", "job"] = ""
+    """A rate limit was met: what waits for `delay` ms."""
     waits: bool = False
     """The job is to wait for its children."""
 
@@ -145,7 +148,7 @@ class _Line:
     def send(self, message: ToWorker) -> None:
         self._socket.sendall(frame(message))
 
-    def ask(self, what: Literal["progress", "log", "data"], value: bytes, job_id: str) -> int:
+    def ask(self, what: Literal["progress", "log", "data", "heartbeat"], value: bytes, job_id: str) -> int:
         self.send(Say(what, value))
         answer = self.next()
         assert isinstance(answer, Answer)
@@ -176,6 +179,9 @@ class ChildJob(Job[Any]):
     def log(self, row: str) -> int:  # type: ignore[override]
         return self._line.ask("log", row.encode(errors="replace"), self.id)
 
+    def heartbeat(self) -> None:
+        self._line.ask("heartbeat", b"", self.id)
+
     def update_data(self, data: Any) -> None:  # type: ignore[override]
         self._line.ask("data", codec.encode("data", data), self.id)
         self.data = data
@@ -192,7 +198,7 @@ def _run(ask: Ask, line: _Line, runner: asyncio.Runner) -> Done | Raised:
         result = processor.function(_job(ask, line, processor))
         if inspect.iscoroutine(result):
             result = runner.run(result)
-        if isinstance(result, Retry):
+        if isinstance(result, (Retry, RateLimited)):
             return _raised(result, processor, ask.job)
         return Done(codec.encode("result", result))
     except BaseException as error:
@@ -231,6 +237,13 @@ def _no_link() -> CorralError:
 
 
 def _raised(error: BaseException, processor: Processor[Any, Any] | None, job: Claimed) -> Raised:
+    if isinstance(error, RateLimited):
+        try:
+            limited = limited_outcome(error)
+            scope: Literal["queue", "job"] = "job" if limited.alone else "queue"
+            return Raised(error.reason, "", "", delay=limited.wait, limited=scope)
+        except InvalidOption as problem:
+            error = problem
     said = traces.message(error)
     try:
         final = processor is None or processor.gives_up(error, job.attempts_made + 1)
@@ -244,4 +257,4 @@ def _raised(error: BaseException, processor: Processor[Any, Any] | None, job: Cl
         return Raised(str(problem), type(problem).__name__, "", final=True)
     trace, snooze = traces.trace(error), isinstance(error, Snooze)
     waits = isinstance(error, WaitForChildren)
-    return Raised(said, traces.error_name(error), trace, final, retry, wait, snooze, waits)
+    return Raised(said, traces.error_name(error), trace, final, retry, wait, snooze, waits=waits)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from engine import codec
-from engine.errors import CorralError, InvalidInput, LockLost, Retry, Snooze, WaitForChildren
+from engine.errors import CorralError, InvalidInput, LockLost, RateLimited, Retry, Snooze, WaitForChildren
 from engine.handle import Job
 from engine.job import Claimed
 from engine.keys import Keys
@@ -45,14 +45,14 @@ class Children:
     async def run(
         self, processor: Processor[Any, Any], claimed: Claimed, keys: Keys, job: Job[Any], started: Callable[[], None]
     ) -> bytes:
-        """The job's result as JSON. Raises ErrorElsewhere, Retry, or ProcessDied. Cancelling it kills the process."""
+        """The job's result as JSON. Raises ErrorElsewhere, Retry, RateLimited, or ProcessDied. Cancelling it kills the process."""
         module, qualname = reference(processor)
         async with self._places:
             child = await self._take()
             try:
                 started()
                 value = await child.run(Ask(module, qualname, keys.queue, keys.prefix, claimed), job)
-            except (ErrorElsewhere, Retry, WaitForChildren):
+            except (ErrorElsewhere, Retry, RateLimited, WaitForChildren):
                 self._give_back(child)
                 raise
             except BaseException:
@@ -127,6 +127,8 @@ class _Child:
                         return value
                     case Raised() as raised if raised.snooze and raised.delay is not None:
                         raise Snooze(raised.delay, raised.said)
+                    case Raised(limited="queue" | "job" as scope) as raised:
+                        raise RateLimited(raised.delay or 0, raised.said, scope=scope)
                     case Raised(waits=True):
                         raise WaitForChildren()
                     case Raised() as raised if raised.retry:
@@ -188,6 +190,9 @@ def _program(descriptor: int) -> str:
 
 async def _carry_out(said: Say, job: Job[Any]) -> Answer:
     try:
+        if said.what == "heartbeat":
+            job.heartbeat()
+            return Answer()
         if said.what == "log":
             return Answer(await job.log(said.value.decode()))
         value = codec.decode(said.what, said.value)

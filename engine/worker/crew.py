@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine, Generator, Iterable
 from typing import Any
 
 from engine.clock import monotonic
+from engine.errors import CorralError, JobCancelled, JobTimeout, LockLost
+from engine.handle import tell_to_stop
 from engine.job import Claimed, Released
 from engine.worker.hold import Hold, Holds, Why
 from engine.worker.outbox import Outbox
@@ -24,10 +26,15 @@ TRY_AGAIN = 64
 """Batches after which a chain is tried again."""
 BACKLOG = 1_000
 """Outcomes that may wait for Redis, beside four for each slot, before no more jobs are claimed."""
+MAX_ABANDONED = 100
+"""Runs that did not end when told and still go on. Each beyond that keeps its slot, lest threads grow without bound."""
 
 
 class Crew:
-    """Up to `concurrency` jobs at once, each in a context of its own. `changed` is called when a slot becomes free."""
+    """Up to `concurrency` jobs at once, each in a context of its own. `changed` is called when a slot becomes free.
+
+    grace: seconds that a run has to end once it was told to stop.
+    """
 
     def __init__(
         self,
@@ -36,9 +43,13 @@ class Crew:
         outbox: Outbox,
         reports: Reports,
         concurrency: int,
+        grace: float,
         changed: Callable[[], None],
     ) -> None:
         self.running: set[Hold] = set()
+        self.abandoned: set[Hold] = set()
+        """Runs whose slot was freed before they ended. What they come to is dropped."""
+        self._grace = grace
         self._runner = runner
         self._holds = holds
         self._outbox = outbox
@@ -57,11 +68,13 @@ class Crew:
         self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
-        return f"<Crew {len(self.running)} of {self._concurrency} running{', closed' if self._closed else ''}>"
+        return f"<Crew {len(self.running)} of {self._concurrency} running, {len(self.abandoned)} abandoned{', closed' if self._closed else ''}>"
 
     def free(self) -> int:
         """Slots without a job; none while too many outcomes wait for Redis."""
         free = self._concurrency - len(self.running)
+        if len(self.abandoned) > MAX_ABANDONED:
+            free = max(0, free - (len(self.abandoned) - MAX_ABANDONED))
         waiting = len(self._holds) - len(self.running)
         return 0 if waiting > 4 * self._concurrency + BACKLOG else free
 
@@ -119,8 +132,9 @@ class Crew:
         hold.task = None
         self.running.discard(hold)
         self.ended.append(hold.claimed)
-        if hold.outcome is not None:
-            return  # given up before it ended
+        if hold.outcome is not None:  # given up before it ended
+            self._returned(hold)
+            return
         if hold.why is Why.LOST:
             self._holds.drop([hold])
         else:
@@ -132,10 +146,48 @@ class Crew:
         if hold not in self.running or hold.outcome is not None or hold.why is Why.LOST:
             return
         self._reports.lost(hold)
-        if hold.task is None:
-            self.give_up(hold)
+        self._cut(hold, LockLost(hold.claimed.id))
+
+    def stop(self, hold: Hold, end: JobCancelled | JobTimeout) -> None:
+        """Let this run end as `end` says. One whose outcome is on its way, or that another reason ends, is let be."""
+        if hold not in self.running or hold.outcome is not None or hold.stop is not None or hold.why is not None:
+            return
+        hold.stop = end
+        self._cut(hold, end)
+
+    def _cut(self, hold: Hold, why: CorralError) -> None:
+        """Tell a run to stop, and count on it for so long as the grace is."""
+        if hold.task is None:  # not begun
+            self._leave(hold)
+            return
+        if hold.handle is not None:
+            tell_to_stop(hold.handle, why)
+        hold.task.cancel()
+        # The runner asks only of a run that was timed whether it was told to stop.
+        hold.time("grace", self._loop.call_later(self._grace, self._abandon, hold, context=self._context.copy()))
+
+    def _abandon(self, hold: Hold) -> None:
+        """Its grace is over: its slot is for others, whatever it still does."""
+        if hold not in self.running:
+            return
+        self.abandoned.add(hold)
+        self._reports.abandoned(hold, len(self.abandoned) > MAX_ABANDONED)
+        self._leave(hold)
+
+    def _leave(self, hold: Hold) -> None:
+        """Free the slot of a run that was told to stop, without waiting for it."""
+        self.running.discard(hold)
+        if hold.why is Why.LOST:
+            hold.outcome = Released()
+            self._holds.drop([hold])
         else:
-            hold.task.cancel()
+            self._outbox.put(hold, self._runner.stopped(hold))
+        self._changed()
+
+    def _returned(self, hold: Hold) -> None:
+        if hold in self.abandoned:
+            self.abandoned.discard(hold)
+            self._changed()
 
     # -- stopping --------------------------------------------------------------------------------------------------
 
@@ -160,10 +212,15 @@ class Crew:
                 continue
             if hold.why is None:
                 hold.why = Why.RELEASED
+            if hold.handle is not None:
+                tell_to_stop(hold.handle, LockLost(hold.claimed.id))
             hold.task.cancel()
 
     def give_up(self, hold: Hold) -> None:
         """Release a job without waiting for its run, whose outcome will be dropped."""
+        if hold.stop is not None:
+            self._leave(hold)
+            return
         self.running.discard(hold)
         hold.outcome = Released()
         if hold.task is not None:

@@ -17,12 +17,13 @@ from collections.abc import Collection, Coroutine, Iterator, Sequence
 from typing import Any
 
 from engine.errors import CorralError, InvalidInput, InvalidOption
+from engine.hooks import AroundRun
 from engine.processor import Processor
 from engine.worker.arguments import Options, read_arguments
 from engine.worker.health import HealthServer, Report
 from engine.worker.hold import Hold
 from engine.worker.lifeline import Lifeline
-from engine.worker.loading import load_processors
+from engine.worker.loading import load_list, load_processors
 from engine.worker.logs import set_up_logging
 from engine.worker.stacks import Running, dump_on_signal
 from engine.worker.supervisor import Supervisor
@@ -43,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.processes > 1 and options.supervised is None:
             return _supervise(sys.argv[1:] if argv is None else argv, options)
         processors = load_processors(options.target)
-        return _run(Daemon(options, processors).run())
+        dependencies = load_list(options.target, "DEPENDENCIES")
+        middleware = load_list(options.target, "MIDDLEWARE")
+        return _run(Daemon(options, processors, dependencies, middleware).run())
     except InvalidInput as error:
         return _say(error, 2, options)
     except CorralError as error:
@@ -79,8 +82,16 @@ def _say(error: object, code: int, options: Options) -> int:
 class Daemon:
     """Workers for some queues on one event loop, from the start to the last job."""
 
-    def __init__(self, options: Options, processors: Sequence[Processor[Any, Any]]) -> None:
+    def __init__(
+        self,
+        options: Options,
+        processors: Sequence[Processor[Any, Any]],
+        dependencies: Sequence[Any] = (),
+        middleware: Sequence[AroundRun] = (),
+    ) -> None:
         self._options = options
+        self._dependencies = dependencies
+        self._middleware = middleware
         self._began = time.monotonic()
         self._signals = 0
         self._cut_off = False
@@ -107,6 +118,8 @@ class Daemon:
             max_stalled=options.max_stalled,
             allow=options.allow,
             require_durable=options.require_durable,
+            middleware=self._middleware,
+            dependencies=self._dependencies,
         )
 
     async def run(self) -> int:

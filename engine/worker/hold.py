@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from engine.clock import monotonic
+from engine.errors import JobCancelled, JobTimeout
 from engine.handle import Job
 from engine.job import Claimed, Outcome
 from engine.options import NO_OPTIONS, JobOptions
@@ -28,12 +29,14 @@ class Hold:
     """One job from its claim until Redis has taken its outcome. Written by the worker's loop only.
 
     number: rises with each claim of this worker. started: its function was called. why: set before a run is cut short.
+    stop: what its end is, once the run was told to stop for itself: JobCancelled or JobTimeout. timers: cancelled at its end.
+    thread: the identity of the thread that runs its function.
     outcome: set once, when the job leaves the runner or is given up; what comes later is dropped.
     resent: a call with this outcome may have been carried out already.
     """
 
     __slots__ = ("claimed", "error", "handle", "number", "options", "outcome", "processor", "resent", "result", "since",
-                 "started", "task", "why")  # fmt: skip
+                 "started", "stop", "task", "thread", "timers", "why")  # fmt: skip
 
     def __init__(self, claimed: Claimed, number: int, since: float) -> None:
         self.claimed = claimed
@@ -48,6 +51,9 @@ class Hold:
         self.error: BaseException | None = None
         self.outcome: Outcome | None = None
         self.why: Why | None = None
+        self.stop: JobCancelled | JobTimeout | None = None
+        self.timers: dict[str, asyncio.TimerHandle] | None = None
+        self.thread: int | None = None
         self.task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -58,6 +64,17 @@ class Hold:
     def attempts(self) -> int:
         """Runs that the job is allowed in all: its own word, else its processor's, else one."""
         return self.options.attempts or (self.processor.attempts if self.processor else 0) or 1
+
+    def time(self, what: str, timer: asyncio.TimerHandle) -> None:
+        """Keep a timer, to be cancelled when the run ends."""
+        if self.timers is None:
+            self.timers = {}
+        self.timers[what] = timer
+
+    def untime(self) -> None:
+        for timer in (self.timers or {}).values():
+            timer.cancel()
+        self.timers = None
 
 
 class Holds:

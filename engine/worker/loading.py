@@ -1,4 +1,4 @@
-"""Finding the processors that a command line names. Knows modules and attributes, nothing of Redis."""
+"""Finding the processors that a command line names, and what their module gives the worker beside them. Knows modules and attributes, nothing of Redis."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ from engine.errors import InvalidInput, MissingExtra
 from engine.processor import BaseProcessor, Processor, as_processor
 
 _DEFAULT_NAME = "PROCESSORS"
+
+
+def load_list(target: str, name: str) -> list[Any]:
+    """What the module of MODULE[:NAME] lists as `name` (DEPENDENCIES, MIDDLEWARE); nothing if it says nothing."""
+    module_name = target.partition(":")[0]
+    given = getattr(_module(module_name), name, ())
+    if not isinstance(given, list | tuple):
+        raise InvalidInput(f"{module_name}: {name} is {given!r}; write {name} = [...]")
+    return list(given)
 
 
 def load_processors(target: str) -> list[Processor[Any, Any]]:

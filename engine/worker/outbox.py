@@ -12,14 +12,25 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import assert_never
 
 from engine.errors import ConnectFailed, LinkClosed, ServerBusy
-from engine.job import Completed, CompletedAdding, Delayed, Failed, Outcome, Released, Retrying, WaitingChildren
+from engine.job import (
+    Completed,
+    CompletedAdding,
+    Delayed,
+    Failed,
+    Limited,
+    Outcome,
+    Released,
+    Retrying,
+    WaitingChildren,
+)
 from engine.keys import Keys
-from engine.link import Link
+from engine.link import Argument, Link
 from engine.options import Keep
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
 from engine.scripts.finish_adding import finish_adding
-from engine.scripts.pace import PER_CALL
+from engine.scripts.limit import limit
+from engine.scripts.pace import LETTERS_PER_CALL, PER_CALL
 from engine.scripts.release import release
 from engine.scripts.retry import retry
 from engine.scripts.rows import Refusal, Refusals
@@ -53,19 +64,34 @@ class Outbox:
         completed: Callable[[Hold], None],
         settled: Settled,
         report: Report,
+        *,
+        letters: Keep | None = None,
+        metrics: Argument = "",
     ) -> None:
         self._link = link
         self._keys = keys
         self._keep_failed = keep_failed
+        self._letters = letters
+        self._metrics = metrics
         self._keep_completed = keep_completed
         self._completed = completed
-        self._failed = _Lane("fail", self._fail, settled, report)
+        most = PER_CALL if letters is None else LETTERS_PER_CALL
+        self._failed = _Lane("fail", self._fail, settled, report, most)
         self._retried = _Lane("retry", self._retry, settled, report)
         self._delayed = _Lane("delay", self._delay, settled, report)
         self._released = _ReleaseLane("release", self._release, settled, report)
+        self._limited = _ReleaseLane("limit", self._limit, settled, report)
         self._adding = _SingleLane("finish_adding", self._finish_adding, settled, report)
         self._waiting = _SingleLane("wait_children", self._wait_children, settled, report)
-        self._lanes = (self._failed, self._retried, self._delayed, self._released, self._adding, self._waiting)
+        self._lanes = (
+            self._failed,
+            self._retried,
+            self._delayed,
+            self._released,
+            self._limited,
+            self._adding,
+            self._waiting,
+        )
 
     def __repr__(self) -> str:
         return f"<Outbox {', '.join(f'{len(lane.holds)} to {lane.name}' for lane in self._lanes)}>"
@@ -83,6 +109,8 @@ class Outbox:
                 self._delayed.put(hold)
             case Released():
                 self._released.put(hold)
+            case Limited():
+                self._limited.put(hold)
             case CompletedAdding():
                 self._adding.put(hold)
             case WaitingChildren():
@@ -119,7 +147,8 @@ class Outbox:
             assert isinstance(hold.outcome, Failed)
             keep = hold.options.remove_on_fail
             rows.append((hold.claimed, hold.outcome, self._keep_failed if keep is None else keep, hold.attempts))
-        return await fail(self._link, self._keys, rows)
+        tenants = [(hold.handle.tenant if hold.handle else None) or "" for hold in holds]
+        return await fail(self._link, self._keys, rows, letters=self._letters, tenants=tenants, metrics=self._metrics)
 
     async def _retry(self, holds: Sequence[Hold]) -> Refusals:
         rows = [(hold.claimed, _retrying(hold), hold.options.lifo) for hold in holds]
@@ -134,6 +163,13 @@ class Outbox:
 
     async def _release(self, holds: Sequence[Hold]) -> Refusals:
         return await release(self._link, self._keys, [hold.claimed for hold in holds])
+
+    async def _limit(self, holds: Sequence[Hold]) -> Refusals:
+        rows = []
+        for hold in holds:
+            assert isinstance(hold.outcome, Limited)
+            rows.append((hold.claimed, hold.outcome))
+        return await limit(self._link, self._keys, rows)
 
     async def _finish_adding(self, holds: Sequence[Hold]) -> Refusals:
         hold, outcome = holds[0], holds[0].outcome
@@ -159,13 +195,19 @@ class _Lane:
     """The outcomes that one script takes: at most one call under way, and what gathers meanwhile goes in the next."""
 
     def __init__(
-        self, name: str, send: Callable[[Sequence[Hold]], Awaitable[Refusals]], settled: Settled, report: Report
+        self,
+        name: str,
+        send: Callable[[Sequence[Hold]], Awaitable[Refusals]],
+        settled: Settled,
+        report: Report,
+        most: int = PER_CALL,
     ) -> None:
         self.name = name
         self.holds: deque[Hold] = deque()
         self._send = send
         self._settled = settled
         self._report = report
+        self._most = most
         self._task: asyncio.Task[None] | None = None
         self._context = contextvars.copy_context()  # lest it runs in that of a job
 
@@ -210,7 +252,7 @@ class _Lane:
         self._task = None
 
     def _next(self) -> list[Hold]:
-        return [self.holds.popleft() for _ in range(min(len(self.holds), PER_CALL))]
+        return [self.holds.popleft() for _ in range(min(len(self.holds), self._most))]
 
     def _back(self, holds: list[Hold]) -> None:
         self.holds.extendleft(reversed(holds))

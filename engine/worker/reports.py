@@ -9,9 +9,10 @@ from msgspec import Struct
 
 from engine.clock import monotonic
 from engine.errors import LockLost
-from engine.job import Completed, CompletedAdding, Delayed, Failed, Retrying, WaitingChildren
+from engine.job import Completed, CompletedAdding, Delayed, Failed, Limited, Retrying, WaitingChildren
 from engine.processor import JobLog
 from engine.scripts.rows import Refusal, Refusals
+from engine.worker import stacks
 from engine.worker.hold import Hold, Why
 from engine.worker.listeners import Listeners
 
@@ -28,10 +29,14 @@ class Counters(Struct):
     """Failed for good."""
     retried: int = 0
     released: int = 0
+    limited: int = 0
+    """Given back because a processor met somebody's rate limit."""
     lost: int = 0
     """Jobs that another claim took over; their results were dropped."""
     stalled: int = 0
     """Jobs of dead workers that this one put back in line."""
+    abandoned: int = 0
+    """Runs that did not end when told to stop; their slots were freed."""
     turns: int = 0
     troubles: int = 0
     snoozed: int = 0
@@ -97,6 +102,17 @@ class Reports:
                     self._log_of(hold).log_error(job, error, retry=again)
             case Delayed():
                 counters.snoozed += 1
+            case Limited():
+                counters.limited += 1
+                if logger.isEnabledFor(logging.INFO):
+                    what = "it waits" if outcome.alone else "the queue holds still"
+                    logger.info(
+                        "%s job %s met a rate limit; %s for %d ms",
+                        hold.claimed.name,
+                        hold.claimed.id,
+                        what,
+                        outcome.wait,
+                    )
             case WaitingChildren():
                 counters.waited += 1
             case _:
@@ -115,6 +131,18 @@ class Reports:
         error = LockLost(hold.claimed.id)
         logger.warning("%s job %s: its result is dropped: %s", hold.claimed.name, hold.claimed.id, error)
         self._listeners.tell("error", error)
+
+    def abandoned(self, hold: Hold, too_many: bool) -> None:
+        """A run that was told to stop goes on: its slot is free, unless there are too many of them already."""
+        self.counters.abandoned += 1
+        logger.error(
+            "%s job %s: its run does not end when told to (%s)%s\n%s",
+            hold.claimed.name,
+            hold.claimed.id,
+            "its lock is lost" if hold.stop is None else hold.stop,
+            "; as too many do not, it keeps its slot: look for what blocks, and restart the worker" if too_many else "",
+            stacks.where(hold.task, hold.thread),
+        )
 
     def stalled(self, ids: Iterable[str]) -> None:
         for id in ids:

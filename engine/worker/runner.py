@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from engine import codec
 from engine.backoff import BUILT_IN, Strategy, delay_before_retry
 from engine.clock import duration_ms
-from engine.errors import InvalidOption, Retry, Snooze, WaitForChildren
+from engine.errors import InvalidOption, JobTimeout, RateLimited, Retry, Snooze, WaitForChildren
 from engine.handle import Job, claimed_job
-from engine.job import Completed, CompletedAdding, Delayed, Failed, Outcome, Released, Retrying, WaitingChildren
+from engine.hooks import AroundRun, around
+from engine.job import (
+    Completed,
+    CompletedAdding,
+    Delayed,
+    Failed,
+    Limited,
+    Outcome,
+    Released,
+    Retrying,
+    WaitingChildren,
+)
 from engine.keys import Keys
+from engine.limits import limited_outcome
 from engine.link import Link
 from engine.options import NO_OPTIONS, read_options
 from engine.processor import Processor
 from engine.worker import traces
+from engine.worker.batches import Batches
 from engine.worker.children import Children
+from engine.worker.expiry import check_expiry
 from engine.worker.hold import Hold, Why
 from engine.worker.listeners import Listeners
 from engine.worker.reports import Reports
+from engine.worker.scheduling import RUN, Scheduling
 from engine.worker.threads import Threads, thread_job
 
 MAX_RESULT = 16 * 1024 * 1024
 """Bytes that a result may have; a larger one fails the attempt."""
 _NOTHING = Completed(b"null")
+_ASKED = (Retry, RateLimited)
+"""What a processor may return instead of raising it."""
 
 
 class Routes:
@@ -46,6 +65,9 @@ class Routes:
                 )
             if processor.name is not None:
                 self._by_name[processor.name] = processor
+
+    def __iter__(self) -> Iterator[Processor[Any, Any]]:
+        return iter({*self._by_name.values(), *([self._any] if self._any else ())})
 
     def find(self, name: str) -> Processor[Any, Any] | None:
         return self._by_name.get(name, self._any)
@@ -68,7 +90,12 @@ class Runner:
         backoffs: Mapping[str, Strategy],
         listeners: Listeners,
         reports: Reports,
+        watch: Callable[[Hold], None],
+        middleware: Sequence[AroundRun] = (),
+        scheduling: Scheduling,
     ) -> None:
+        self._watch = watch
+        self._scheduling = scheduling
         self._reports = reports
         self._routes = routes
         self._link = link
@@ -77,19 +104,49 @@ class Runner:
         self._children = children
         self._backoffs = backoffs
         self._listeners = listeners
+        self._middleware = middleware
+        self._batches = Batches(threads, self._begin)
+        self._is_plain = not middleware and all(processor.batch is None for processor in routes)
 
     async def run(self, hold: Hold) -> Outcome:
         refused = self._prepare(hold)
-        if refused is not None:
-            return Failed(traces.cut(refused, traces.MAX_MESSAGE), hold.claimed.stacktrace)
         try:
-            return await self._call(hold)
+            # Before all that can end it: the next run of its schedule depends on this one.
+            if hold.claimed.id.startswith(RUN) and (instead := await self._scheduling.admit(hold.claimed)) is not None:
+                hold.result = codec.decode("result", instead.value) if isinstance(instead, Completed) else None
+                return instead
+            if refused is not None:
+                return Failed(traces.cut(refused, traces.MAX_MESSAGE), hold.claimed.stacktrace, "NotRun")
+            outcome = await self._call(hold)
         except (KeyboardInterrupt, GeneratorExit):
             raise
-        except WaitForChildren:
-            return self._waiting(hold)
         except BaseException as error:  # SystemExit of a processor must not end the worker
+            hold.untime()
+            if hold.stop is not None:
+                if error is not hold.stop:
+                    hold.stop.__cause__ = error  # its stack tells where the run was
+                return self.stopped(hold)
+            if isinstance(error, WaitForChildren):
+                return self._waiting(hold)
             return Released() if _was_cut_short(hold, error) else self._verdict(hold, error)
+        if hold.timers is not None:  # told to stop or not, it was timed
+            hold.untime()
+            if hold.stop is not None:
+                # Whatever it came to: who told it to stop may have acted on that.
+                return self.stopped(hold)
+        return outcome
+
+    def stopped(self, hold: Hold) -> Failed | Retrying | Delayed | Limited:
+        """What a run comes to that was told to stop, whether it has ended or not."""
+        stop = hold.stop
+        assert stop is not None
+        if isinstance(stop, JobTimeout):
+            return self._verdict(hold, stop)
+        if hold.handle is None:
+            self._prepare(hold)  # it never ran
+        hold.error = stop
+        stack = traces.appended(hold.claimed.stacktrace, traces.trace(stop), hold.options.stack_trace_limit)
+        return Failed(stop.reason, stack, traces.error_name(stop))
 
     def _prepare(self, hold: Hold) -> str | None:
         """Find options, processor and data; why the job cannot run, if so."""
@@ -118,17 +175,21 @@ class Runner:
         assert job is not None
         if self._listeners.has("progress"):
             hold.handle = job = _TellingJob.of(job, self._listeners)
-        if processor.run_in == "process":
-            value = await self._children.run(processor, hold.claimed, self._keys, job, lambda: self._begin(hold))
-            codec.check_size("result", value, MAX_RESULT)
+        if hold.options.expires_in is not None:
+            await check_expiry(self._link, self._keys, hold)
+        if not self._is_plain:
+            result = await self._hooked(hold, processor, job)
+        elif processor.run_in == "process":
+            value = await self._in_process(hold, processor, job)
             hold.result = codec.decode("result", value)
             return Completed(value)
-        self._begin(hold)
-        if processor.run_in == "loop":
-            result = await processor.function(job)
         else:
-            result = await self._in_thread(hold, processor.function, job)
-        if isinstance(result, Retry):
+            self._begin(hold)
+            if processor.run_in == "loop":
+                result = await processor.function(job)
+            else:
+                result = await self._in_thread(hold, processor.function, job)
+        if isinstance(result, _ASKED):
             return self._verdict(hold, result)
         hold.result = result
         if job._gathered is not None:
@@ -145,29 +206,60 @@ class Runner:
         except Exception as error:  # data of a child was changed since
             return self._verdict(hold, error)
 
+    async def _hooked(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any]) -> Any:
+        """The result of a job that runs in a batch or has middleware around it."""
+        if processor.batch is None and processor.run_in != "process":
+            self._begin(hold)
+        return await around(self._middleware, functools.partial(self._innermost, hold, processor))(job)
+
+    async def _innermost(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any]) -> Any:
+        if processor.batch is not None:
+            return await self._batches.join(hold, job)
+        if processor.run_in == "process":
+            return codec.decode("result", await self._in_process(hold, processor, job))
+        if processor.run_in == "loop":
+            return await processor.function(job)
+        return await self._in_thread(hold, processor.function, job)
+
     def _begin(self, hold: Hold) -> None:
         hold.started = True
         self._reports.started(hold)
+        if hold.options.timeout is not None or (hold.processor is not None and hold.processor.is_limited):
+            self._watch(hold)
+
+    async def _in_process(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any]) -> bytes:
+        value = await self._children.run(processor, hold.claimed, self._keys, job, lambda: self._begin(hold))
+        codec.check_size("result", value, MAX_RESULT)
+        return value
 
     async def _in_thread(self, hold: Hold, function: Callable[[Job[Any]], Any], job: Job[Any]) -> Any:
-        running = asyncio.ensure_future(self._threads.run(function, thread_job(job)))
+        def call(job: Job[Any]) -> Any:
+            hold.thread = threading.get_ident()
+            return function(job)
+
+        running = asyncio.ensure_future(self._threads.run(call, thread_job(job)))
         while True:
             try:
                 result = await asyncio.shield(running)
                 break
             except asyncio.CancelledError:
-                # A thread cannot be stopped: while its job is lost, its slot stays taken until it returns.
-                if hold.why is not Why.LOST or running.cancelled():
+                # A thread cannot be stopped, only told: one that is lost or told has its grace to return in.
+                if (hold.why is not Why.LOST and hold.stop is None) or running.cancelled():
                     running.cancel()
                     raise
         return await result if inspect.isawaitable(result) else result
 
     # -- judging a failure -----------------------------------------------------------------------------------------
 
-    def _verdict(self, hold: Hold, error: BaseException) -> Failed | Retrying | Delayed:
+    def _verdict(self, hold: Hold, error: BaseException) -> Failed | Retrying | Delayed | Limited:
         """What a run came to that raised `error`, or asked for another one."""
         if isinstance(error, Snooze):
             return Delayed(error.delay)
+        if isinstance(error, RateLimited):
+            try:
+                return limited_outcome(error)
+            except InvalidOption as problem:
+                error = problem
         hold.error = error
         reason, name = traces.message(error), traces.error_name(error)
         limit = hold.options.stack_trace_limit

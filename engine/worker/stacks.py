@@ -40,6 +40,12 @@ def describe(running: Iterable[Running]) -> str:
     return f"\nRunning jobs: {len(parts)}\n" + "".join(parts)
 
 
+def where(task: asyncio.Task[Any] | None, thread: int | None = None) -> str:
+    """Where a job is that runs on the loop, or in the thread of that identity."""
+    frame = None if thread is None else sys._current_frames().get(thread)
+    return "".join(_where(task) if frame is None else traceback.format_stack(frame))
+
+
 def _where(task: asyncio.Task[Any] | None) -> Iterator[str]:
     if task is None:
         yield "  in a thread or process of its own: see the threads above\n"
@@ -56,8 +62,14 @@ def _frames(waiting: Any) -> Iterator[tuple[FrameType, int]]:
             return
         yield frame, frame.f_lineno
         inner = _first(waiting, "cr_await", "gi_yieldfrom", "ag_await")
-        # crew.py drives a job's coroutine by hand, so it is not awaited but held in a local.
-        waiting = frame.f_locals.get("work") if frame.f_code.co_name == "_driven" else inner
+        # crew.py drives a job's coroutine by hand, so it is not awaited but held in a local; a batch is a task of its own.
+        match frame.f_code.co_qualname:
+            case "_driven":
+                waiting = frame.f_locals.get("work")
+            case "Batches.join" if (batch := frame.f_locals.get("batch")) is not None and batch.task is not None:
+                waiting = batch.task.get_coro()
+            case _:
+                waiting = inner
 
 
 def _first(holder: Any, *names: str) -> Any:

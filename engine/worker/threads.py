@@ -25,6 +25,9 @@ class ThreadJob(Job[Any]):
     _whole: Job[Any]
     """The job as the loop knows it, which does what is asked."""
 
+    def _run(self) -> Job[Any]:
+        return self._whole
+
     def add_child(self, child: FlowJob) -> None:
         self._whole.add_child(child)
 
@@ -46,6 +49,7 @@ def _copy(job: Job[Any], twin: Job[Any]) -> None:
 def _blocking(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(self: ThreadJob, *args: Any, **options: Any) -> Any:
+        self.check_cancelled()
         asked = getattr(self._whole, name)(*args, **options)
         answer = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
         _copy(self._whole, self)

@@ -17,7 +17,7 @@ from engine.clock import monotonic
 from engine.errors import LinkClosed
 from engine.job import Claimed, Completed
 from engine.keys import Keys
-from engine.link import Link, Reply
+from engine.link import Argument, Link, Reply
 from engine.options import Keep
 from engine.scripts.pace import PER_CALL
 from engine.scripts.recover import recover
@@ -36,7 +36,7 @@ class Seen(Enum):
     """What is known of the line of waiting jobs."""
 
     EMPTY = "empty"
-    """The last turn that looked left nothing: no turn goes only to claim."""
+    """The last turn that looked left nothing that may start now: no turn goes only to claim."""
     PERHAPS = "perhaps"
     """A marker, a timer or the start says to look: one turn goes for all free slots."""
     MORE = "more"
@@ -47,7 +47,7 @@ class Turns:
     """Hands in what `put` gathers and claims as many jobs as `free` says; `start` takes the claimed ones.
 
     `idle` is set while there is a free slot and nothing to claim. `due` is told the milliseconds until the next delayed
-    job. `last` is when the last reply came (monotonic), written here only. `changed` is called after each change.
+    job, `closed` for how many milliseconds a rate limit lets nothing start. `last` is when the last reply came (monotonic), written here only. `changed` is called after each change.
     """
 
     def __init__(
@@ -60,12 +60,15 @@ class Turns:
         lock_ms: int,
         concurrency: int,
         keep: Keep,
+        own: str,
         free: Callable[[], int],
         start: Callable[[list[Claimed]], None],
         settled: Settled,
         due: Callable[[int | None], None],
+        closed: Callable[[int], None],
         report: Report,
         changed: Callable[[], None],
+        metrics: Argument = "",
     ) -> None:
         self.idle = asyncio.Event()
         self.last = monotonic()
@@ -77,10 +80,13 @@ class Turns:
         self._lock_ms = lock_ms
         self._share = max(1, (concurrency + 1) // 2)
         self._keep = keep
+        self._metrics = metrics
+        self._own = own
         self._free = free
         self._start = start
         self._settled = settled
         self._due = due
+        self._closed_for = closed
         self._report = report
         self._results: deque[Hold] = deque()
         self._seen = Seen.EMPTY
@@ -194,6 +200,8 @@ class Turns:
             lock_ms=self._lock_ms,
             worker=self._name,
             count=wanted,
+            metrics=self._metrics,
+            own=self._own,
         )
 
     def landed(self, flight: _Flight, reply: Reply) -> None:
@@ -240,6 +248,7 @@ class Turns:
         if turned.jobs:
             self._start(turned.jobs)
         self._due(turned.next_due)
+        self._closed_for(turned.closed)
         self.pump()
 
     def _failed(self, error: BaseException, holds: list[Hold], wanted: int, token: str) -> None:

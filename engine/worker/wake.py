@@ -1,9 +1,11 @@
-"""The sleep of an idle worker: on the queue's marker, five seconds at most, and on a timer for the next delayed job."""
+"""The sleep of an idle worker: on the queue's marker, five seconds at most, and on timers for the next delayed job and for
+the end of a rate limit."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from engine import wire
@@ -15,6 +17,9 @@ from engine.worker.due import Due
 from engine.worker.service import Report, Service
 from engine.worker.turns import Turns
 
+UNASKED = 1.0
+"""Seconds after which a worker that a rate limit holds up looks whether the limit was changed."""
+
 
 class BlockingLink(Link, Protocol):
     """A link that can also wait at the server."""
@@ -23,7 +28,7 @@ class BlockingLink(Link, Protocol):
 
 
 class Wake:
-    """Tells the turns to look when there is reason to: a marker was written, a delayed job is due, or nobody spoke for
+    """Tells the turns to look when there is reason to: a marker was written, a delayed job is due, a rate limit is over, or nobody spoke for
     `drain_delay` seconds, so that a lost marker costs that much and no more.
 
     `line` is used for the blocking call alone; `link` for all else.
@@ -47,6 +52,9 @@ class Wake:
         self._drain_delay = drain_delay
         self._report = report
         self._due = Due(self._ring)
+        self._open = asyncio.Event()
+        self._open.set()
+        self._opens = Due(self._opened)
         self._promoting: asyncio.Task[None] | None = None
         self._service = Service("wake", self._turn, report)
 
@@ -58,6 +66,7 @@ class Wake:
 
     async def stop(self) -> None:
         self._due.stop()
+        self._opens.stop()
         await self._service.stop()
         if self._promoting is not None:
             self._promoting.cancel()
@@ -68,8 +77,29 @@ class Wake:
         if self._service.running:
             self._due.tell(next_due)
 
+    def closed(self, wait: int) -> None:
+        """A rate limit lets nothing start for `wait` milliseconds; 0: none is in the way."""
+        if wait and self._service.running:
+            self._open.clear()
+            self._opens.tell(wait)
+        elif not self._open.is_set():
+            self._opens.stop()
+            self._open.set()
+
+    def _opened(self) -> None:
+        self._open.set()
+        # A worker that is busy to its limit looks when it has a free slot: jobs wait, and nobody else may know.
+        self._turns.look()
+
     async def _turn(self) -> float:
         await self._turns.idle.wait()
+        if not self._open.is_set():
+            # Markers tell of jobs that may not start: each would cost a turn for nothing.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(UNASKED, self._drain_delay)):
+                    await self._open.wait()
+            self._turns.look()
+            return 0
         try:
             popped = await self._line.call_blocking(
                 "BZPOPMIN", self._keys.marker, self._drain_delay, timeout=self._drain_delay

@@ -22,27 +22,36 @@ from engine import wire
 from engine.backoff import BUILT_IN, Strategy
 from engine.clock import duration_ms, monotonic
 from engine.errors import InvalidOption
+from engine.hooks import AroundRun, check_middleware
 from engine.keys import Keys
+from engine.limits import RateLimit, worker_limit
 from engine.link import Connection, RedisPyLink, RedisSettings, check_server, open_link
 from engine.options import Keep
 from engine.processor import BaseProcessor, Processor, as_processor
 from engine.script import compose, loading
 from engine.scripts.rows import Refusals
+from engine.worker.cancels import Cancels
 from engine.worker.children import Children, reference
 from engine.worker.crew import Crew
+from engine.worker.deadlines import Deadlines
+from engine.worker.dependencies import Dependencies
 from engine.worker.hold import Hold, Holds, Why
 from engine.worker.lag import Pulse
+from engine.worker.letter_watch import LetterWatch, Tell, check_alert, check_kept
 from engine.worker.listeners import Event, Listener, Listeners
 from engine.worker.outbox import Outbox
 from engine.worker.renewer import Renewer
 from engine.worker.reports import Counters, Reports
 from engine.worker.runner import Routes, Runner
+from engine.worker.scheduling import Scheduling
 from engine.worker.sweeper import Sweeper
 from engine.worker.threads import Threads
 from engine.worker.turns import Turns
 from engine.worker.wake import Wake
 
 MAX_CONCURRENCY = 100_000
+MAX_METRICS = 20_160
+"""Minutes: two weeks, the longest that BullMQ has a word for."""
 CANCEL_GRACE = 1.0
 """Seconds that cancelled handlers have to end."""
 FLUSH_GRACE = 5.0
@@ -56,6 +65,7 @@ _SCRIPTS = (
     "retry",
     "delay",
     "release",
+    "limit",
     "renew",
     "sweep",
     "promote",
@@ -63,6 +73,10 @@ _SCRIPTS = (
     "progress",
     "log",
     "update_data",
+    "watch_letters",
+    "schedules",
+    "advance_schedule",
+    "stuck_schedules",
 )
 _CALLED = re.compile(r"redis\.p?call\('([A-Z]+)'")
 
@@ -99,9 +113,19 @@ class Worker:
     lock_duration: ms that a job stays this worker's without a word from it; renewed every `lock_renew` (a third).
     stalled_interval: ms between looks for jobs of dead workers; one found more than `max_stalled` times fails.
     remove_on_complete, remove_on_fail: what is kept of finished jobs that say nothing; all without.
+    dead_letters: what is kept of dead letters, apart from the jobs: a count, {"count": n, "age": seconds}, or False for
+    none; the newest 10,000 of 90 days without. dead_letter_alert: (threshold, function): the function is called with a
+    DeadLetterAlert each time their number has come to be above the threshold, by one of the queue's workers.
+    metrics: minutes for which finished jobs are counted, 1,440 for a day; None counts nothing. See `Queue.metrics`.
     backoffs: the queue's own backoff strategies, by name. drain_delay: ms after which an idle worker looks unasked.
+    limiter: {"max": jobs, "duration": ms}, how many jobs may start in some time on all workers of the queue that have this
+    limit; a `max` that the queue itself has goes before it, see docs/limits.md.
     processes: child processes for run_in="process"; as many as processors of the machine, at most `concurrency`.
+    cancel_grace: ms that a handler has to end after its job was cancelled, timed out or lost; then its slot is freed.
     allow, require_durable: which servers are put up with, see `check_server`.
+    middleware: stands around the run of every job, the first outermost; see AroundRun.
+    dependencies: what processors take beside the job, found by type: instances, or functions `async def pool() ->
+    AsyncIterator[Pool]` that yield one. Opened before the first job is taken, closed after the last.
 
     Listeners, by `on`: active(job), progress(job, value), completed(job, result), failed(job, error), the last after
     each failed attempt; stalled(job_id), error(exception).
@@ -122,11 +146,18 @@ class Worker:
         max_stalled: int = 1,
         remove_on_complete: Any = None,
         remove_on_fail: Any = None,
+        dead_letters: Any = None,
+        dead_letter_alert: tuple[int, Tell] | None = None,
+        metrics: int | None = None,
         backoffs: Mapping[str, Strategy] | None = None,
         drain_delay: int | timedelta = 5_000,
+        limiter: Mapping[str, Any] | RateLimit | None = None,
         processes: int | None = None,
+        cancel_grace: int | timedelta = 5_000,
         allow: frozenset[str] = frozenset(),
         require_durable: bool = False,
+        middleware: Sequence[AroundRun] | None = None,
+        dependencies: Sequence[Any] | None = None,
     ) -> None:
         self._keys = Keys(queue_name, prefix)
         self._settings = RedisSettings.parse(redis)
@@ -139,12 +170,19 @@ class Worker:
         self._drain_ms = _milliseconds("drain_delay", drain_delay, 10, 60_000)
         self._keep_completed = _keep("remove_on_complete", remove_on_complete)
         self._keep_failed = _keep("remove_on_fail", remove_on_fail)
+        self._letters = check_kept(dead_letters)
+        self._letter_alert = check_alert(dead_letter_alert)
+        self._metrics = "" if metrics is None else _count("metrics", metrics, 1, MAX_METRICS)
         self._backoffs = _strategies(backoffs or {})
+        self._limiter = worker_limit(limiter)
         most = min(self._concurrency, os.cpu_count() or 1)
         self._processes = most if processes is None else _count("processes", processes, 1, 1_000)
+        self._cancel_grace = _milliseconds("cancel_grace", cancel_grace, 10, 3_600_000)
         self._allow = frozenset(allow)
         self._require_durable = require_durable
-        self._routes = _routes(processors, self._backoffs)
+        self._processors = _checked(processors, queue_name, self._concurrency, self._backoffs)
+        self._dependencies = Dependencies(dependencies, self._processors)
+        self._middleware = check_middleware(middleware)
         self.queue_name = queue_name
         self.name = f"{socket.gethostname()}-{os.getpid()}" if name is None else _name(name)
         self.ready = asyncio.Event()
@@ -183,6 +221,10 @@ class Worker:
         holds = sorted(self._crew.running, key=lambda hold: hold.number) if self._crew else []
         return [_running(hold) for hold in holds]
 
+    def abandoned_jobs(self) -> list[RunningJob]:
+        """Runs that did not end within `cancel_grace` of being told, and still go on; what they come to is dropped."""
+        return [_running(hold) for hold in sorted(self._crew.abandoned, key=_number)] if self._crew else []
+
     def on(self, event: Event, listener: Listener) -> Listener:
         """Call `listener` at each event; a coroutine function runs as a task. What it raises is logged."""
         self._listeners.add(event, listener)
@@ -216,24 +258,35 @@ class Worker:
         """Wire the parts and start them, sinks first: what takes is there before what gives. The stack stops them in
         reverse, after `_drain` has emptied them from the source on:
 
-        link -> outbox -> threads, children -> runner -> crew -> turns -> pulse, renewer -> sweeper -> wake
+        link -> dependencies -> outbox -> threads, children -> runner -> crew -> turns -> pulse, renewer, cancels
+        -> sweeper, scheduling -> wake
         """
         keys, reports, report = self._keys, self._reports, self._reports.trouble
         link = await self._open(stack, f"corral:{self.queue_name}:{self.name}", loading(*_SCRIPTS))
         await self._check(link)
         line = await self._open(stack, keys.client_name(f":w:{self.name}"))
+        bound = await self._dependencies.open(stack)
 
         stack.push_async_callback(self._listeners.done, HURRY)
         outbox = Outbox(
-            link, keys, self._keep_failed, self._keep_completed, lambda hold: turns.put(hold), self._settled, report
+            link,
+            keys,
+            self._keep_failed,
+            self._keep_completed,
+            lambda hold: turns.put(hold),
+            self._settled,
+            report,
+            letters=self._letters,
+            metrics=self._metrics,
         )
         stack.push_async_callback(outbox.close)
         threads = Threads(f"{self.queue_name} job")
         stack.callback(threads.stop)
         children = Children(self._processes)
         stack.push_async_callback(children.stop)
+        scheduling = Scheduling(link, keys, interval_ms=self._stalled_ms, report=report)
         runner = Runner(
-            self._routes,
+            Routes([bound(processor) for processor in self._processors]),
             link,
             keys,
             threads=threads,
@@ -241,8 +294,13 @@ class Worker:
             backoffs=self._backoffs,
             listeners=self._listeners,
             reports=reports,
+            watch=lambda hold: deadlines.watch(hold),
+            middleware=self._middleware,
+            scheduling=scheduling,
         )
-        crew = Crew(runner, self._holds, outbox, reports, self._concurrency, lambda: turns.pump())
+        grace = self._cancel_grace / 1000
+        crew = Crew(runner, self._holds, outbox, reports, self._concurrency, grace, lambda: turns.pump())
+        deadlines = Deadlines(crew.stop)
         turns = Turns(
             link,
             keys,
@@ -251,10 +309,13 @@ class Worker:
             lock_ms=self._lock_ms,
             concurrency=self._concurrency,
             keep=self._keep_completed,
+            metrics=self._metrics,
+            own=self._limiter,
             free=crew.free,
             start=crew.start,
             settled=self._settled,
             due=lambda next_due: wake.due(next_due),
+            closed=lambda wait: wake.closed(wait),
             report=report,
             changed=self._changed.set,
         )
@@ -277,6 +338,9 @@ class Worker:
         )
         renewer.start()
         stack.push_async_callback(renewer.stop)
+        cancels = Cancels(link, keys, self._holds, crew.stop, report)
+        cancels.start()
+        stack.push_async_callback(cancels.stop)
         sweeper = Sweeper(
             link,
             keys,
@@ -287,6 +351,12 @@ class Worker:
             report=report,
         )
         sweeper.start()
+        scheduling.start()
+        stack.push_async_callback(scheduling.stop)
+        if self._letter_alert is not None:
+            watch = LetterWatch(link, keys, *self._letter_alert, every=self._stalled_ms / 1000, report=report)
+            watch.start()
+            stack.push_async_callback(watch.stop)
         wake = Wake(line, link, keys, turns, crew.free, self._drain_ms / 1000, report)
         wake.start()
 
@@ -421,7 +491,14 @@ def _running(hold: Hold) -> RunningJob:
     return RunningJob(hold.claimed.id, hold.claimed.name, hold.since, run_in, hold.why is Why.LOST)
 
 
-def _routes(given: Sequence[Any], backoffs: Mapping[str, Strategy]) -> Routes:
+def _number(hold: Hold) -> int:
+    return hold.number
+
+
+def _checked(
+    given: Sequence[Any], queue_name: str, concurrency: int, backoffs: Mapping[str, Strategy]
+) -> list[Processor[Any, Any]]:
+    """The processors of what was given. Raises InvalidInput or InvalidOption for what this worker could not run."""
     if not given:
         raise InvalidOption(
             "processors: none was given; a worker needs at least one, such as Worker('sms-queue', send_sms)"
@@ -436,14 +513,20 @@ def _routes(given: Sequence[Any], backoffs: Mapping[str, Strategy]) -> Routes:
                 f"backoff: {processor!r} names {backoff.type!r}, which this worker does not have; give"
                 f" Worker(..., backoffs={{{backoff.type!r}: function}})"
             )
-    return Routes(processors)
+        if processor.batch is not None and processor.batch.size > concurrency:
+            raise InvalidOption(
+                f"concurrency: {processor!r} takes batches of {processor.batch.size} jobs, and a worker of {queue_name} that runs "
+                f"{concurrency} at once cannot fill one; give it concurrency={processor.batch.size} or more, or a smaller size"
+            )
+    Routes(processors)  # raises what a choice by name cannot be
+    return processors
 
 
 @functools.cache
 def _commands() -> list[str]:
     """What the worker's scripts call inside, and what it calls itself."""
     called = {command for name in _SCRIPTS for command in _CALLED.findall(compose(name))}
-    return sorted(called | {"EVALSHA", "EVAL", "BZPOPMIN", "RPUSH", "LPUSH"})
+    return sorted(called | {"EVALSHA", "EVAL", "BZPOPMIN", "RPUSH", "LPUSH", "HGET", "HMGET", "ZRANGE"})
 
 
 def _count(name: str, value: Any, low: int, high: int) -> int:

@@ -1,6 +1,7 @@
 -- Take up to `count` jobs in line for a worker. Returns a row for each, and whether more wait. A row is: name, data, opts,
 -- timestamp, fence, id; and for a job that ran before, has a progress or is to fail without running, also: progress, defa,
 -- priority, atm, stc, stacktrace. `k` names the keys: wait prioritized pc active marker events jobs; `moment` is the time as text.
+-- Once their data have over 1 MB it takes no more: carrying them would hold the server for too long.
 local function claim(k, moment, token, lock_ms, worker, count)
   if count < 1 then return {}, redis.call('LLEN', k.wait) + redis.call('ZCARD', k.prioritized) > 0 end
   local ids = redis.call('LRANGE', k.wait, -count, -1)
@@ -14,8 +15,12 @@ local function claim(k, moment, token, lock_ms, worker, count)
   end
   if #ids == 0 then return {}, false end
 
-  local good, rows, missing, seen = {}, {}, {}, {}
+  local good, rows, missing, seen, bytes = {}, {}, {}, {}, 0
   for n, id in ipairs(ids) do
+    if bytes > 1048576 then
+      taken, ranked = math.min(taken, n - 1), math.max(0, n - 1 - taken)
+      break
+    end
     local key = k.jobs .. id
     -- pcall: one foreign key where a job should be must not stop the queue for ever.
     local job = redis.pcall('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'ats', 'progress', 'defa')
@@ -24,6 +29,7 @@ local function claim(k, moment, token, lock_ms, worker, count)
     -- An id that stands in line twice must not run twice under one token.
     elseif not seen[id] then
       seen[id] = true
+      bytes = bytes + (job[2] and #job[2] or 0)
       -- A fresh job has nothing more to tell; most are fresh, and each field costs all of them.
       if job[5] or job[6] or job[7] or n > taken then
         local more = redis.call('HMGET', key, 'priority', 'atm', 'stc', 'stacktrace')

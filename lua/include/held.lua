@@ -35,7 +35,8 @@ local function held(jobs, active, rows, first, stride, made, late)
           code = 1
         end
       end
-      if code == 0 and made and job[9] then code = 4 end
+      -- A cancellation that came too late dooms nobody: what ran keeps its result.
+      if code == 0 and made and job[9] and redis.call('ZCARD', jobs .. id .. ':unsuccessful') > 0 then code = 4 end
     end
     if code == 0 then
       seen[id] = true

@@ -2,7 +2,7 @@
 -- id, token, fence, value, keep (see trim). `field` names the value in the hash, `event` the event; `extra(i, job)` may
 -- write more of row i. What retention would take away in this same call is never written: those jobs are dropped at once.
 -- `moment` is the time as text. `k` names: active jobs tell, what follow needs, `to_parent(i, goes)`, which tells the parent of
--- row i, and what trim takes as `unlink`.
+-- row i, what trim takes as `unlink`, and `meter`, which counts them by the minute, or is false.
 local function settle(k, set, field, event, moment, rows, good, facts, extra)
   local scores, gone, keep = {}, {}, ''
   -- From the newest: neighbours with one rule keep so many, and those before them are beyond it.
@@ -55,4 +55,5 @@ local function settle(k, set, field, event, moment, rows, good, facts, extra)
   -- Hashes go before ids: an id without a hash is found and dropped, a hash without an id stays for ever.
   drop(k.jobs, gone)
   leave(k.active, rows, good)
+  if k.meter and #good > 0 then k.meter(moment, #good) end
 end

@@ -14,13 +14,14 @@ ROOT = Path(__file__).parents[2]
 
 ORDER: list[str] = []
 for floor in (
-    "errors wire clock keys states backoff options job codec payloads",
+    "errors wire clock timetable keys states backoff options job limits codec payloads",
     "embedded link script",
     "tree scripts",
-    "events handle processor adding queue sync flows",
+    "happened events queue_events measures handle hooks processor adding dead_letters schedules queue sync flows",
     "settings",
     "worker",
     "registry service",
+    "testing",
     "printing doctor demo commands cli __main__",
 ):
     ORDER += floor.split()
@@ -29,7 +30,7 @@ for floor in (
 UPWARD = {("queue", "sync")}
 """Imports inside a function, of a face that is built on the module itself."""
 
-PUBLIC = {"engine.embedded"}
+PUBLIC = {"engine.embedded", "engine.testing"}
 """Modules that are public as they are."""
 
 BEHIND = (

@@ -76,3 +76,14 @@ for module in pkgutil.iter_modules(engine.scripts.__path__, "engine.scripts."):
     print(__import__(module.name, fromlist=["*"]).__name__)
 """
     assert "engine.scripts.claim" in run_installed(installed, script).split()
+
+
+def test_pytest_finds_its_plugin_by_itself(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_users.py").write_text("def test_it(corral_queue): assert corral_queue.name == 'test-queue'\n")
+    script = f"""
+import pytest
+pytest.main(["-p", "no:cacheprovider", "-p", "no:asyncio", "--rootdir", {str(tmp_path)!r}, "--fixtures-per-test", {str(tmp_path)!r}])
+"""
+    said = run_installed(installed, script)
+    assert "corral_queue -- " in said
+    assert "engine/testing/plugin.py" in said

@@ -9,9 +9,9 @@ from functools import partial
 
 import pytest
 
-from engine import Job, NewJob, Queue, RedisSettings, Worker
+from engine import DeadLetter, Job, NewJob, Queue, RedisSettings, Worker
 from engine.embedded import EmbeddedServer
-from engine.errors import OutcomeUnknown
+from engine.errors import LetterNotFound, OutcomeUnknown
 from engine.job import Claimed
 from engine.link import open_link
 from engine.options import Keep
@@ -20,6 +20,7 @@ from engine.scripts.claim import claim
 from engine.scripts.finish import finish
 from engine.scripts.recover import recover
 from engine.scripts.rows import Refusal
+from tests.support.letters import Death, bury_jobs
 from tests.support.proxy import Proxy
 from tests.support.queues import violations
 from tests.support.running import running, until
@@ -81,6 +82,31 @@ async def test_a_claim_and_a_finish_can_be_sent_again(direct: Queue, proxy: Prox
         assert (await direct.counts()).completed == 2
     finally:
         await link.close()
+
+
+@pytest.mark.parametrize("replies", [0, 1, 2, 4, 5])
+async def test_a_replay_whose_reply_is_lost_is_made_again_and_runs_no_job_twice(
+    direct: Queue, proxy: Proxy, replies: int
+) -> None:
+    await bury_jobs(direct.link, direct.keys, {f"j{n}": Death(n) for n in range(250)})
+    with pytest.raises(LetterNotFound):
+        await direct.dead_letters.replay("none")  # the server has the script now, so no NOSCRIPT is what gets lost
+
+    def lose_one(letter: DeadLetter) -> int:
+        """Called for each letter, so in the middle: a slice has twenty."""
+        proxy.drop_replies = int(letter.id[1:]) >= 20 * replies
+        return 1
+
+    async with Queue("q", redis=through(proxy)) as queue:
+        with pytest.raises(OutcomeUnknown):
+            await queue.dead_letters.replay(everything=True, data=lose_one)
+        proxy.drop_replies = False
+        report = await queue.dead_letters.replay(everything=True, data=lambda letter: 2)
+    # The last call of the first replay was carried out, though nobody was told.
+    assert report.count == 250 - 20 * (replies + 1)
+    waiting = await direct.jobs("waiting", 0, 300)
+    assert sorted(job.id for job in waiting) == sorted(f"j{n}" for n in range(250))
+    assert sum(job.data == 1 for job in waiting) == 20 * (replies + 1)
 
 
 @pytest.mark.slow

@@ -13,20 +13,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from engine.embedded import EmbeddedServer
-from engine.job import Claimed, Failed, NewRow, Retrying
+from engine.job import Claimed, Failed, Limited, NewRow, Retrying
 from engine.keys import Keys
 from engine.link.address import RedisSettings
 from engine.link.connection import Connection
 from engine.options import Keep
 from engine.scripts.add import add
+from engine.scripts.cancel import Cancellation, cancel
 from engine.scripts.claim import claim
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
+from engine.scripts.limit import limit
 from engine.scripts.promote import promote
 from engine.scripts.recover import recover
 from engine.scripts.release import release
 from engine.scripts.renew import renew
+from engine.scripts.replay import NotReplayed, replay
 from engine.scripts.retry import retry
 from engine.scripts.rows import Refusal, Refusals
 from engine.scripts.sweep import sweep
@@ -55,6 +58,7 @@ class Queue(RuleBasedStateMachine):
         self.given: list[Claimed] = []
         self.over: set[str] = set()
         self.due: dict[str, int] = {}
+        self.anew: set[str] = set()
         self.paused = False
         self.limit: int | None = None
         self.do(self.link.connect())
@@ -88,6 +92,45 @@ class Queue(RuleBasedStateMachine):
                 self.over.discard(id)
                 if delay:
                     self.due[id] = self.now + delay
+
+    @rule(id=st.sampled_from("123xyz"))
+    def replay(self, id: str) -> None:
+        letter = self.do(self.link.call("HMGET", self.keys.letter(id), "finishedOn", "replayedOn"))
+        has_failed = id in self.do(census(self.link, self.keys))["failed"]
+        wanted = (
+            NotReplayed.MISSING if letter[0] is None
+            else NotReplayed.DONE if letter[1] is not None
+            else NotReplayed.PRESENT if id in self.known and not has_failed
+            else None
+        )  # fmt: skip
+        by = f"t{next(self.tokens)}"
+        refused = self.do(replay(self.link, self.keys, [(id, None, None)], by=by, now=self.now))
+        assert refused.get(id) == wanted
+        before = self.do(dump(self.link))
+        again = self.do(replay(self.link, self.keys, [(id, None, None)], by=by, now=self.now))
+        assert again == refused, "the same call again does nothing"
+        assert self.do(dump(self.link)) == before
+        if wanted is None:
+            if id not in self.known:
+                self.anew.add(id)
+            self.known.add(id)
+            self.over.discard(id)
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data(), keep=st.sampled_from([ALL, NONE]))
+    def cancel(self, data: Any, keep: Keep) -> None:
+        id = data.draw(st.sampled_from(sorted(self.known)))
+        said = self.do(cancel(self.link, self.keys, id=id, reason="cancelled", keep=keep, now=self.now))
+        if id in self.held:
+            assert said is Cancellation.ASKED
+        elif id in self.over:
+            assert said is Cancellation.ENDED
+        else:
+            assert said is Cancellation.CANCELLED
+            self.due.pop(id, None)
+            self.over.add(id)
+            if keep is NONE:
+                self.known.discard(id)
 
     @rule(ms=st.integers(1, 6))
     def time_passes(self, ms: int) -> None:
@@ -146,7 +189,7 @@ class Queue(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(
         data=st.data(),
-        verb=st.sampled_from(["finish", "fail", "retry", "delay", "release", "renew"]),
+        verb=st.sampled_from(["finish", "fail", "retry", "delay", "limit", "release", "renew"]),
         keep=st.sampled_from([ALL, NONE]),
     )
     def act(self, data: Any, verb: str, keep: Keep) -> None:
@@ -154,7 +197,7 @@ class Queue(RuleBasedStateMachine):
         assert self.call(verb, job, keep) == {}
         if verb != "renew":
             self.leave(job, over=verb in ("finish", "fail"))
-        if verb == "delay":
+        if verb == "delay" or (verb == "limit" and job.fence % 2 == 0):
             self.due[job.id] = self.now + 3
         if verb in ("finish", "fail") and keep is NONE:
             self.known.discard(job.id)
@@ -164,7 +207,7 @@ class Queue(RuleBasedStateMachine):
             assert self.do(dump(self.link)) == before
 
     @precondition(lambda self: self.given)
-    @rule(data=st.data(), verb=st.sampled_from(["finish", "fail", "retry", "delay", "release", "renew"]))
+    @rule(data=st.data(), verb=st.sampled_from(["finish", "fail", "retry", "delay", "limit", "release", "renew"]))
     def act_on_an_old_claim(self, data: Any, verb: str) -> None:
         job = data.draw(st.sampled_from(self.given))
         if self.held.get(job.id) == job:
@@ -213,8 +256,8 @@ class Queue(RuleBasedStateMachine):
             self.given.append(job)
 
     def reborn(self) -> set[str]:
-        """Ids that a producer may give again after their job was dropped; their fence begins anew."""
-        return {"x", "y", "z"}
+        """Ids that a producer or a replay may give again after their job was dropped; their fence begins anew."""
+        return {"x", "y", "z"} | self.anew
 
     def leave(self, job: Claimed, *, over: bool) -> None:
         del self.held[job.id]
@@ -224,9 +267,10 @@ class Queue(RuleBasedStateMachine):
         link, keys, now = self.link, self.keys, self.now
         calls = {
             "finish": lambda: finish(link, keys, [(job, b"1", keep)], now=now),
-            "fail": lambda: fail(link, keys, [(job, Failed("no"), keep, 1)], now=now),
+            "fail": lambda: fail(link, keys, [(job, Failed("no"), keep, 1)], letters=Keep(count=3), now=now),
             "retry": lambda: retry(link, keys, [(job, Retrying(0, "no"), job.fence % 2 == 0)], now=now),
             "delay": lambda: delay(link, keys, [(job, Retrying(3, "no"))], now=now),
+            "limit": lambda: limit(link, keys, [(job, Limited(3, alone=job.fence % 2 == 0))], now=now),
             "release": lambda: release(link, keys, [job], now=now),
             "renew": lambda: renew(link, keys, [job], lock_ms=900_000, now=now),
         }

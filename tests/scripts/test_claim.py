@@ -49,6 +49,17 @@ async def test_a_thousand_jobs_come_in_one_call(link: Link, keys: Keys) -> None:
     assert [job.id for job in (await take(link, keys, 1_000)).jobs] == ids
 
 
+async def test_large_jobs_come_a_megabyte_a_call(link: Link, keys: Keys) -> None:
+    large = {"data": '"' + "x" * 600_000 + '"'}
+    await seed(link, keys, wait=["a", "b", "c"], prioritized={"p": 1, "q": 2}, jobs=dict.fromkeys("abcpq", large))
+    came = []
+    for token in ("t1", "t2", "t3"):
+        claims = await take(link, keys, token=token)
+        came.append(([job.id for job in claims.jobs], claims.more))
+    assert came == [(["a", "b"], True), (["c", "p"], True), (["q"], False)]
+    assert (await census(link, keys))["active"] == ["a", "b", "c", "p", "q"]
+
+
 async def test_a_job_is_never_claimed_twice(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=["a"])
     assert len((await take(link, keys, token="t1")).jobs) == 1

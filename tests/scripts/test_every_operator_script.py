@@ -11,15 +11,21 @@ import pytest
 from engine import states, wire
 from engine.errors import ServerBusy, ServerError
 from engine.keys import Keys
+from engine.limits import RateLimit
 from engine.link import Link
+from engine.options import Keep
 from engine.script import Script
 from engine.scripts.answer import answer
+from engine.scripts.cancel import cancel
 from engine.scripts.change_delay import change_delay
 from engine.scripts.change_priority import change_priority
 from engine.scripts.clean import clean
 from engine.scripts.counts import counts
 from engine.scripts.drain import drain
 from engine.scripts.get import get
+from engine.scripts.limit_concurrency import limit_concurrency
+from engine.scripts.limit_rate import limit_rate
+from engine.scripts.limit_ttl import limit_ttl
 from engine.scripts.log import log
 from engine.scripts.meta import meta
 from engine.scripts.obliterate import obliterate
@@ -29,12 +35,16 @@ from engine.scripts.progress import progress
 from engine.scripts.promote_one import promote_one
 from engine.scripts.remove import remove
 from engine.scripts.remove_deduplication import remove_deduplication
+from engine.scripts.remove_schedule import remove_schedule
 from engine.scripts.reprocess import reprocess
 from engine.scripts.resume import resume
+from engine.scripts.schedules import schedules
 from engine.scripts.state import state
+from engine.scripts.stuck_schedules import stuck_schedules
 from engine.scripts.update_data import update_data
 from tests.support.calls import seed_for_all
 from tests.support.queues import claimed, dump, events
+from tests.support.schedules import advance, seed_schedule, upsert
 
 CALLS: dict[str, Callable[[Link, Keys], Awaitable[Any]]] = {
     "progress": lambda link, keys: progress(link, keys, [("a", claimed("a"), b"1"), ("w1", None, b"2")], now=7),
@@ -44,21 +54,30 @@ CALLS: dict[str, Callable[[Link, Keys], Awaitable[Any]]] = {
     "promote_one": lambda link, keys: promote_one(link, keys, id="soon-ranked", now=7),
     "change_delay": lambda link, keys: change_delay(link, keys, id="later", delay_ms=5, now=7),
     "change_priority": lambda link, keys: change_priority(link, keys, id="w1", priority=3, now=7),
+    "cancel": lambda link, keys: cancel(link, keys, id="later", reason="cancelled", keep=Keep(), now=7),
     "meta": lambda link, keys: meta(link, keys, version="corral:1", now=7),
     "remove": lambda link, keys: remove(link, keys, ["w1", "p", "soon", "dead", "c1", "f1"], now=7),
     "remove_deduplication": lambda link, keys: remove_deduplication(link, keys, deduplication="d", now=7),
+    "upsert_schedule": lambda link, keys: upsert(link, keys, None, 50, 60, id="new"),
+    "advance_schedule": lambda link, keys: advance(link, keys, 9, 109, 209),
+    "remove_schedule": lambda link, keys: remove_schedule(link, keys, id="s", now=7),
+    "stuck_schedules": lambda link, keys: stuck_schedules(link, keys, interval_ms=100, now=7),
+    "schedules": lambda link, keys: schedules(link, keys, ids=["s", "none"], now=7),
     "pause": lambda link, keys: pause(link, keys, now=7),
     "resume": lambda link, keys: resume(link, keys, now=7),
     "drain": lambda link, keys: drain(link, keys, delayed=True, now=7),
     "clean": lambda link, keys: clean(link, keys, state="completed", now=7),
     "obliterate": lambda link, keys: obliterate(link, keys, force=True, now=7),
+    "limit_rate": lambda link, keys: limit_rate(link, keys, RateLimit(5, 1_000, smooth=True), now=7),
+    "limit_concurrency": lambda link, keys: limit_concurrency(link, keys, 2, now=7),
+    "limit_ttl": lambda link, keys: limit_ttl(link, keys, now=7),
     "state": lambda link, keys: state(link, keys, ["w1", "a", "gone"], now=7),
     "get": lambda link, keys: get(link, keys, ["w1", "a", "gone"], now=7),
     "counts": lambda link, keys: counts(link, keys, now=7),
     "page": lambda link, keys: page(link, keys, state="waiting", now=7),
     "answer": lambda link, keys: answer(link, keys, ["c1", "f1", "a", "gone"], now=7),
 }
-READ = ("state", "get", "counts", "page", "answer")
+READ = ("limit_ttl", "state", "get", "counts", "page", "answer", "schedules")
 GROW = (
     "progress",
     "log",
@@ -69,11 +88,17 @@ GROW = (
     "change_priority",
     "meta",
     "remove_deduplication",
+    "limit_rate",
+    "limit_concurrency",
+    "upsert_schedule",
+    "advance_schedule",
+    "stuck_schedules",
 )
 """What brings something in. A full server may refuse it, and then wholly."""
 ANY_TYPE = {
-    "obliterate": {"id", "pc", "stalled", "stalled_check", "limiter", "marker", "events"},
+    "obliterate": {"id", "pc", "stalled", "stalled_check", "limiter", "smoothed", "marker", "events"},
     "drain": {"prioritized", "delayed"},
+    "stuck_schedules": {"prioritized", "delayed"},
 }
 """Keys that a script deletes whatever they are, or that only a later call of its binding looks into."""
 
@@ -83,6 +108,10 @@ async def seed_operators(link: Link, keys: Keys, verb: str) -> None:
     if verb == "remove_deduplication":
         await link.call("SET", keys.deduplication("d"), "w1")
         await link.call("HSET", keys.jobs + "dn:d", "name", "n", "data", "{}", "opts", "{}", "jid", "next")
+    if verb == "limit_ttl":
+        await link.call("HSET", keys.meta, "max", 5, "duration", 1_000, "smooth", 1)
+    if "schedule" in verb:
+        await seed_schedule(link, keys, 9)
     if verb in ("resume", "obliterate"):
         await pause(link, keys, now=7)
         await link.call("LPUSH", keys.wait, "w3")

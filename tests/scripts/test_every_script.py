@@ -27,6 +27,8 @@ async def test_a_structure_of_a_wrong_type_is_an_error_and_nothing_is_written(
         case "active":
             await link.call("HSET", keys.meta, "concurrency", 50)
             await link.call("DEL", *map(keys.lock, "abr"))
+        case "limiter" | "smoothed":
+            await link.call("HSET", keys.meta, "max", 5, "duration", 1_000, "smooth", 1)
     await link.call("SET", getattr(keys, name), "foreign")
     before = await dump(link)
     with pytest.raises(ServerError):
@@ -56,7 +58,7 @@ async def test_it_leaves_a_sound_queue_and_says_only_what_its_header_names(link:
     assert {line.split()[0] for line in await events(link, keys)} <= script(verb).header.emits
 
 
-@pytest.mark.parametrize("verb", ["finish", "fail", "retry", "delay", "release", "promote", "sweep"])
+@pytest.mark.parametrize("verb", ["finish", "fail", "retry", "delay", "limit", "release", "promote", "sweep"])
 async def test_sent_twice_it_does_nothing_more(link: Link, keys: Keys, verb: str) -> None:
     await seed_for_all(link, keys)
     await CALLS[verb](link, keys)

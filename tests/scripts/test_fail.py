@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
+from engine.errors import ServerError
 from engine.job import Failed
 from engine.keys import Keys
 from engine.link import Link
 from engine.options import Keep
 from engine.scripts.fail import fail
 from engine.scripts.rows import Refusal
+from tests.support.letters import Death, bury_jobs, shelves
 from tests.support.queues import Held, census, claimed, dump, events, job, seed, snapshot
 
 ALL = Keep()
@@ -82,3 +86,78 @@ async def test_a_reason_in_any_script_and_a_thousand_rows_are_kept(link: Link, k
     assert await fail(link, keys, [(claimed(id), Failed(reason), ALL, 1) for id in ids], now=7) == {}
     assert (await job(link, keys, "j999"))["failedReason"] == reason
     assert len((await census(link, keys))["failed"]) == 1_000
+
+
+# --- dead letters -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_dead_letter_tells_all_of_a_job_of_which_nothing_else_is_kept(link: Link, keys: Keys) -> None:
+    fields: dict[str, str | int] = {
+        "name": "sms",
+        "data": '{"n":1}',
+        "opts": '{"attempts":3}',
+        "timestamp": 5,
+        "priority": 2,
+        "atm": 2,
+        "stc": 1,
+    }
+    await seed(link, keys, active={"a": Held(fence=4)}, jobs={"a": fields})
+    failure = (claimed("a", fence=4), Failed("boom", b'["x","y"]', "KeyError"), Keep(count=0), 3)
+    assert await fail(link, keys, [failure], letters=ALL, tenants=["t1"], now=7) == {}
+    assert await shelves(link, keys) == {
+        "letter:a:record": {
+            "name": "sms", "data": '{"n":1}', "opts": '{"attempts":3}', "timestamp": "5", "priority": "2", "ats": "4",
+            "stc": "1", "pb": "w", "processedOn": "1", "finishedOn": "7", "failedReason": "boom",
+            "stacktrace": '["x","y"]', "atm": "3", "error": "KeyError", "tenant": "t1", "times": "1",
+        },
+        "open": {"a": 7}, "type:sms:ids": {"a": 7}, "error:KeyError:ids": {"a": 7}, "tenant:t1:ids": {"a": 7},
+        "types": {"sms": 1}, "errors": {"KeyError": 1}, "tenants": {"t1": 1},
+    }  # fmt: skip
+    assert await job(link, keys, "a") == {}
+
+
+async def test_a_failure_that_is_refused_or_sent_twice_writes_no_letter(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held(), "b": Held(token="t9")})
+    rows = [(claimed(id), Failed("boom"), ALL, 1) for id in "ab"]
+    assert await fail(link, keys, rows, letters=ALL, now=7) == {1: Refusal.LOST}
+    assert (await shelves(link, keys))["open"] == {"a": 7}
+    before = await dump(link)
+    assert await fail(link, keys, rows, letters=ALL, now=8) == {0: Refusal.DONE, 1: Refusal.LOST}
+    assert await dump(link) == before
+
+
+@pytest.mark.parametrize(
+    ("letters", "left"),
+    [(Keep(), "abcd"), (Keep(count=2), "cd"), (Keep(age=2), "cd"), (Keep(count=3, age=1), "d")],
+)
+async def test_letters_have_a_retention_of_their_own(link: Link, keys: Keys, letters: Keep, left: str) -> None:
+    deaths = {"a": Death(1_000), "b": Death(2_000, type="other"), "c": Death(3_000), "d": Death(4_000)}
+    await bury_jobs(link, keys, deaths, letters=letters, keep=ALL)
+    assert sorted((await shelves(link, keys))["open"]) == list(left)
+    assert (await census(link, keys))["failed"] == list("abcd")
+
+
+FOREIGN = ["open", "replayed", "types", "errors", "type:n:ids", "error:KeyError:ids", "tenant:t1:ids"]
+
+
+@pytest.mark.usefixtures("damaged")
+@pytest.mark.parametrize("name", FOREIGN)
+async def test_a_shelf_of_a_wrong_type_is_an_error_and_nothing_is_written(link: Link, keys: Keys, name: str) -> None:
+    await seed(link, keys, active={"a": Held()})
+    await link.call("SET", f"{keys.jobs}corral:dead:{name}", "foreign")
+    before = await dump(link)
+    with pytest.raises(ServerError):
+        await fail(
+            link, keys, [(claimed("a"), Failed("boom", b"", "KeyError"), ALL, 1)], letters=ALL, tenants=["t1"], now=7
+        )
+    assert await dump(link) == before
+
+
+@pytest.mark.usefixtures("damaged")
+async def test_a_foreign_key_at_a_letters_place_costs_that_letter_only(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held(), "b": Held()})
+    await link.call("SET", keys.letter("a"), "foreign")
+    assert await fail(link, keys, [(claimed(id), Failed("boom"), ALL, 1) for id in "ab"], letters=ALL, now=7) == {}
+    found = await shelves(link, keys)
+    assert (found["letter:a:record"], found["open"]) == ("foreign", {"b": 7})
+    assert (await census(link, keys))["failed"] == ["a", "b"]

@@ -8,6 +8,9 @@ from engine.errors import WrongState
 from engine.keys import Keys
 from engine.link import Link
 from engine.scripts.obliterate import obliterate
+from engine.scripts.replay import replay
+from engine.scripts.watch_letters import watch_letters
+from tests.support.letters import Death, bury_jobs
 from tests.support.queues import Held, dump, seed
 
 
@@ -31,6 +34,7 @@ async def seed_full(link: Link, keys: Keys, *, paused: bool = True, active: bool
         ("HSET", keys.repeat + ":weekly", "name", "n"),
         ("SET", keys.stalled_check, "1"),
         ("SET", keys.limiter, "1"),
+        ("SET", keys.smoothed, "1"),
         ("SET", keys.id, "700"),
         ("ZADD", keys.marker, 0, "0"),
         ("XADD", keys.events, "*", "event", "drained"),
@@ -38,6 +42,10 @@ async def seed_full(link: Link, keys: Keys, *, paused: bool = True, active: bool
         ("LPUSH", keys.jobs + "metrics:failed:data", 1),
     ):
         await link.call(*command)
+    deaths = {f"d{n}": Death(n, type=f"t{n % 3}", tenant=f"t{n % 5}") for n in range(300)}
+    await bury_jobs(link, keys, deaths)
+    await replay(link, keys, [(f"d{n}", None, None) for n in range(100)], by="x", now=7)
+    await watch_letters(link, keys, threshold=9, now=8)
 
 
 async def test_nothing_of_the_queue_is_left_and_nothing_of_others_is_lost(link: Link, keys: Keys) -> None:
@@ -76,4 +84,12 @@ async def test_jobs_being_run_are_in_the_way_unless_forced(link: Link, keys: Key
 
 async def test_a_queue_that_is_not_there_is_no_error(link: Link, keys: Keys) -> None:
     await obliterate(link, keys, now=7)
+    assert await dump(link) == {}
+
+
+async def test_dead_letters_of_a_queue_that_has_nothing_else_go_too(link: Link, keys: Keys) -> None:
+    await bury_jobs(link, keys, {f"d{n}": Death(n) for n in range(5)})
+    await link.call("DEL", keys.events, keys.marker)
+    await link.call("HSET", keys.meta, "paused", 1)
+    await obliterate(link, keys, count=2, now=7)
     assert await dump(link) == {}

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from engine.job import Failed, NewRow, Retrying
+from engine.job import Failed, Limited, NewRow, Retrying
 from engine.keys import Keys
 from engine.link import Link
 from engine.options import Keep
@@ -16,6 +16,7 @@ from engine.scripts.claim import claim
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
+from engine.scripts.limit import limit
 from engine.scripts.promote import promote
 from engine.scripts.recover import recover
 from engine.scripts.release import release
@@ -35,6 +36,7 @@ NEW = [
 ]
 HELD = [claimed("a"), claimed("b"), claimed("r")]
 KEEPS = [Keep(count=1), Keep(count=1), Keep(count=0)]
+LIMITS = [Limited(50), Limited(60, alone=True), Limited(40)]
 RESULTS = [(job, b"1", keep) for job, keep in zip(HELD, KEEPS, strict=True)]
 
 
@@ -60,9 +62,12 @@ CALLS: dict[str, Call] = {
     "claim": lambda link, keys: claim(link, keys, token="t2", lock_ms=9_000, worker="w", count=10, now=7),
     "finish": lambda link, keys: finish(link, keys, RESULTS, now=7),
     "turn": lambda link, keys: turn(link, keys, RESULTS, token="t2", lock_ms=9_000, worker="w", count=10, now=7),
-    "fail": lambda link, keys: fail(link, keys, [(job, Failed("why"), keep, 1) for job, _, keep in RESULTS], now=7),
+    "fail": lambda link, keys: fail(
+        link, keys, [(job, Failed("why"), keep, 1) for job, _, keep in RESULTS], letters=Keep(count=2), now=7
+    ),
     "retry": lambda link, keys: retry(link, keys, [(job, Retrying(0, "why"), False) for job in HELD], now=7),
     "delay": lambda link, keys: delay(link, keys, [(job, Retrying(50, "why")) for job in HELD], now=7),
+    "limit": lambda link, keys: limit(link, keys, zip(HELD, LIMITS, strict=True), now=7),
     "release": lambda link, keys: release(link, keys, HELD, now=7),
     "renew": lambda link, keys: renew(link, keys, HELD, lock_ms=9_000, now=7),
     "sweep": lambda link, keys: sweep(link, keys, interval_ms=9_000, max_stalls=1, now=7),
@@ -77,5 +82,5 @@ def script(verb: str) -> Script:
     return found
 
 
-FENCED = ("finish", "fail", "retry", "delay", "release", "renew", "turn")
+FENCED = ("finish", "fail", "retry", "delay", "limit", "release", "renew", "turn")
 """The scripts that act on claims."""

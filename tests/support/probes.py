@@ -40,3 +40,19 @@ def child(job: Job[dict[str, Any]]) -> Any:
 @processor("async-child", run_in="process")
 async def async_child(job: Job[Any]) -> Any:
     return [job.data, os.getpid()]
+
+
+@processor("process", run_in="process")
+def hang(job: Job[Any]) -> None:
+    """Says that it has begun, and never ends."""
+    job.update_progress("begun")  # type: ignore[unused-coroutine]
+    time.sleep(60)
+
+
+@processor("process", run_in="process", heartbeat=300)
+def beat(job: Job[int]) -> str:
+    """Beats every 0.1 s, as often as it is told."""
+    for _ in range(job.data):
+        time.sleep(0.1)
+        job.heartbeat()
+    return "done"

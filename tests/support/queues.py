@@ -18,6 +18,7 @@ from engine.job import Claimed
 from engine.keys import Keys
 from engine.link import Argument, Link
 from engine.options import Keep
+from tests.support.shelves import misshelved
 
 PAGE = 1_000
 _LISTS = ("wait", "paused", "active")
@@ -234,6 +235,7 @@ async def violations(
         *space.misspoken(),
         *space.overfull("completed", keep_completed),
         *space.overfull("failed", keep_failed),
+        *misshelved(space.found),
     ]
     ended = {id for id, word in space.words.items() if word and word[-1][0] in ("completed", "failed", "removed")}
     wrong += [f"I2 {id} was added and is nowhere" for id in acked if id not in space.place and id not in ended]
@@ -421,9 +423,9 @@ _SAID_OF = {
 
 _AFTER = {
     "added": ("waiting", "delayed", "waiting-children"),
-    "waiting": ("active", "removed", "missing"),
-    "delayed": ("waiting", "delayed", "removed"),
-    "waiting-children": ("waiting", "delayed", "removed"),
+    "waiting": ("active", "failed", "removed", "missing"),
+    "delayed": ("waiting", "delayed", "failed", "removed"),
+    "waiting-children": ("waiting", "delayed", "failed", "removed"),
     "active": ("waiting", "delayed", "waiting-children", "completed", "failed", "removed", "missing"),
     "completed": ("waiting", "removed"),
     "failed": ("waiting", "removed"),

@@ -21,7 +21,8 @@ async def test_a_blocking_queue_adds_and_waits(redis_url: str) -> None:
     def view() -> list[object]:
         with SyncQueue("q", redis=redis_url) as queue:
             jobs = [queue.add("echo", "one"), *queue.add_many([NewJob("echo", n) for n in range(3)])]
-            assert queue.counts().waiting + queue.counts().active + queue.counts().completed == 4
+            counts = queue.counts()
+            assert counts.waiting + counts.active + counts.completed == 4
             with pytest.raises(InvalidOption):
                 queue.add("echo", priority=-1)
             return [job.result(timeout=10) for job in jobs]

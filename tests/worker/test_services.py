@@ -100,10 +100,12 @@ def _turns(link: Link, keys: Keys, told: list[BaseException]) -> Turns:
         lock_ms=1_000,
         concurrency=1,
         keep=Keep(),
+        own="",
         free=lambda: 1,
         start=lambda jobs: None,
         settled=lambda holds, refused: None,
         due=lambda next_due: None,
+        closed=lambda wait: None,
         report=told.append,
         changed=lambda: None,
     )

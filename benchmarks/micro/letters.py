@@ -1,0 +1,137 @@
+"""What dead letters cost where there are very many: `python -m benchmarks.micro.letters [LETTERS] [REPLAYED]`.
+
+Fails so many jobs through `fail` (1,000,000 without a word; 20 types, 10 errors, 1,000 tenants), counts them by every kind of
+filter, replays REPLAYED of them (100,000), and purges as many. Says how long each took, and the longest call that the server
+ran meanwhile, by its slow log: wall time, so a busy machine lengthens it; the CPU time stands beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any
+
+from benchmarks.micro.scripts import data
+from engine.dead_letters import DeadLetters
+from engine.embedded import EmbeddedServer
+from engine.job import Failed, NewRow
+from engine.keys import Keys
+from engine.link import Link, RedisSettings, open_link
+from engine.options import NO_OPTIONS_WIRE, Keep
+from engine.scripts.add import add
+from engine.scripts.claim import claim
+from engine.scripts.fail import fail
+from engine.scripts.pace import LETTERS_PER_CALL as PER_CALL
+
+_DAY_MS = 86_400_000
+_BEGAN = 1_700_000_000_000
+_MORE = 10_000
+_BOUND_MS = 10
+_LOGGED_US = 500
+"""Calls that are shorter are not looked at: the log takes each command of a script too, and would be what is measured."""
+_STACK = b'["' + b"x" * 600 + b'"]'
+_KEYS = Keys("bench")
+
+
+async def _fail_many(link: Link, count: int, keep: Keep, began: int = _BEGAN) -> None:
+    """Jobs of a hundred days, the oldest first."""
+    for first in range(0, count, PER_CALL):
+        numbers = range(first, min(count, first + PER_CALL))
+        rows = [NewRow("", f"type{n % 20}", data(n), NO_OPTIONS_WIRE) for n in numbers]
+        await add(link, _KEYS, rows)
+        jobs = (await claim(link, _KEYS, token="t", lock_ms=60_000, worker="w", count=PER_CALL)).jobs
+        failures = [
+            (job, Failed(f"it fails for {n}", _STACK, f"Error{n % 10}"), Keep(count=0), 1)
+            for n, job in zip(numbers, jobs, strict=True)
+        ]
+        tenants = [f"tenant{n % 1_000}" for n in numbers]
+        now = began + first * (100 * _DAY_MS // count)
+        await fail(link, _KEYS, failures, letters=keep, tenants=tenants, now=now)
+
+
+async def _measured(link: Link, what: str, work: Callable[[], Awaitable[Any]]) -> None:
+    await link.call("SLOWLOG", "RESET")
+    busy, began = await _busy_ms(link), perf_counter()
+    said = await work()
+    took, busy = (perf_counter() - began) * 1000, await _busy_ms(link) - busy
+    calls = [entry[2] / 1000 for entry in await link.call("SLOWLOG", "GET", -1) if entry[3][0] in _SCRIPTS]
+    over = sum(ms > _BOUND_MS for ms in calls)
+    print(
+        f"{what:<52} {took:>10,.1f} ms, server {busy:>10,.1f} ms; longest call {max(calls, default=0):>6.2f} ms,"
+        f" {over} of {len(calls):,} over {_BOUND_MS} ms   {said}",
+        flush=True,
+    )
+
+
+_SCRIPTS = (b"EVALSHA", b"EVAL")
+
+
+async def _busy_ms(link: Link) -> float:
+    """CPU time of the server's main thread: what other programs on the machine take is not in it."""
+    said = (await link.call("INFO", "cpu")).decode()
+    times = dict(line.split(":") for line in said.split() if ":" in line)
+    return sum(float(times[f"used_cpu_{kind}_main_thread"]) for kind in ("sys", "user")) * 1000
+
+
+async def _main(count: int, replayed: int) -> None:
+    with EmbeddedServer() as server:
+        link = await open_link(RedisSettings.parse(server.url))
+        await link.call(
+            "CONFIG",
+            "SET",
+            "slowlog-log-slower-than",
+            _LOGGED_US,
+            "slowlog-max-len",
+            100_000,
+            "appendonly",
+            "no",
+            "save",
+            "",
+        )
+
+        async def ready() -> Link:
+            return link
+
+        dead = DeadLetters(_KEYS, ready, 1_000_000)
+
+        async def replay() -> str:
+            report = await dead.replay(until=middle)
+            return f"{report.count:,} replayed"
+
+        middle = _BEGAN + replayed * (100 * _DAY_MS // count)
+        await _measured(link, f"fail {count:,}, add and claim in it", lambda: _fail_many(link, count, Keep()))
+        memory = (await link.call("INFO", "memory")).partition(b"used_memory:")[2].partition(b"\r")[0]
+        print(f"memory {int(memory) / count:,.0f} bytes a letter")
+        late = {"since": _BEGAN + 50 * _DAY_MS}
+        filters: list[dict[str, Any]] = [
+            {}, late, {"type": "type3"}, {"type": "type3", **late}, {"error": "Error3"}, {"tenant": "tenant3"},
+            {"type": "type3", "error": "Error3"}, {"type": "type3", "error": "Error3", "tenant": "tenant3", **late},
+            {"tenant": "tenant3", "text": "for 3"}, {"type": "type3", "text": "for 3"},
+        ]  # fmt: skip
+        for one in filters:
+            words = ", ".join(f"{name}={value}" for name, value in one.items()) or "all"
+            await _measured(link, f"count {words}", lambda one=one: dead.count(**one))  # type: ignore[misc]
+        for by in ("type", "error", "tenant", "day"):
+            await _measured(link, f"groups by {by}", lambda by=by: _size(dead, by))  # type: ignore[misc]
+        await _measured(link, "list 100 of a type", lambda: _listed(dead))
+        await _measured(link, f"replay {replayed:,}", replay)
+        await _measured(link, "purge the rest of half the days", lambda: dead.purge(until=late["since"]))
+        kept, later = await dead.count(), _BEGAN + 100 * _DAY_MS
+        await _measured(
+            link, f"fail {_MORE:,} more, as many thinned", lambda: _fail_many(link, _MORE, Keep(count=kept), later)
+        )
+        await link.close()
+
+
+async def _size(dead: DeadLetters, by: Any) -> int:
+    return len(await dead.groups(by))
+
+
+async def _listed(dead: DeadLetters) -> int:
+    return len(await dead.list(type="type3"))
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(*(int(text) for text in [*sys.argv[1:], "1000000", "100000"][:2])))

@@ -1,0 +1,257 @@
+"""Listening to a queue: every event of its stream, in order, over a connection of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+
+from msgspec import Struct
+
+from engine import wire
+from engine.errors import ConnectFailed, InvalidInput, InvalidOption, LinkClosed, OutcomeUnknown, ServerBusy
+from engine.happened import Event, Gap, event_name, id_parts, read_event
+from engine.keys import Keys
+from engine.link import Connection, RedisPyLink, RedisSettings, open_link
+from engine.scripts.follow import Entry, Followed, follow
+
+_A_TIME = 100
+"""Entries read in one call: each may carry a whole result."""
+_BLOCK = 10.0
+"""Seconds that a read waits at the server, as BullMQ's do."""
+_REST = 0.5
+"""Seconds between two tries while the server cannot be read."""
+_PLACE = re.compile(r"(\d{1,20}(?:-\d{1,20})?)(?:#(\d{1,20}))?")
+
+logger = logging.getLogger("engine.events")
+
+
+class _Place(Struct, frozen=True):
+    """After an entry of the stream. `number`: how many were added up to it, where that is known."""
+
+    id: str
+    number: int | None = None
+
+    def __str__(self) -> str:
+        return self.id if self.number is None else f"{self.id}#{self.number}"
+
+
+_Page = tuple[list[Event], list[tuple[_Place, Entry]]]
+"""A Gap or nothing; the entries, each with the place after it."""
+
+
+class QueueEvents:
+    """The events of a queue, as they happen, whoever caused them: Corral, BullMQ or a dashboard.
+
+        async with QueueEvents("sms-queue", redis="redis://localhost:6379/0") as events:
+            async for event in events:
+                match event:
+                    case happened.Completed():
+                        print(event.job_id, event.result)
+                    case happened.Failed():
+                        print(event.job_id, event.reason)
+
+    redis: a URL, RedisSettings, or None for the environment's. One connection, which waits at the server; it shows in
+    BullMQ's `getQueueEvents`. One task reads at a time: for two, make two. Lost connections are lived through.
+    """
+
+    def __init__(
+        self, queue_name: str, *, redis: str | RedisSettings | None = None, prefix: str = wire.DEFAULT_PREFIX
+    ) -> None:
+        self.queue_name = queue_name
+        self._keys = Keys(queue_name, prefix)
+        self._settings = RedisSettings.parse(redis)
+        self._link: Connection | RedisPyLink | None = None
+        self._opened = _Place("0-0", 0)
+        self._place = self._opened
+        self._reading = False
+
+    def __repr__(self) -> str:
+        return f"<QueueEvents of {self.queue_name}: {f'after {self._place}' if self._link else 'not connected'}>"
+
+    async def __aenter__(self) -> QueueEvents:
+        return await self.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self.events()
+
+    @property
+    def place(self) -> str:
+        """After the event that was given last: what `events(after=)` takes to go on from there, in any process."""
+        return str(self._place)
+
+    async def open(self) -> QueueEvents:
+        """Connect, and remember what the newest event is. Raises ConnectFailed or AuthFailed with what to do."""
+        if self._link is None:
+            link = await open_link(self._settings, name=self._keys.client_name(":qe"))
+            try:
+                found = await follow(link, self._keys, after="0-0", count=0)
+            except BaseException:
+                await link.close()
+                raise
+            self._opened = self._place = _Place(found.newest, found.added)
+            self._link = link
+        return self
+
+    async def close(self) -> None:
+        """Close the connection; who reads is given no further event. May be called twice."""
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    def events(self, after: str = "$", *, names: Iterable[str] | None = None) -> AsyncIterator[Event]:
+        """Every event after a place, without end.
+
+        after: "$" for what happened since this was opened; "0" for all that is left; the id of an event; a `place`.
+        names: of the events wanted, as on the wire ("completed", "retries-exhausted", or one of your own); None for all.
+
+        The stream keeps some 10,000 events. When some are gone that were not given yet, a Gap comes in their place. It
+        says how many when reading goes on in one QueueEvents or from a `place`. After the bare id of an event that is
+        gone itself nobody can know, so there its `missed` is None.
+        Raises InvalidOption for an `after` that is none and InvalidInput if this is not open, at once; while reading,
+        InvalidInput if another task reads, and ServerError if the key of the stream holds something else. A wait that is
+        cancelled, as by a timeout, loses nothing: ask again.
+        """
+        place = self._opened if after == "$" else _parse(after)
+        if isinstance(names, str):
+            raise InvalidOption(f"names: {names!r} is text; give a list of names, such as [{names!r}]")
+        wanted = None if names is None else frozenset(names)
+        if self._link is None:
+            raise InvalidInput("events: not connected; use `async with QueueEvents(...)` or await open() first")
+        self._place = place
+        return _Reader(self, self._link, self._keys, place, wanted)
+
+
+class _Reader:
+    """Reads on from a place. Ends when its QueueEvents was closed."""
+
+    def __init__(
+        self, of: QueueEvents, link: Connection | RedisPyLink, keys: Keys, place: _Place, wanted: frozenset[str] | None
+    ) -> None:
+        self._of = of
+        self._link = link
+        self._keys = keys
+        self._place = place
+        self._wanted = wanted
+        self._look = True  # whether something may have been missed while nobody read
+        self._gaps: list[Event] = []
+        self._entries: deque[tuple[_Place, Entry]] = deque()
+
+    def __aiter__(self) -> _Reader:
+        return self
+
+    async def __anext__(self) -> Event:
+        if self._of._reading:
+            raise InvalidInput("events: another task reads them; make another QueueEvents for a second reader")
+        self._of._reading = True
+        try:
+            while self._of._link is self._link:
+                if (event := self._next()) is not None:
+                    return event
+                try:
+                    self._gaps, entries = await self._read()
+                except (ServerBusy, ConnectFailed, OutcomeUnknown, LinkClosed) as error:
+                    await self._rest(error)
+                else:
+                    self._look = False
+                    self._entries.extend(entries)
+            raise StopAsyncIteration
+        finally:
+            self._of._reading = False
+
+    def _next(self) -> Event | None:
+        """What was read and not given yet."""
+        event: Event | None = None
+        if self._gaps:
+            event = self._gaps.pop()
+        while event is None and self._entries:
+            self._place, (id, fields) = self._entries.popleft()
+            if self._wanted is None or event_name(fields) in self._wanted:
+                event = read_event(id, fields)
+        self._of._place = self._place
+        return event
+
+    async def _rest(self, error: Exception) -> None:
+        self._look = True
+        if self._of._link is self._link:
+            logger.warning("the events of %s cannot be read: %s (trying again)", self._keys.queue, error)
+            await asyncio.sleep(_REST)
+
+    async def _read(self) -> _Page:
+        """What comes next, once there is something or time is over."""
+        link, key = self._link, self._keys.events
+        if self._look or self._place.number is None:
+            page = self._judge(await follow(link, self._keys, after=self._place.id, count=_A_TIME))
+            if page[0] or page[1]:
+                return page
+        block = round(_BLOCK * 1000)
+        reply = await link.call_blocking(
+            "XREAD", "COUNT", _A_TIME, "BLOCK", block, "STREAMS", key, self._place.id, timeout=_BLOCK
+        )
+        if not reply:
+            return [], []
+        if self._place.number is not None and await link.call("XRANGE", key, self._place.id, self._place.id):
+            # The stream is trimmed from its old end: with the last read entry there, none after it is gone.
+            return [], _numbered([(id.decode(), fields) for id, fields in reply[0][1]], self._place.number)
+        return self._judge(await follow(link, self._keys, after=self._place.id, count=_A_TIME))
+
+    def _judge(self, found: Followed) -> _Page:
+        """Whether entries are gone that were not read, by counting: a stream knows how many were ever added to it."""
+        place, entries = self._place, found.entries
+        passed = not found.there and (not found.left or _newer(found.oldest, place.id))
+        if passed:
+            # All that are left were added after this place.
+            before: int | None = found.added - found.left
+        elif len(entries) < _A_TIME:
+            before = found.added - len(entries)
+        else:
+            before = place.number
+        gaps: list[Event] = []
+        if place.number is not None and found.added < place.number:
+            # Deleted, and begun anew: none of it was read.
+            self._place = _Place("0-0", found.added - found.left)
+            return [Gap(id=found.oldest)], []
+        if passed and _lost(place, found):
+            missed = None if place.number is None else found.added - found.left - place.number
+            gaps.append(Gap(id=entries[0][0] if entries else found.newest, missed=missed))
+        if gaps or not entries:
+            self._place = _Place(found.newest if gaps and not entries else place.id, before)
+        return gaps, _numbered(entries, before)
+
+
+def _lost(place: _Place, found: Followed) -> bool:
+    """Whether entries after a place that was passed are gone, or may be."""
+    gone = found.added - found.left
+    if place.number is not None:
+        return gone > place.number
+    return gone > 0 and place.id != "0-0" and _newer(found.newest, place.id)
+
+
+def _numbered(entries: list[Entry], before: int | None) -> list[tuple[_Place, Entry]]:
+    """Each entry with the place after it; `before` is how many were added before the first."""
+    return [
+        (_Place(entry[0], None if before is None else before + number), entry)
+        for number, entry in enumerate(entries, 1)
+    ]
+
+
+def _newer(id: str, than: str) -> bool:
+    return id_parts(id) > id_parts(than)
+
+
+def _parse(after: str) -> _Place:
+    found = _PLACE.fullmatch(after) if isinstance(after, str) else None
+    if found is None:
+        raise InvalidOption(
+            f'after: {after!r} is no place in a stream; give "$" for what is new, "0" for all, the id of an event,'
+            f" or the `place` of a QueueEvents"
+        )
+    id = found[1] if "-" in found[1] else f"{found[1]}-0"
+    if max(id_parts(id)) >= 2**64:
+        raise InvalidOption(f"after: {after!r} is beyond every id of a stream; give the id of an event, or a `place`")
+    return _Place(id, None if found[2] is None else int(found[2]))

@@ -1,0 +1,296 @@
+"""Schedules: jobs that are made again and again, at the times of a cron pattern or at intervals. What producers see of them.
+
+A schedule has one next run at any time, a job of its own that waits. Whoever takes that job makes the run after it. All that is
+computed here holds only if the next run still is the one that was read: the script decides, and else all is computed anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from engine import codec
+from engine.clock import from_ms
+from engine.errors import InvalidInput, InvalidOption, ScheduleNotFound, WrongState
+from engine.handle import Job
+from engine.job import NewJob
+from engine.keys import Keys, check_schedule_id
+from engine.link import Link
+from engine.options import NO_OPTIONS, JobOptions, read_options
+from engine.scripts.pace import PER_CALL
+from engine.scripts.remove_schedule import remove_schedule
+from engine.scripts.schedules import StoredSchedule, schedules
+from engine.scripts.upsert_schedule import NotUpserted, upsert_schedule
+from engine.timetable import MISFIRE_AFTER, Misfire, Overlap, Timetable
+
+_TRIES = 100
+"""Upserts of one schedule at once, of which each but one is computed anew each time."""
+_OWN = ("repeat", "repeatJobKey", "jobId", "delay", "timestamp", "prevMillis")
+"""Options that each run has of its own."""
+_REFUSED = {
+    "delay": "the schedule says when its jobs run; see `start`, `offset`",
+    "job_id": "each run has an id of its own, from the schedule's and its time",
+    "timestamp": "each run has the time at which it was made",
+    "deduplication": "a schedule has one run at each time; see `overlap`",
+}
+
+
+class Schedule(Struct, frozen=True, kw_only=True):
+    """A schedule, as it was when it was read. Durations are milliseconds."""
+
+    id: str
+    name: str
+    """Of its jobs: the word that chooses the processor."""
+    data: Any
+    """Of its jobs."""
+    options: JobOptions
+    """Of its jobs."""
+    cron: str | None
+    tz: str | None
+    """Time zone of `cron`."""
+    every: int | None
+    offset: int | None
+    """What the times of `every` leave when they are divided by it."""
+    limit: int | None
+    start: datetime | None
+    end: datetime | None
+    misfire: Misfire
+    misfire_after: int
+    overlap: Overlap
+    next_run: datetime | None
+    """When its next job is due; None once it has ended."""
+    runs: int
+    """Jobs that were made since the last upsert, the next one included."""
+
+
+class Schedules:
+    """The schedules of a queue: `queue.schedules`."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        ready: Callable[[], Awaitable[Link]],
+        max_payload: int,
+        add: Callable[[Iterable[NewJob]], Awaitable[list[Job[Any]]]],
+    ) -> None:
+        self._keys = keys
+        self._ready = ready
+        self._max_payload = max_payload
+        self._add = add
+
+    def __repr__(self) -> str:
+        return f"<Schedules of {self._keys.queue}>"
+
+    async def upsert(
+        self,
+        id: str,
+        name: str,
+        data: Any = None,
+        *,
+        cron: str | None = None,
+        tz: str | None = None,
+        every: int | timedelta | None = None,
+        offset: int | timedelta | None = None,
+        limit: int | None = None,
+        start: datetime | int | None = None,
+        end: datetime | int | None = None,
+        immediately: bool = False,
+        misfire: Misfire = "once",
+        misfire_after: int | timedelta = MISFIRE_AFTER,
+        overlap: Overlap = "allow",
+        **options: Any,
+    ) -> Schedule:
+        """Make a schedule, or change the one of that id: the new one holds at once, and a run that waits is replaced.
+
+        id: chosen by the caller. name, data, options: of its jobs, as for `Queue.add`, without what a schedule says itself.
+        cron: five fields (minute hour day month weekday), six with the seconds first, or a word such as `@daily`; tz: the
+        IANA time zone in which it is meant, UTC without one. Or every: ms or timedelta from one run to the next, the first
+        at once; offset: ms or timedelta, to run at multiples of `every` and so much later.
+        start, end: no run before and after, aware datetimes or Unix ms; with `every` the first run is at `start`.
+        limit: runs in all, counted from this call. immediately: one run now, before the first of the times.
+        misfire: what becomes of a run that starts more than `misfire_after` (ms or timedelta) late, as when no worker ran:
+        "once" runs it, and no other that was missed meanwhile; "skip" does not run it; a number makes up for so many of those
+        that were missed, the late one included, the latest of them.
+        overlap: while an earlier run has not ended "allow" runs the next, "skip" does not, "queue" lets one wait for its end.
+
+        Upserted as it is, a schedule keeps the time of its next run. Raises InvalidOption, InvalidName or InvalidInput for what
+        cannot be, also where no run would ever come; nothing is written then.
+        """
+        check_schedule_id(id)
+        if not isinstance(name, str) or not name:
+            raise InvalidInput(f"job name: {name!r} is empty or not text; it is the word that chooses the processor")
+        for option, why in _REFUSED.items():
+            if options.get(option) is not None:
+                raise InvalidOption(f"{option}: {why}")
+        checked = JobOptions.check(options)
+        if not isinstance(immediately, bool):
+            raise InvalidOption(f"immediately: {immediately!r} is neither True nor False")
+        table = Timetable.check(
+            cron=cron,
+            tz=tz,
+            every=every,
+            offset=offset,
+            limit=limit,
+            start=start,
+            end=end,
+            misfire=misfire,
+            misfire_after=misfire_after,
+            overlap=overlap,
+        )
+        if immediately and (start is not None or offset is not None):
+            raise InvalidOption("immediately: `start` and `offset` say when the first run is; leave it out, or those")
+        encoded = b"{}" if data is None else codec.encode("data", data)
+        codec.check_size("data", encoded, min(self._max_payload, checked.size_limit or self._max_payload))
+        template = b"{}" if checked is NO_OPTIONS else checked.to_wire()
+        link = await self._ready()
+        for _ in range(_TRIES):
+            found = await schedules(link, self._keys, ids=[id])
+            stored = found.schedules[0]
+            keep, times = _times(table, stored, found.now, immediately)
+            if not times:
+                raise InvalidOption(
+                    f"end: no run comes before {from_ms(table.end or 0)}; choose a later one, or remove the schedule"
+                )
+            if table.every is not None and table.offset is None:
+                known = stored.fields.get("offset") if keep and stored is not None else None
+                table = msgspec.structs.replace(table, offset=int(known) if known else times[0] % table.every)
+            fields: dict[str, str | bytes] = {"name": name, **table.fields()}
+            if template != b"{}":
+                fields["opts"] = template
+            if encoded != b"{}":
+                fields["data"] = encoded
+            upserted = await upsert_schedule(
+                link,
+                self._keys,
+                id=id,
+                due=None if stored is None else stored.due,
+                keep=keep,
+                times=times,
+                name=name,
+                data=encoded,
+                head=run_options(template, table, id, 1),
+                priority=checked.priority,
+                lifo=checked.lifo,
+                fields=fields,
+            )
+            if not isinstance(upserted, NotUpserted):
+                shown = {name: value if isinstance(value, str) else value.decode() for name, value in fields.items()}
+                return _shown(StoredSchedule(id, upserted, shown))
+        raise WrongState(f"schedule {id!r} is changed by others all the time; try again")
+
+    async def get(self, id: str) -> Schedule | None:
+        """The schedule of that id, or None."""
+        stored = await self._find(id)
+        return None if stored is None else _shown(stored)
+
+    async def list(self, start: int = 0, end: int = 99) -> list[Schedule]:
+        """A page of the schedules, by the time of their next run: numbers `start` to `end`, both included, from 0."""
+        link, shown = await self._ready(), []
+        for first in range(start, end + 1, PER_CALL):
+            page = first, min(end, first + PER_CALL - 1)
+            found = (await schedules(link, self._keys, page=page)).schedules
+            shown += [_shown(stored) for stored in found if stored is not None]
+            if len(found) < PER_CALL:
+                break
+        return shown
+
+    async def remove(self, id: str) -> bool:
+        """Remove a schedule and its run that waits; False if there is none. A run that has begun is finished."""
+        return await remove_schedule(await self._ready(), self._keys, id=id)
+
+    async def run_now(self, id: str) -> Job[Any]:
+        """Add a job with the name, data and options of the schedule, whose own runs stay as they are. Raises ScheduleNotFound."""
+        stored = await self._find(id)
+        if stored is None:
+            raise ScheduleNotFound(id, self._keys.queue)
+        schedule = _shown(stored)
+        job = NewJob(schedule.name, schedule.data)
+        job.options = schedule.options
+        return (await self._add([job]))[0]
+
+    async def _find(self, id: str) -> StoredSchedule | None:
+        return (await schedules(await self._ready(), self._keys, ids=[id])).schedules[0]
+
+
+def _times(table: Timetable, stored: StoredSchedule | None, now: int, immediately: bool) -> tuple[bool, list[int]]:
+    """Whether a run that waits keeps its time, and times for the next run otherwise."""
+    if immediately:
+        return False, [now + later for later in range(4)] if table.end is None or now <= table.end else []
+    times = table.first(now)
+    if stored is None:
+        return False, times
+    try:
+        was = Timetable.read(stored.fields)
+    except InvalidOption:
+        return False, times
+    keep = table.same_times(was) and (table.end is None or stored.due <= table.end)
+    # Without a run that waits, `every` goes on from the last one.
+    return keep, (_going_on(table, was, stored.due, now) if keep and table.every is not None else times)
+
+
+def _going_on(table: Timetable, was: Timetable, due: int, now: int) -> list[int]:
+    return msgspec.structs.replace(table, offset=was.offset, made_up=1).following(due, now)
+
+
+def run_options(template: bytes, table: Timetable, id: str, count: int) -> bytes:
+    """The options of a schedule's run with that number, as JSON, up to the time in its id: scripts write what follows.
+
+    `template`: those of its jobs, whoever stored them; what says nothing that can be understood counts as none.
+    """
+    try:
+        own = _TEMPLATE.decode(template)
+    except ValueError:
+        own = {}
+    for name in _OWN:
+        own.pop(name, None)
+    said: dict[str, Any] = {**own, "repeat": table.repeat(count), "repeatJobKey": id, "jobId": f"repeat:{id}:"}
+    return msgspec.json.encode(said)[: -len('"}')]
+
+
+_TEMPLATE = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _shown(stored: StoredSchedule) -> Schedule:
+    try:
+        table = Timetable.read(stored.fields)
+    except InvalidOption:
+        # Of a foreign producer, and unknown here: shown as it is.
+        table = Timetable(pattern=stored.fields.get("pattern"), tz=stored.fields.get("tz") or "UTC")
+    return Schedule(
+        id=stored.id,
+        name=stored.fields.get("name", ""),
+        data=_value(stored.fields.get("data", "{}")),
+        options=stored_options(stored),
+        cron=table.pattern,
+        tz=table.tz if table.pattern else None,
+        every=table.every,
+        offset=table.offset,
+        limit=table.limit,
+        start=None if table.start is None else from_ms(table.start),
+        end=None if table.end is None else from_ms(table.end),
+        misfire=table.misfire,
+        misfire_after=table.late,
+        overlap=table.overlap,
+        next_run=None if stored.ended else from_ms(stored.due),
+        runs=stored.count,
+    )
+
+
+def stored_options(stored: StoredSchedule) -> JobOptions:
+    """The options of its jobs; what cannot be understood counts as not said."""
+    try:
+        return read_options(stored.fields.get("opts", "").encode(errors="surrogateescape"))
+    except (ValueError, RecursionError):
+        return NO_OPTIONS
+
+
+def _value(text: str) -> Any:
+    encoded = text.encode(errors="surrogateescape")
+    try:
+        return codec.decode("data", encoded)
+    except ValueError:
+        return encoded.decode(errors="replace")

@@ -1,0 +1,24 @@
+"""Write dead letters of jobs that failed without one (lua/bury.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.keys import Keys
+from engine.link import Argument, Link
+from engine.script import Now, Script
+from engine.scripts.pace import LETTERS_PER_CALL, chunks
+
+_bury = Script("bury", keys="failed jobs", args="now", rows="id error tenant")
+
+
+async def bury(link: Link, keys: Keys, jobs: Sequence[tuple[str, str, str]], *, now: Now = "") -> int:
+    """Write letters of failed jobs: each an id, the class of its error and its tenant, both empty for none.
+
+    How many were written: a job that has not failed, or whose last failure has its letter, is left as it is.
+    """
+    written = 0
+    for chunk in chunks(jobs, LETTERS_PER_CALL):
+        slots: list[Argument] = [slot for job in chunk for slot in job]
+        written += await _bury(link, keys, now, rows=slots)
+    return written

@@ -1,0 +1,49 @@
+"""Fail a job that waits, or ask for the end of one that runs (lua/cancel.lua)."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from engine.errors import ScriptError, WrongState
+from engine.keys import Keys
+from engine.link import Link
+from engine.options import Keep
+from engine.script import Now, Script
+from engine.scripts.rows import keep_slot
+
+_cancel = Script(
+    "cancel",
+    keys="meta wait paused active prioritized pc delayed waiting_children completed failed repeat marker events cancelling jobs",
+    args="now id reason keep",
+)
+
+
+class Cancellation(Enum):
+    """What became of a job that was to be cancelled."""
+
+    CANCELLED = "cancelled"
+    """It waited; it has failed now and will not run."""
+    ASKED = "asked"
+    """It is being run, or a parent waits for it: its worker was asked to end it. What ends first, counts."""
+    ENDED = "ended"
+    """It was completed or had failed before; nothing was written."""
+    MISSING = "missing"
+    """There is no such job."""
+
+
+_ANSWERS = {
+    1: Cancellation.CANCELLED,
+    2: Cancellation.ASKED,
+    3: Cancellation.ENDED,
+    4: Cancellation.MISSING,
+}
+
+
+async def cancel(link: Link, keys: Keys, *, id: str, reason: str, keep: Keep, now: Now = "") -> Cancellation:
+    """Cancel a job; `keep` is what is kept of failed jobs. Raises WrongState for the pending run of a schedule."""
+    answer = await _cancel(link, keys, now, id, reason, keep_slot(keep))
+    if answer == 5:
+        raise WrongState(f"job {id!r} is the pending run of a schedule; remove the schedule instead")
+    if answer not in _ANSWERS:
+        raise ScriptError(f"cancel.lua returned {answer!r}")
+    return _ANSWERS[answer]

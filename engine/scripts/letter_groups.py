@@ -1,0 +1,15 @@
+"""Count open dead letters by group (lua/letter_groups.lua)."""
+
+from __future__ import annotations
+
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+
+_letter_groups = Script("letter_groups", keys="jobs", args="now by most")
+
+
+async def letter_groups(link: Link, keys: Keys, *, by: str, most: int, now: Now = "") -> list[tuple[str, int]]:
+    """Groups and their letters: the largest groups of type, error or tenant, or the newest days as numbers since 1970."""
+    found = await _letter_groups(link, keys, now, by, most)
+    return [(name.decode(errors="replace"), int(count)) for name, count in zip(found[::2], found[1::2], strict=True)]

@@ -1,0 +1,26 @@
+"""Give back jobs that met a rate limit (lua/limit.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from engine.job import Claimed, Limited
+from engine.keys import Keys
+from engine.link import Argument, Link
+from engine.script import Now, Script
+from engine.scripts.rows import Refusals, read_refusals
+
+_limit = Script(
+    "limit",
+    keys="meta wait paused active prioritized pc delayed stalled limiter marker events jobs",
+    args="now",
+    rows="id token fence ms alone",
+)
+
+
+async def limit(link: Link, keys: Keys, limited: Iterable[tuple[Claimed, Limited]], *, now: Now = "") -> Refusals:
+    """Give back at most 1,000 jobs, no attempt used. The queue holds still as long as the longest of them says."""
+    slots: list[Argument] = []
+    for job, outcome in limited:
+        slots += (job.id, job.token, job.fence, outcome.wait, 1 if outcome.alone else 0)
+    return read_refusals(await _limit(link, keys, now, rows=slots))

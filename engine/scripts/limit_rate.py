@@ -1,0 +1,20 @@
+"""Set or take away the rate limit of a queue (lua/limit_rate.lua)."""
+
+from __future__ import annotations
+
+from engine.keys import Keys
+from engine.limits import RateLimit
+from engine.link import Link
+from engine.script import Now, Script
+
+_limit_rate = Script(
+    "limit_rate",
+    keys="meta wait active prioritized limiter smoothed marker",
+    args="now max duration smooth",
+)
+
+
+async def limit_rate(link: Link, keys: Keys, limit: RateLimit | None, *, now: Now = "") -> bool:
+    """Let jobs start no faster than `limit`; None takes limit, running window and hold away. True if one was there."""
+    asked = ("", "", "") if limit is None else (limit.max, limit.duration, 1 if limit.smooth else 0)
+    return bool(await _limit_rate(link, keys, now, *asked))

@@ -1,0 +1,14 @@
+"""Say how long rate limits let no further job start (lua/limit_ttl.lua)."""
+
+from __future__ import annotations
+
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+
+_limit_ttl = Script("limit_ttl", keys="meta active limiter smoothed", args="now own")
+
+
+async def limit_ttl(link: Link, keys: Keys, *, own: str = "", now: Now = "") -> int:
+    """Milliseconds until another job may start; 0 if one may now. `own`: a worker's own limit, MAX,MS."""
+    return int(await _limit_ttl(link, keys, now, own))

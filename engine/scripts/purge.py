@@ -1,0 +1,23 @@
+"""Delete dead letters (lua/purge.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.keys import Keys
+from engine.link import Argument, Link
+from engine.script import Now, Script
+from engine.scripts.pace import LETTERS_PER_CALL, chunks
+
+_purge = Script("purge", keys="jobs", args="now", rows="id at")
+
+
+async def purge(link: Link, keys: Keys, letters: Sequence[tuple[str, int | None]], *, now: Now = "") -> int:
+    """Delete letters: each the id of its job and the time of its failure, ms, None for any; how many went."""
+    gone = 0
+    for chunk in chunks(letters, LETTERS_PER_CALL):
+        slots: list[Argument] = []
+        for id, at in chunk:
+            slots += (id, "" if at is None else at)
+        gone += await _purge(link, keys, now, rows=slots)
+    return gone

@@ -1,0 +1,18 @@
+"""Delete a schedule (lua/remove_schedule.lua)."""
+
+from __future__ import annotations
+
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+
+_remove_schedule = Script(
+    "remove_schedule",
+    keys="meta wait paused active prioritized delayed repeat events jobs",
+    args="now schedule",
+)
+
+
+async def remove_schedule(link: Link, keys: Keys, *, id: str, now: Now = "") -> bool:
+    """Delete a schedule and its run that waits; False if there is none."""
+    return bool(await _remove_schedule(link, keys, now, id) == 0)

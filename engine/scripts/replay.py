@@ -1,0 +1,61 @@
+"""Put the jobs of dead letters in line again (lua/replay.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+from engine.errors import CorralError, LetterNotFound, WrongState
+from engine.keys import Keys
+from engine.link import Argument, Link
+from engine.script import Now, Script
+from engine.scripts.pace import LETTERS_PER_CALL, chunks
+
+_replay = Script(
+    "replay",
+    keys="meta wait paused active prioritized pc failed marker events jobs",
+    args="now by",
+    rows="id at edited data",
+)
+
+
+class NotReplayed(IntEnum):
+    """Why the job of a letter was not put in line."""
+
+    DONE = 1
+    """It was replayed before."""
+    MISSING = 2
+    """There is no such letter."""
+    PRESENT = 3
+    """A job of that id is in the queue and has not failed."""
+    CHANGED = 4
+    """The job has failed again since the letter was read."""
+
+    def error(self, id: str, queue: str = "") -> CorralError:
+        """The exception that says so of job `id`."""
+        match self:
+            case NotReplayed.MISSING:
+                return LetterNotFound(id, queue)
+            case NotReplayed.DONE:
+                return WrongState(f"the dead letter of job {id!r} was replayed before; look at the job itself")
+            case NotReplayed.PRESENT:
+                return WrongState(f"job {id!r} is in the queue and has not failed: it was retried or added again")
+            case NotReplayed.CHANGED:
+                return WrongState(f"job {id!r} has failed again meanwhile; read its dead letter anew")
+
+
+async def replay(
+    link: Link, keys: Keys, letters: Sequence[tuple[str, int | None, bytes | None]], *, by: str, now: Now = ""
+) -> dict[str, NotReplayed]:
+    """Replay letters: each the id of its job, the time of its failure, ms, None for any, and its new data, None for the old.
+
+    `by` names this call, in every send of it the same. Those that were left, and why.
+    """
+    refused: dict[str, NotReplayed] = {}
+    for chunk in chunks(letters, LETTERS_PER_CALL):
+        slots: list[Argument] = []
+        for id, at, data in chunk:
+            slots += (id, "" if at is None else at, 0 if data is None else 1, data or b"")
+        codes = await _replay(link, keys, now, by, rows=slots)
+        refused |= {chunk[codes[i]][0]: NotReplayed(codes[i + 1]) for i in range(0, len(codes), 2)}
+    return refused

@@ -1,0 +1,32 @@
+"""Find the schedules whose next run is not on its way (lua/stuck_schedules.lua)."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+from engine.scripts.pace import PER_CALL
+
+_stuck_schedules = Script(
+    "stuck_schedules",
+    keys="wait paused prioritized delayed repeat jobs",
+    args="now interval skip count",
+)
+
+
+class Stuck(Struct, frozen=True):
+    id: str
+    due: int
+    """Time of the run that is not on its way, ms."""
+    again: bool
+    """It never began."""
+
+
+async def stuck_schedules(
+    link: Link, keys: Keys, *, interval_ms: int, skip: int = 0, count: int = PER_CALL, now: Now = ""
+) -> tuple[list[Stuck], int]:
+    """What one call finds; and how many schedules the next call of this look skips, or -1 at its end."""
+    rows, skip = await _stuck_schedules(link, keys, now, interval_ms, skip, count)
+    return [Stuck(id.decode(errors="surrogateescape"), int(due), again == 1) for id, due, again in rows], skip

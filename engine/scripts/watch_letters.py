@@ -1,0 +1,15 @@
+"""Say once that dead letters have come to be many (lua/watch_letters.lua)."""
+
+from __future__ import annotations
+
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+
+_watch_letters = Script("watch_letters", keys="jobs", args="now threshold")
+
+
+async def watch_letters(link: Link, keys: Keys, *, threshold: int, now: Now = "") -> int | None:
+    """How many open letters there are, if they have just come to be more than `threshold`; of all who ask, one is told."""
+    count = await _watch_letters(link, keys, now, threshold)
+    return None if count < 0 else int(count)

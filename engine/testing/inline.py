@@ -1,0 +1,142 @@
+"""Inline mode: a job is run by who adds it, before `add` returns."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+from engine.clock import monotonic
+from engine.errors import JobFailed, JobNotFound, RateLimited, Snooze, WrongState
+from engine.handle import Job
+from engine.job import (
+    Completed,
+    CompletedAdding,
+    Delayed,
+    Failed,
+    Limited,
+    NewJob,
+    Released,
+    Retrying,
+    WaitingChildren,
+)
+from engine.keys import Keys
+from engine.link import Link
+from engine.options import Keep
+from engine.processor import as_processor
+from engine.queue import Queue
+from engine.scripts.claim import claim
+from engine.scripts.fail import fail
+from engine.scripts.finish import finish
+from engine.scripts.finish_adding import finish_adding
+from engine.scripts.promote_one import promote_one
+from engine.scripts.release import release
+from engine.scripts.wait_children import wait_children
+from engine.worker.children import Children
+from engine.worker.hold import Hold
+from engine.worker.listeners import Listeners
+from engine.worker.reports import Reports
+from engine.worker.runner import Routes, Runner
+from engine.worker.scheduling import Scheduling
+from engine.worker.threads import Threads
+
+_LOCK_MS = 3_600_000
+"""Nobody renews these locks; a debugger may hold a job for long."""
+
+
+class KitQueue(Queue):
+    """A Queue that runs what is added at once while `inline` is set."""
+
+    inline: Inline | None = None
+
+    async def add(self, name: str, data: Any = None, **options: Any) -> Job[Any]:
+        job = await super().add(name, data, **options)
+        return job if self.inline is None else await self.inline.run(job)
+
+    async def add_many(self, jobs: Iterable[NewJob]) -> list[Job[Any]]:
+        added = await super().add_many(jobs)
+        if self.inline is not None:
+            for job in added:
+                await self.inline.run(job)
+        return added
+
+
+class Inline:
+    """Runs jobs in the task that adds them, as a worker would, but no failed attempt is repeated.
+
+    A job that waits for children is left waiting.
+    """
+
+    def __init__(self, link: Link, keys: Keys, processors: Sequence[Any], stack: AsyncExitStack) -> None:
+        self._link = link
+        self._keys = keys
+        threads, children, listeners = Threads(f"{keys.queue} job"), Children(1), Listeners()
+        reports = Reports(listeners)
+        stack.callback(threads.stop)
+        stack.push_async_callback(children.stop)
+        self._runner = Runner(
+            Routes([as_processor(one) for one in processors]),
+            link,
+            keys,
+            threads=threads,
+            children=children,
+            backoffs={},
+            listeners=listeners,
+            reports=reports,
+            scheduling=Scheduling(link, keys, interval_ms=_LOCK_MS, report=reports.trouble),
+            watch=lambda hold: None,  # nobody else would stop it
+        )
+
+    async def run(self, job: Job[Any]) -> Job[Any]:
+        """Run the job, and what stands before it. Raises what the processor raised."""
+        state = await job.state()
+        if state == "delayed":
+            await promote_one(self._link, self._keys, id=job.id)
+        elif state not in ("waiting", "prioritized"):
+            return job  # its id was there already, and the job of that id has been run
+        while True:
+            token = secrets.token_hex(8)
+            claims = await claim(self._link, self._keys, token=token, lock_ms=_LOCK_MS, worker="inline", count=1)
+            if not claims.jobs:
+                raise WrongState(f"job {job.id!r} cannot be run inline: the queue is paused or at its concurrency")
+            hold = Hold(claims.jobs[0], 0, monotonic())
+            await self._settle(hold)
+            if hold.claimed.id == job.id:
+                return await _finished(job, hold)
+
+    async def _settle(self, hold: Hold) -> None:
+        outcome = await self._runner.run(hold)
+        link, keys = self._link, self._keys
+        match outcome:
+            case Completed(value):
+                keep = hold.options.remove_on_complete
+                await finish(link, keys, [(hold.claimed, value, Keep() if keep is None else keep)])
+            case CompletedAdding(value, nodes):
+                keep = hold.options.remove_on_complete
+                await finish_adding(link, keys, (hold.claimed, value, Keep() if keep is None else keep), nodes)
+            case WaitingChildren(children):
+                await wait_children(link, keys, hold.claimed, children)
+            case Released():
+                await release(link, keys, [hold.claimed])
+                raise asyncio.CancelledError
+            case Delayed(delay):
+                await release(link, keys, [hold.claimed])
+                raise Snooze(delay)
+            case Limited(wait):
+                await release(link, keys, [hold.claimed])
+                raise RateLimited(wait)
+            case Failed() | Retrying():
+                keep = hold.options.remove_on_fail
+                failed = Failed(outcome.reason, outcome.stacktrace, outcome.error)
+                await fail(link, keys, [(hold.claimed, failed, Keep() if keep is None else keep, hold.attempts)])
+                raise hold.error or JobFailed(hold.claimed.id, outcome.reason)
+
+
+async def _finished(job: Job[Any], hold: Hold) -> Job[Any]:
+    try:
+        await job.refresh()
+    except JobNotFound:
+        job.return_value = hold.result  # nothing of it was kept
+    return job

@@ -1,0 +1,21 @@
+-- Make the run of a schedule that is due at `time`, as a job of BullMQ's schedulers. `run` has: name data head priority lifo; head
+-- is the job's options as JSON, up to the time in its id. `k` names: list prioritized pc delayed marker jobs tell now, and
+-- `wake` says whether a claim could succeed.
+local function make_run(k, schedule, time, run)
+  local id, due = 'repeat:' .. schedule .. ':' .. time, tonumber(time)
+  local delay, moment = string.format('%.0f', math.max(0, due - k.now)), string.format('%.0f', k.now)
+  redis.call('DEL', k.jobs .. id)
+  redis.call('HSET', k.jobs .. id, 'name', run.name, 'data', run.data,
+    'opts', run.head .. time .. '","prevMillis":' .. time .. ',"delay":' .. delay .. ',"timestamp":' .. moment .. '}',
+    'timestamp', moment, 'delay', delay, 'priority', run.priority, 'rjk', schedule)
+  k.tell('added', 'jobId', id, 'name', run.name)
+  if delay ~= '0' then
+    redis.call('ZADD', k.delayed, due_score(k.delayed, due, {}), id)
+    mark_due(k.delayed, k.marker)
+    k.tell('delayed', 'jobId', id, 'delay', time)
+  else
+    place(k.list, k.prioritized, k.pc, { id }, { run.priority }, run.lifo == '1')
+    if k.wake then redis.call('ZADD', k.marker, 0, '0') end
+    k.tell('waiting', 'jobId', id)
+  end
+end

@@ -1,0 +1,9 @@
+-- Delete a job that waits in that structure (see standing). `k` names the keys: delayed prioritized wait paused jobs.
+local function withdraw(k, id, structure)
+  forget(k.jobs, { id })
+  if structure == 'delayed' or structure == 'prioritized' then
+    redis.call('ZREM', k[structure], id)
+  else
+    redis.call('LREM', k[structure], -1, id)
+  end
+end

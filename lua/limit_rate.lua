@@ -1,0 +1,53 @@
+--[[
+limit_rate: set how many jobs of the queue may start in some time, or take the limit away.
+
+MOVES    none
+EMITS    none
+
+KEYS
+  meta         hash    of the queue
+  wait         list    ids without a priority
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  limiter      counter of the jobs that started in the window of a rate limit
+  smoothed     str     time up to which a smoothed rate limit is used, us
+  marker       zset    wakes idle workers
+ARGV
+  now          int     ms, or empty for the server's time
+  max          int     starts; empty takes away the limit, the window that runs, and a hold that a job asked for
+  duration     int     ms of a window
+  smooth       int     1: evenly spread, 0: as they come
+RETURNS
+  1 if something was limited before, else 0
+  Sent again it does the same again.
+]]
+local meta, wait, active, prioritized, limiter, smoothed, marker = unpack(KEYS)
+local _, max, duration, smooth = unpack(ARGV)
+
+--@include gate
+
+local is_paused, room, _, pace = gate(meta, active)
+local waiting = redis.call('LLEN', wait) + redis.call('ZCARD', prioritized)
+redis.call('LLEN', active)
+redis.call('ZCARD', marker)
+
+if max == '' then
+  redis.call('DEL', limiter, smoothed)
+  redis.call('HDEL', meta, 'max', 'duration', 'smooth', 'hold')
+else
+  local started, left = redis.call('GET', limiter), redis.call('PTTL', limiter)
+  if not tonumber(started or 0) or not tonumber(redis.call('GET', smoothed) or 0) then
+    error('a counter of the rate limit is not a number')
+  end
+  redis.call('HSET', meta, 'max', max, 'duration', duration)
+  if smooth == '1' then
+    redis.call('HSET', meta, 'smooth', 1)
+  else
+    redis.call('HDEL', meta, 'smooth')
+    redis.call('DEL', smoothed)
+  end
+  -- A window of the old length that would outlast one of the new ends with it; a hold is no window.
+  if left > tonumber(duration) and started ~= '9007199254740991' then redis.call('PEXPIRE', limiter, duration) end
+end
+if not is_paused and room > 0 and waiting > 0 then redis.call('ZADD', marker, 0, '0') end
+return pace and 1 or 0

@@ -1,0 +1,51 @@
+--[[
+remove_schedule: delete a schedule and its run that waits. A run that has begun is finished.
+
+MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone
+EMITS    removed
+
+KEYS
+  meta         hash    of the queue
+  wait         list    ids without a priority
+  paused       list    the same while the queue is paused
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  delayed      zset    ids by due time
+  repeat       zset    schedules by the time of their next run, ms
+  events       stream
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+  schedule     str     its id
+RETURNS
+  0 done
+  1 there is none
+  Sent again it answers 1.
+]]
+local meta, wait, paused, active, prioritized, delayed, schedules, events, jobs = unpack(KEYS)
+local schedule = ARGV[2]
+
+--@include gate
+--@include tell
+--@include sound
+--@include drop
+--@include forget
+--@include standing
+--@include withdraw
+
+local _, _, kept = gate(meta, active)
+local tell = teller(events, kept)
+sound(events, { wait, paused }, { prioritized, delayed, schedules })
+local due = redis.call('ZSCORE', schedules, schedule)
+if not due then return 1 end
+local k = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed, jobs = jobs }
+local run = 'repeat:' .. schedule .. ':' .. string.format('%.0f', due)
+local waits = redis.call('EXISTS', jobs .. run .. ':lock') == 0 and standing(k, run)
+
+redis.call('DEL', jobs .. 'repeat:' .. schedule)
+redis.call('ZREM', schedules, schedule)
+if waits then
+  withdraw(k, run, waits)
+  tell('removed', 'jobId', run, 'prev', waits)
+end
+return 0

@@ -1,0 +1,102 @@
+--[[
+replay: put the jobs of dead letters in line again, as if they had never run.
+
+MOVES    failed -> wait, failed -> paused, failed -> prioritized, new -> wait, new -> paused, new -> prioritized
+EMITS    added, waiting
+
+KEYS
+  meta         hash    of the queue
+  wait         list    ids without a priority
+  paused       list    the same while the queue is paused
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  pc           counter that keeps one priority first in, first out
+  failed       zset    ids by finish time, ms
+  marker       zset    wakes idle workers
+  events       stream
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+  by           str     chosen by the caller: the same in each send of one call
+ROWS
+  id           str     of the job whose letter it is
+  at           int     time of its failure as the caller read it, ms; empty for any
+  edited       int     1: the job gets the data of this row, else that of the letter
+  data         bytes   JSON
+RETURNS
+  for each row that was refused: its number from 0, then 1 replayed already, 2 no letter, 3 a job of this id is in the queue and
+  has not failed, 4 the letter is now one of a later failure
+  A job whose hash is there goes back with it; else it is made anew, under its old id. The letter is marked in the same call, so
+  whoever comes second is told 1. Sent again with the same `by` it answers the same, and writes nothing.
+]]
+local meta, wait, paused, active, prioritized, pc, failed, marker, events, jobs = unpack(KEYS)
+local by, stride, first = ARGV[2], 4, 3
+
+--@include clock
+--@include gate
+--@include tell
+--@include sound
+--@include known
+--@include place
+--@include shelves
+--@include letter
+--@include shelve
+--@include close
+
+local moment = string.format('%d', clock(ARGV[1]))
+local is_paused, room, kept = gate(meta, active)
+local tell = teller(events, kept)
+local list = is_paused and paused or wait
+sound(events, { list }, { prioritized, failed }, marker, {}, { pc })
+local good, seen, refused = {}, {}, {}
+for i = first, #ARGV, stride do
+  local one, code = letter(jobs, ARGV[i]), 0
+  if not one.at then
+    code = 2
+  elseif one.replayed then
+    code = (one.by == by and one.at == (ARGV[i + 1] == '' and one.at or ARGV[i + 1])) and -1 or 1
+  elseif ARGV[i + 1] ~= '' and ARGV[i + 1] ~= one.at then
+    code = 4
+  elseif not seen[one.id] then
+    one.row = i
+    one.is_there = redis.call('EXISTS', jobs .. one.id) == 1
+    if one.is_there and not (known(jobs, one.id) and redis.call('ZSCORE', failed, one.id)) then code = 3 end
+    if code == 0 then good[#good + 1] = one end
+  end
+  seen[one.id] = true
+  if code > 0 then
+    refused[#refused + 1] = (i - first) / stride
+    refused[#refused + 1] = code
+  end
+end
+local counts = shelves_sound(jobs, good)
+if #good == 0 then return refused end
+
+local ids, priorities = {}, {}
+for n, one in ipairs(good) do
+  local job, i = jobs .. one.id, one.row
+  local said = redis.call('HMGET', record_of(jobs, one.id), 'name', 'data', 'opts', 'priority')
+  local data = ARGV[i + 2] == '1' and ARGV[i + 3] or said[2] or '{}'
+  ids[n], priorities[n] = one.id, said[4] or '0'
+  if one.is_there then
+    -- The fence `ats` stays, as it must rise.
+    redis.call('HSET', job, 'data', data)
+    redis.call('HDEL', job, 'finishedOn', 'processedOn', 'owner', 'failedReason', 'atm', 'stc')
+  else
+    redis.call('HSET', job, 'name', said[1], 'data', data, 'opts', said[3] or '{}', 'timestamp', moment, 'delay', '0',
+      'priority', priorities[n])
+  end
+end
+place(list, prioritized, pc, ids, priorities, false)
+redis.call('ZREM', failed, unpack(ids))
+close(jobs, good, moment, by, counts)
+for _, one in ipairs(good) do
+  if one.is_there then
+    tell('waiting', 'jobId', one.id, 'prev', 'failed')
+  else
+    tell('added', 'jobId', one.id, 'name', one.type)
+    tell('waiting', 'jobId', one.id)
+  end
+end
+if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
+return refused

@@ -1,0 +1,85 @@
+--[[
+upsert_schedule: make a schedule, or change one, and its next run; a run that waits by the old one is replaced.
+
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed,
+  wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone
+EMITS    added, waiting, delayed, removed
+
+KEYS
+  meta         hash    of the queue
+  id           counter of the jobs ever added
+  wait         list    ids without a priority
+  paused       list    the same while the queue is paused
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  pc           counter that keeps one priority first in, first out
+  delayed      zset    ids by due time
+  repeat       zset    schedules by the time of their next run, ms
+  marker       zset    wakes idle workers
+  events       stream
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+  schedule     str     its id
+  due          int     time of the next run as the caller read it, or empty for a schedule that is not there
+  keep         int     1: a run that waits keeps its time, for the schedule's times are what they were
+  times        str     for the next run otherwise, ms, the best first, commas between
+  name         str     of its jobs
+  data         bytes   JSON
+  head         bytes   JSON, the options of the run, up to the time in its id
+  priority     int     of its jobs
+  lifo         int     1: a run that is due at once goes to the front
+ROWS
+  field        str     of the schedule's hash, which has no others afterwards but the engine's count of runs
+  value        bytes
+RETURNS
+  0 and the time of the next run
+  1 changed meanwhile: read it anew; 2 at each of the times a job has run already; nothing was written
+  Sent again it answers 1, or does the same again: the run that waits is replaced by its like.
+]]
+local meta, counter, wait, paused, active, prioritized, pc, delayed, schedules, marker, events, jobs = unpack(KEYS)
+local now, schedule, due, keep, times, name, data, head, priority, lifo = unpack(ARGV)
+
+--@include clock
+--@include gate
+--@include tell
+--@include sound
+--@include due
+--@include place
+--@include drop
+--@include forget
+--@include standing
+--@include vacant
+--@include withdraw
+--@include make_run
+
+local is_paused, room, kept = gate(meta, active)
+sound(events, { wait, paused }, { prioritized, delayed, schedules }, marker, {}, { pc })
+local k = { list = is_paused and paused or wait, wait = wait, paused = paused, prioritized = prioritized, pc = pc, delayed = delayed,
+  marker = marker, jobs = jobs, tell = teller(events, kept), now = clock(now), wake = not is_paused and room > 0 }
+local hash, run = jobs .. 'repeat:' .. schedule, 'repeat:' .. schedule .. ':'
+local score = redis.call('ZSCORE', schedules, schedule)
+if (score and string.format('%.0f', score) or '') ~= due then return { 1 } end
+local was = redis.call('HMGET', hash, 'ic', 'running', 'queued')
+local waits = due ~= '' and redis.call('EXISTS', jobs .. run .. due .. ':lock') == 0 and standing(k, run .. due)
+local time = keep == '1' and waits and due or vacant(jobs, schedule, times)
+if not time then return { 2 } end
+-- A run that waits there without being the schedule's next, as BullMQ may leave one.
+local other = time ~= due and standing(k, run .. time)
+
+redis.call('INCR', counter)
+redis.call('DEL', hash)
+for i = 11, #ARGV, 2 do redis.call('HSET', hash, ARGV[i], ARGV[i + 1]) end
+-- The count goes on, as BullMQ's does; a limit counts from here.
+local count = tonumber(was[1]) or 1
+redis.call('HSET', hash, 'ic', count, 'before', count - 1)
+if was[2] then redis.call('HSET', hash, 'running', was[2]) end
+if was[3] then redis.call('HSET', hash, 'queued', was[3]) end
+if waits then
+  withdraw(k, run .. due, waits)
+  if time ~= due then k.tell('removed', 'jobId', run .. due, 'prev', waits) end
+end
+if other then withdraw(k, run .. time, other) end
+make_run(k, schedule, time, { name = name, data = data, head = head, priority = priority, lifo = lifo })
+redis.call('ZADD', schedules, time, schedule)
+return { 0, time }

@@ -1,0 +1,154 @@
+"""A reader of events that was away is told what it missed, and one whose line was cut goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+import random
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+
+from engine import Queue, QueueEvents, happened
+from engine.embedded import EmbeddedServer
+from engine.errors import ServerError
+from engine.keys import Keys
+from engine.link import Link
+from tests.support.proxy import Proxy
+from tests.support.running import until
+
+
+async def write(link: Link, keys: Keys, numbers: range) -> None:
+    await link.call_many([("XADD", keys.events, "*", "event", "n", "jobId", number) for number in numbers])
+
+
+def _has_accepted(proxy: Proxy, lines: int) -> bool:
+    return proxy.accepted >= lines
+
+
+def number(event: happened.Event) -> int:
+    return int(event.job_id or -1)
+
+
+@pytest.fixture
+async def events(redis_url: str) -> AsyncIterator[QueueEvents]:
+    async with QueueEvents("q", redis=redis_url) as opened:
+        yield opened
+
+
+async def take(events: QueueEvents, count: int, after: str) -> list[happened.Event]:
+    reading = events.events(after)
+    return [await asyncio.wait_for(anext(reading), 10) for _ in range(count)]
+
+
+async def test_however_a_stream_is_trimmed_what_was_given_and_what_was_missed_is_all_there_was(
+    link: Link, keys: Keys, events: QueueEvents
+) -> None:
+    chance = random.Random(5)
+    written = given = missed = 0
+    reading = events.events()
+    for _ in range(60):
+        count = chance.choice([1, 5, 99, 100, 101, 350])
+        await write(link, keys, range(written, written + count))
+        written += count
+        await link.call("XTRIM", keys.events, "MAXLEN", chance.choice([1, 40, 150, 300, 10_000]))
+        for _ in range(chance.choice([1, 3, 120, 500])):
+            if given + missed == written:
+                break
+            event = await asyncio.wait_for(anext(reading), 10)
+            if isinstance(event, happened.Gap):
+                assert event.missed
+                missed += event.missed
+            else:
+                assert number(event) == given + missed
+                given += 1
+                assert events.place == f"{event.id}#{given + missed}"
+    assert given
+    assert missed
+
+
+@pytest.mark.parametrize("left", [3, 0])
+async def test_a_place_knows_how_many_were_missed_a_bare_id_that_some_may_be(
+    link: Link, keys: Keys, events: QueueEvents, left: int
+) -> None:
+    await write(link, keys, range(10))
+    last = (await take(events, 10, "$"))[-1]
+    place = events.place
+    await link.call("XTRIM", keys.events, "MAXLEN", 0)
+    # Gone itself, but nothing came after it: no gap.
+    await write(link, keys, range(10, 11))
+    assert [number(event) for event in await take(events, 1, place)] == [10]
+
+    await write(link, keys, range(11, 20))
+    await link.call("XTRIM", keys.events, "MAXLEN", left)
+    rest = list(range(20 - left, 20))
+    for after, missed in ((place, 10 - left), (last.id, None), ("1-0", None)):
+        gap, *others = await take(events, 1 + left, after)
+        assert isinstance(gap, happened.Gap)
+        assert (gap.missed, [number(event) for event in others]) == (missed, rest)
+    # Whoever goes on after a gap is not told of it again.
+    gap = (await take(events, 1, place))[0]
+    await write(link, keys, range(20, 21))
+    assert [number(event) for event in await take(events, left + 1, events.place)] == [*rest, 20]
+
+
+async def test_an_id_that_is_still_there_or_the_very_beginning_misses_nothing(
+    link: Link, keys: Keys, events: QueueEvents
+) -> None:
+    await write(link, keys, range(300))
+    told = await take(events, 300, "$")
+    await link.call("XTRIM", keys.events, "MAXLEN", 200)
+    assert number((await take(events, 1, told[100].id))[0]) == 101
+    assert number((await take(events, 1, "0"))[0]) == 100
+    # Deleting one entry, as XDEL does, is not the trimming of a stream.
+    await link.call("XDEL", keys.events, told[150].id)
+    assert number((await take(events, 1, told[150].id))[0]) == 151
+
+
+async def test_a_stream_that_began_anew_is_a_gap(redis_url: str, link: Link, keys: Keys, events: QueueEvents) -> None:
+    await write(link, keys, range(5))
+    await take(events, 5, "$")
+    place = events.place
+    await link.call("DEL", keys.events)
+    await write(link, keys, range(2))
+    told = await take(events, 3, place)
+    assert isinstance(told[0], happened.Gap)
+    assert [told[0].missed, *map(number, told[1:])] == [None, 0, 1]
+
+
+async def test_a_line_that_is_cut_costs_no_event() -> None:
+    with EmbeddedServer(tcp=True) as server:
+        async with (
+            Queue("q", redis=server.url) as queue,
+            Proxy("127.0.0.1", server.port) as proxy,
+            QueueEvents("q", redis=f"redis://127.0.0.1:{proxy.port}") as events,
+        ):
+            told: list[int] = []
+
+            async def listen() -> None:
+                async for event in events:
+                    told.append(number(event))
+
+            listening = asyncio.create_task(listen())
+            for count in (10, 20, 30):
+                await write(queue.link, queue.keys, range(count - 10, count))
+                await until(partial(operator.contains, told, count - 1), "the events came")
+                await proxy.reset()
+                proxy.drop_replies = count == 10
+                await until(partial(_has_accepted, proxy, count // 10 + 1), "it connected again")
+                proxy.drop_replies = False
+            assert told == list(range(30))
+            await events.close()
+            await asyncio.wait_for(listening, 10)
+
+
+@pytest.mark.usefixtures("damaged")
+async def test_a_foreign_key_in_the_streams_place_ends_the_reading(link: Link, keys: Keys, events: QueueEvents) -> None:
+    await link.call("SET", keys.events, "foreign")
+    with pytest.raises(ServerError, match="WRONGTYPE"):
+        await take(events, 1, "$")
+
+
+async def test_its_connection_is_found_by_bullmqs_get_queue_events(link: Link, keys: Keys, events: QueueEvents) -> None:
+    assert f"name={keys.client_name(':qe')} " in (await link.call("CLIENT", "LIST")).decode()

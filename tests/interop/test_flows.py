@@ -1,0 +1,161 @@
+"""Flows whose jobs are in queues of both worlds: whoever finishes a child, its parent hears of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine import FlowJob, FlowProducer, Job, Queue, Worker
+from engine.errors import JobFailed
+from tests.interop.side import NodeSide
+from tests.support.running import running, until
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+
+
+async def children_values(job: Job[Any]) -> Any:
+    return await job.children_values()
+
+
+async def echo(job: Job[Any]) -> Any:
+    if job.data.get("do") == "throw":
+        raise ValueError(job.data["reason"])
+    return job.data.get("value")
+
+
+async def test_our_flow_is_done_by_both_sides(redis_url: str, node: NodeSide) -> None:
+    await node.make("Worker", "worker", "theirs")
+    async with (
+        FlowProducer(redis=redis_url) as flows,
+        running(Worker("ours", echo, redis=redis_url)),
+        running(Worker("parents", children_values, redis=redis_url)),
+    ):
+        tree = await flows.add(
+            FlowJob(
+                "parent",
+                "parents",
+                {},
+                children=[
+                    FlowJob("a", "theirs", {"value": {"by": "node"}}),
+                    FlowJob("b", "ours", {"value": [1, None]}),
+                ],
+            )
+        )
+        values = await tree.job.result(timeout=10)
+        assert sorted(values.values(), key=str) == [[1, None], {"by": "node"}]
+        assert set(values) == {f"bull:{child.job.queue_name}:{child.job.id}" for child in tree.children}
+
+
+async def test_nodes_flow_is_done_by_both_sides(redis_url: str, node: NodeSide) -> None:
+    await node.make("FlowProducer", "flows")
+    await node.make("QueueEvents", "events", "parents")
+    await node.make("Worker", "parent", "parents")
+    await node.make("Worker", "worker", "theirs")
+    async with running(Worker("ours", echo, redis=redis_url)):
+        await node.call(
+            "flows",
+            "add",
+            {
+                "name": "parent",
+                "queueName": "parents",
+                "data": {"do": "children"},
+                "children": [
+                    {"name": "a", "queueName": "theirs", "data": {"value": 1}},
+                    {
+                        "name": "b",
+                        "queueName": "ours",
+                        "data": {"value": 2},
+                        "children": [{"name": "c", "queueName": "ours", "data": {"value": 3}}],
+                    },
+                ],
+            },
+        )
+        done = await node.heard("events", "completed")
+        assert sorted(done[0][0]["returnvalue"].values()) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("policy", "ends"),
+    [
+        ("failParentOnFailure", "failed"),
+        ("ignoreDependencyOnFailure", "completed"),
+        ("removeDependencyOnFailure", "completed"),
+        ("continueParentOnFailure", "completed"),
+    ],
+)
+async def test_a_child_that_we_fail_does_to_nodes_parent_what_its_policy_says(
+    redis_url: str, node: NodeSide, policy: str, ends: str
+) -> None:
+    await node.make("FlowProducer", "flows")
+    await node.make("QueueEvents", "events", "parents")
+    await node.make("Worker", "parent", "parents")
+    async with running(Worker("ours", echo, redis=redis_url)):
+        await node.call(
+            "flows",
+            "add",
+            {
+                "name": "parent",
+                "queueName": "parents",
+                "data": {"value": "ran"},
+                "children": [
+                    {
+                        "name": "c",
+                        "queueName": "ours",
+                        "data": {"do": "throw", "reason": "boom"},
+                        "opts": {policy: True},
+                    }
+                ],
+            },
+        )
+        told = await node.heard("events", ends)
+    if ends == "failed":
+        assert told[0][0]["failedReason"].endswith("failed")
+    else:
+        assert told[0][0]["returnvalue"] == "ran"
+
+
+@pytest.mark.parametrize(
+    ("policy", "fails"),
+    [
+        ("fail_parent_on_failure", True),
+        ("ignore_dependency_on_failure", False),
+        ("remove_dependency_on_failure", False),
+        ("continue_parent_on_failure", False),
+    ],
+)
+async def test_a_child_that_node_fails_does_to_our_parent_what_its_policy_says(
+    redis_url: str, node: NodeSide, policy: str, fails: bool
+) -> None:
+    await node.make("Worker", "worker", "theirs")
+    asked: dict[str, Any] = {policy: True}
+    async with FlowProducer(redis=redis_url) as flows, running(Worker("parents", echo, redis=redis_url)):
+        child = FlowJob("c", "theirs", {"do": "throw", "reason": "boom"}, **asked)
+        tree = await flows.add(FlowJob("parent", "parents", {"value": "ran"}, children=[child]))
+        if fails:
+            with pytest.raises(JobFailed, match="failed"):
+                await tree.job.result(timeout=10)
+        else:
+            assert await tree.job.result(timeout=10) == "ran"
+
+
+async def test_node_reads_our_tree_and_retries_a_child_of_it(redis_url: str, node: NodeSide) -> None:
+    await node.make("FlowProducer", "flows")
+    await node.make("Queue", "children", "children")
+    async with FlowProducer(redis=redis_url) as flows, Queue("parents", redis=redis_url) as parents:
+        child = FlowJob("c", "children", {"do": "throw", "reason": "boom"})
+        tree = await flows.add(FlowJob("parent", "parents", {"value": 1}, children=[child]))
+        seen = await node.call("flows", "getFlow", {"queueName": "parents", "id": tree.job.id})
+        assert [inner["job"]["id"] for inner in seen["children"]] == [tree.children[0].job.id]
+        async with running(Worker("children", echo, redis=redis_url)):
+            await until(lambda: _is(tree.children[0].job, "failed"), "the child failed")
+            # Without a policy the parent waits: the child may be mended and run again.
+            assert (await parents.counts()).waiting_children == 1
+            await tree.children[0].job.update_data({"value": 5})
+            await node.call("children", "retry", job=tree.children[0].job.id)
+            async with running(Worker("parents", children_values, redis=redis_url)):
+                assert list((await tree.job.result(timeout=10)).values()) == [5]
+
+
+async def _is(job: Job[Any], state: str) -> bool:
+    return await job.state() == state

@@ -1,0 +1,42 @@
+"""remove_schedule: nothing runs by it any more."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.keys import Keys
+from engine.link import Link
+from engine.scripts.remove_schedule import remove_schedule
+from tests.support.queues import dump, events, snapshot
+from tests.support.schedules import places, seed_schedule
+
+
+@pytest.mark.parametrize("place", ["delayed", "wait", "paused", "prioritized"])
+async def test_the_run_that_waits_goes_with_it(link: Link, keys: Keys, place: str) -> None:
+    run = await seed_schedule(link, keys, 100, place=place)
+    assert await remove_schedule(link, keys, id="s", now=7)
+    assert set(await snapshot(link, keys)) <= {"events", "pc"}
+    assert await events(link, keys) == [f"removed {run} prev={place}"]
+
+
+async def test_a_run_that_has_begun_stays(link: Link, keys: Keys) -> None:
+    run = await seed_schedule(link, keys, 5, place="active")
+    assert await remove_schedule(link, keys, id="s", now=7)
+    assert await places(link, keys) == {"active": [run]}
+    assert await events(link, keys) == []
+
+
+async def test_sent_twice_or_without_a_schedule_it_does_nothing(link: Link, keys: Keys) -> None:
+    await seed_schedule(link, keys, 100)
+    await seed_schedule(link, keys, 100, id="other")
+    assert await remove_schedule(link, keys, id="s", now=7)
+    before = await dump(link)
+    for id in ("s", "none", "other:100", ""):
+        assert not await remove_schedule(link, keys, id=id, now=7)
+    assert await dump(link) == before
+
+
+async def test_a_schedule_of_which_only_the_place_is_left_goes_too(link: Link, keys: Keys) -> None:
+    await link.call("ZADD", keys.repeat, 5, "s")
+    assert await remove_schedule(link, keys, id="s", now=7)
+    assert await dump(link) == {}

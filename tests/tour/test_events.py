@@ -1,0 +1,135 @@
+"""Listening to a queue: `QueueEvents` gives what happens, as it happens, whoever caused it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from engine import Job, Queue, QueueEvents, Worker, happened
+from engine.errors import InvalidInput, InvalidOption
+from tests.support.running import running
+
+
+async def halve(job: Job[int]) -> float:
+    await job.update_progress({"half": job.data / 2})
+    if job.data < 0:
+        raise ValueError("too small")
+    return job.data / 2
+
+
+async def test_each_step_of_a_job_is_an_event(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue, QueueEvents("q", redis=redis_url) as events:
+        job = await queue.add("halve", 4)
+        async with running(Worker("q", halve, redis=redis_url)):
+            told = []
+            async for event in events:
+                told.append(event)
+                if isinstance(event, happened.Drained):
+                    break
+    assert [type(event).__name__ for event in told] == [
+        "Added", "Waiting", "Active", "Progress", "Completed", "Drained",
+    ]  # fmt: skip
+    assert {event.job_id for event in told[:-1]} == {job.id}
+    match told[3], told[4]:
+        case happened.Progress(data={"half": half}), happened.Completed(result=result):
+            assert (half, result) == (2, 2.0)
+        case other:
+            raise AssertionError(other)
+    assert abs(told[4].at - datetime.now(UTC)) < timedelta(seconds=30)
+
+
+async def test_only_some_events_may_be_asked_for(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue, QueueEvents("q", redis=redis_url) as events:
+        good, bad = await queue.add("halve", 2), await queue.add("halve", -2)
+        ends: dict[str | None, happened.Event] = {}
+        async with running(Worker("q", halve, redis=redis_url)):
+            async for event in events.events(names=["completed", "failed"]):
+                ends[event.job_id] = event
+                if len(ends) == 2:
+                    break
+    assert isinstance(ends[good.id], happened.Completed)
+    assert isinstance(failed := ends[bad.id], happened.Failed)
+    assert failed.reason == "too small"
+
+
+async def test_reading_goes_on_where_it_ended_also_in_another_process(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue:
+        async with QueueEvents("q", redis=redis_url) as events:
+            first = await queue.add("halve", 1)
+            async for event in events.events(names=["waiting"]):
+                assert event.job_id == first.id
+                break
+            place = events.place  # stored, say, in a file beside what was done with the event
+        second = await queue.add("halve", 2)
+        async with QueueEvents("q", redis=redis_url) as events:
+            assert [event.job_id async for event in up_to("waiting", events, after=place)] == [second.id, second.id]
+            assert [event.job_id async for event in up_to("waiting", events, after=event.id)] == [second.id, second.id]
+            everything = [event.job_id async for event in up_to("waiting", events, after="0")]
+            assert everything == [first.id, first.id]
+
+
+async def up_to(name: str, events: QueueEvents, *, after: str) -> AsyncIterator[happened.Event]:
+    async for event in events.events(after):
+        yield event
+        if type(event).__name__.lower() == name:
+            break
+
+
+@pytest.mark.usefixtures("damaged")
+async def test_what_somebody_else_wrote_is_given_too(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue, QueueEvents("q", redis=redis_url) as events:
+        for entry in (
+            ("event", "invoice-sent", "jobId", "7", "amount", "12"),
+            ("event", "completed", "jobId", "7", "returnvalue", "not JSON {"),
+            ("event", "progress", "jobId", "7"),
+            ("event", "delayed", "jobId", "7", "delay", "soon"),
+            ("no-event", b"\xff"),
+            ("event", "delayed", "jobId", "7", "delay", "1700000000000"),
+        ):
+            await queue.link.call("XADD", queue.keys.events, "*", *entry)
+        told = []
+        async for event in events:
+            told.append(event)
+            if len(told) == 6:
+                break
+    ids = [event.id for event in told]
+    assert told == [
+        happened.Unknown(id=ids[0], job_id="7", name="invoice-sent", fields={"jobId": "7", "amount": "12"}),
+        happened.Completed(id=ids[1], job_id="7", result="not JSON {"),
+        happened.Progress(id=ids[2], job_id="7", data=None),
+        happened.Delayed(id=ids[3], job_id="7", due=None),
+        happened.Unknown(id=ids[4], name="", fields={"no-event": "�"}),
+        happened.Delayed(id=ids[5], job_id="7", due=datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)),
+    ]
+
+
+async def test_mistakes_are_told_when_they_are_made(redis_url: str) -> None:
+    events = QueueEvents("q", redis=redis_url)
+    with pytest.raises(InvalidInput, match="not connected; use `async with QueueEvents"):
+        events.events()
+    async with events:
+        with pytest.raises(InvalidOption, match="after: 'yesterday' is no place in a stream; give \"\\$\""):
+            events.events(after="yesterday")
+        with pytest.raises(InvalidOption, match="names: 'completed' is text; give a list"):
+            events.events(names="completed")
+        with pytest.raises(InvalidOption, match="is beyond every id of a stream"):
+            events.events(after="99999999999999999999-0")
+        waiting = asyncio.ensure_future(anext(events.events()))
+        await asyncio.sleep(0)
+        with pytest.raises(InvalidInput, match="another task reads them; make another"):
+            await anext(events.events())
+        await events.close()
+        with pytest.raises(StopAsyncIteration):
+            await waiting
+
+
+async def test_waiting_may_be_given_up_and_taken_up_again(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue, QueueEvents("q", redis=redis_url) as events:
+        reading = events.events(names=["waiting"])
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(reading), 0.05)
+        job = await queue.add("halve", 4)
+        assert (await asyncio.wait_for(anext(reading), 10)).job_id == job.id
