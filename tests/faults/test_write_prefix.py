@@ -26,8 +26,8 @@ local redis = { call = redis.call, pcall = redis.pcall, writes = 0 }
 do
   local call = redis.call
   local reads = {}
-  for name in string.gmatch('EXISTS GET HEXISTS HGET HGETALL HLEN HMGET LLEN LPOS LRANGE MGET PTTL SCARD TIME XLEN ' ..
-    'ZCARD ZRANGE ZRANGEBYSCORE ZREVRANGEBYSCORE ZSCORE', '%u+') do reads[name] = true end
+  for name in string.gmatch('EXISTS GET HEXISTS HGET HGETALL HLEN HMGET LLEN LPOS LRANGE MGET PTTL SCARD SISMEMBER TIME XLEN ' ..
+    'ZCARD ZINTERCARD ZRANGE ZRANGEBYSCORE ZREVRANGEBYSCORE ZSCORE', '%u+') do reads[name] = true end
   redis.call = function(name, ...)
     if not reads[name] then
       redis.writes = redis.writes + 1
