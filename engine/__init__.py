@@ -28,6 +28,7 @@ from engine.processor import BaseProcessor, batch_processor, processor
 from engine.queue import Queue
 from engine.queue_events import QueueEvents
 from engine.registry import ServiceRegistry, TaskContext
+from engine.schedules import Schedule, Schedules
 from engine.scripts.cancel import Cancellation
 from engine.service import JobQueueService, JobResult, QueueStats
 from engine.settings import Settings
@@ -41,7 +42,7 @@ __all__ = [
     "QueueEvents", "happened", "Metrics", "CountsPerType", "OldestWaiting", "FlowProducer", "FlowJob", "FlowNode", "chain",
     "Worker", "processor", "batch_processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "RateLimited", "RateLimit",
     "UnrecoverableError", "WaitForChildren", "errors", "AroundAdd", "AroundRun", "job_context", "current_job", "current_tenant",
-    "DeadLetters", "DeadLetter", "LetterFilter", "LetterPage", "ReplayReport", "DeadLetterAlert",
+    "DeadLetters", "DeadLetter", "LetterFilter", "LetterPage", "ReplayReport", "DeadLetterAlert", "Schedules", "Schedule",
     "JobQueueService", "ServiceRegistry", "TaskContext", "JobResult", "QueueStats", "RedisSettings", "Settings",
     "JobData", "EmailJobData", "SmsJobData", "DataExportJobData", "FileProcessingJobData", "FileOptions", "GenericTaskJobData",
 ]  # fmt: skip

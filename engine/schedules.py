@@ -35,6 +35,7 @@ _REFUSED = {
     "delay": "the schedule says when its jobs run; see `start`, `offset`",
     "job_id": "each run has an id of its own, from the schedule's and its time",
     "timestamp": "each run has the time at which it was made",
+    "parent": "each run would be a child of the same parent; let the run add its children, or a flow",
     "deduplication": "a schedule has one run at each time; see `overlap`",
 }
 

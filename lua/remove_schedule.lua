@@ -29,7 +29,6 @@ local schedule = ARGV[2]
 --@include tell
 --@include sound
 --@include drop
---@include forget
 --@include standing
 --@include withdraw
 

@@ -33,7 +33,7 @@ skip, count = tonumber(skip), tonumber(count)
 now = clock(now)
 local looked = jobs .. 'corral:schedules:looked'
 if skip == 0 and redis.call('EXISTS', looked) == 1 then return { {}, -1 } end
-local k = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed }
+local k = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed, jobs = jobs }
 -- Soon is two looks: a run that is lost is made anew before it is due.
 local found = redis.call('ZRANGEBYSCORE', schedules, '-inf', now + 2 * interval, 'WITHSCORES', 'LIMIT', skip, count)
 local reach, walk = 100000, redis.call('LLEN', wait) + redis.call('LLEN', paused)

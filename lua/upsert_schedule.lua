@@ -47,7 +47,6 @@ local now, schedule, due, keep, times, name, data, head, priority, lifo = unpack
 --@include due
 --@include place
 --@include drop
---@include forget
 --@include standing
 --@include vacant
 --@include withdraw

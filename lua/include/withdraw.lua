@@ -1,6 +1,6 @@
--- Delete a job that waits in that structure (see standing). `k` names the keys: delayed prioritized wait paused jobs.
+-- Delete the run of a schedule that waits in that structure (see standing); it has neither a parent nor a deduplication. `k` names the keys: delayed prioritized wait paused jobs.
 local function withdraw(k, id, structure)
-  forget(k.jobs, { id })
+  drop(k.jobs, { id })
   if structure == 'delayed' or structure == 'prioritized' then
     redis.call('ZREM', k[structure], id)
   else

@@ -121,6 +121,7 @@ async def test_what_cannot_be_is_refused_when_it_is_set(redis_url: str) -> None:
             ({"every": 1_000, "delay": 5}, "delay"),
             ({"every": 1_000, "job_id": "mine"}, "job_id"),
             ({"every": 1_000, "deduplication": {"id": "d"}}, "deduplication"),
+            ({"every": 1_000, "parent": {"id": "p", "queue": "q"}}, "parent"),
             ({"every": 1_000, "attempts": -1}, "attempts"),
             ({"every": 1_000, "colour": "red"}, "colour"),
             ({"every": 1_000, "immediately": True, "start": datetime.now(UTC)}, "immediately"),
