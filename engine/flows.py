@@ -83,7 +83,7 @@ class FlowProducer:
             await link.close()
 
     async def add(self, tree: FlowJob) -> FlowNode:
-        """Add a tree of at most 1,000 jobs, all or none, in one step; the tree of the jobs that were made.
+        """Add a tree of at most 500 jobs, all or none, in one step; the tree of the jobs that were made.
 
         Jobs with children wait for them in `waiting-children`; the others are in line at once. Where a job of a given
         `job_id` is there already, it stays as it is and says so by `deduplicated`; the tree's parent waits for it, or has

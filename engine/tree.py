@@ -8,11 +8,14 @@ from typing import Any
 
 import msgspec
 
-from engine import codec, wire
+from engine import codec
 from engine.errors import InvalidInput, InvalidOption
 from engine.job import NewRow, NodeRow
 from engine.keys import Keys
 from engine.options import POLICIES, JobOptions, Parent
+
+MAX_JOBS = 500
+"""Jobs of a tree: all are added by one call of a script, which holds the server for some 15 us a job."""
 
 
 class FlowJob:
@@ -112,9 +115,9 @@ def plan(
                 f"children: {job!r} stands in the tree twice, and a job has one parent; make a FlowJob for each place"
             )
         taken.jobs.add(id(job))
-        if len(taken.jobs) > wire.MAX_ROWS:
+        if len(taken.jobs) > MAX_JOBS:
             raise InvalidInput(
-                f"flow: it has more than {wire.MAX_ROWS:,} jobs, which is the most that one call takes; let a job add the"
+                f"flow: it has more than {MAX_JOBS:,} jobs, which is the most that one call takes; let a job add the"
                 " others while it runs (`job.add_child`), or add them with the option `parent`"
             )
         keys = known.get(job.queue) or known.setdefault(job.queue, Keys(job.queue, prefix))

@@ -12,13 +12,17 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from engine.job import Claimed, Failed, NewRow, Retrying
+from engine.job import Claimed, Failed, Limited, NewRow, NodeRow, Retrying
 from engine.keys import Keys
+from engine.limits import RateLimit
 from engine.link import Link
-from engine.options import NO_OPTIONS_WIRE, Keep
+from engine.options import NO_OPTIONS_WIRE, Deduplication, Keep
 from engine.scripts.add import add
+from engine.scripts.add_flow import add_flow
+from engine.scripts.advance_schedule import advance_schedule
 from engine.scripts.answer import answer
 from engine.scripts.bury import bury
+from engine.scripts.cancel import cancel
 from engine.scripts.change_delay import change_delay
 from engine.scripts.change_priority import change_priority
 from engine.scripts.claim import claim
@@ -28,10 +32,15 @@ from engine.scripts.delay import delay
 from engine.scripts.drain import drain
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
+from engine.scripts.finish_adding import finish_adding
 from engine.scripts.follow import follow
 from engine.scripts.get import get
 from engine.scripts.letter_groups import letter_groups
 from engine.scripts.letters import Sought, letters
+from engine.scripts.limit import limit
+from engine.scripts.limit_concurrency import limit_concurrency
+from engine.scripts.limit_rate import limit_rate
+from engine.scripts.limit_ttl import limit_ttl
 from engine.scripts.log import log
 from engine.scripts.meta import meta
 from engine.scripts.metrics import metrics
@@ -48,15 +57,22 @@ from engine.scripts.purge import purge
 from engine.scripts.recover import recover
 from engine.scripts.release import release
 from engine.scripts.remove import remove
+from engine.scripts.remove_deduplication import remove_deduplication
+from engine.scripts.remove_flow import remove_flow
+from engine.scripts.remove_schedule import remove_schedule
 from engine.scripts.renew import renew
 from engine.scripts.replay import replay
 from engine.scripts.reprocess import reprocess
 from engine.scripts.resume import resume
 from engine.scripts.retry import retry
+from engine.scripts.schedules import schedules
 from engine.scripts.state import state
+from engine.scripts.stuck_schedules import stuck_schedules
 from engine.scripts.sweep import sweep
 from engine.scripts.turn import turn
 from engine.scripts.update_data import update_data
+from engine.scripts.upsert_schedule import upsert_schedule
+from engine.scripts.wait_children import wait_children
 from engine.scripts.watch_letters import watch_letters
 
 _ONE = (1,)
@@ -142,6 +158,66 @@ async def _paused(link: Link, keys: Keys, rows: int) -> list[str]:
     ids = await _added(link, keys, rows)
     await pause(link, keys)
     return ids
+
+
+async def _tree(link: Link, keys: Keys, rows: int) -> list[NodeRow]:
+    """A job that waits for the others; without others it waits for none."""
+    link_text = msgspec.json.encode({"id": "parent", "queueKey": keys.jobs.removesuffix(":")})
+    root = NodeRow(keys.jobs, NewRow("parent", "job", data(0), NO_OPTIONS_WIRE), waits=rows > 1)
+    return [
+        root,
+        *(
+            NodeRow(keys.jobs, NewRow(f"c{n}", "job", data(n), NO_OPTIONS_WIRE), keys.job("parent"), link_text)
+            for n in range(1, rows)
+        ),
+    ]
+
+
+async def _planted(link: Link, keys: Keys, rows: int) -> int:
+    await add_flow(link, keys, await _tree(link, keys, rows))
+    return rows
+
+
+async def _claimed_and_nodes(link: Link, keys: Keys, rows: int) -> tuple[Claimed, list[NodeRow]]:
+    (job,) = await _claimed(link, keys, 1)
+    return job, [NodeRow(keys.jobs, NewRow(f"n{n}", "job", data(n), NO_OPTIONS_WIRE), waits=False) for n in range(rows)]
+
+
+async def _claimed_and_children(link: Link, keys: Keys, rows: int) -> tuple[Claimed, list[NodeRow]]:
+    (job,) = await _claimed(link, keys, 1)
+    link_text = msgspec.json.encode({"id": job.id, "queueKey": keys.jobs.removesuffix(":")})
+    return job, [
+        NodeRow(keys.jobs, NewRow(f"n{n}", "job", data(n), NO_OPTIONS_WIRE), keys.job(job.id), link_text)
+        for n in range(rows)
+    ]
+
+
+async def _deduplicated(link: Link, keys: Keys, rows: int) -> int:
+    await add(link, keys, [NewRow("", "job", data(0), NO_OPTIONS_WIRE, deduplication=Deduplication("d"))])
+    return rows
+
+
+async def _scheduled(link: Link, keys: Keys, rows: int) -> int:
+    """Schedules whose next run is far off; when it is due, in ms."""
+    for n in range(rows):
+        await _upsert(link, keys, f"s{n}")
+    return rows
+
+
+async def _upsert(link: Link, keys: Keys, id: str) -> Any:
+    return await upsert_schedule(
+        link, keys, id=id, due=None, keep=False, times=[_FAR], name="job", data=data(0), head=_HEAD + id.encode() + b":",
+        priority=0, lifo=False, fields={"name": "job", "every": str(_HOUR), "offset": "0", "data": data(0)},
+    )  # fmt: skip
+
+
+_FAR = 4_000_000_000_000
+_HEAD = b'{"repeat":{"every":3600000,"count":1},"jobId":"repeat:'
+
+
+async def _rate_limited(link: Link, keys: Keys, rows: int) -> int:
+    await limit_rate(link, keys, RateLimit(1_000, 1_000))
+    return rows
 
 
 # --- what the calls take ----------------------------------------------------------------------------------------------
@@ -304,6 +380,58 @@ CASES: dict[str, Case] = {
     ),
     "watch_letters": Case(
         _buried, lambda link, keys, ids: watch_letters(link, keys, threshold=0), _if_true, _ONE
+    ),
+    "add_flow": Case(_tree, add_flow, _as_many_as_came_back),
+    "remove_flow": Case(
+        _planted, lambda link, keys, rows: remove_flow(link, keys, id="parent"), lambda rows, refused: 0 if refused else rows
+    ),
+    "finish_adding": Case(
+        _claimed_and_nodes,
+        lambda link, keys, both: finish_adding(link, keys, (both[0], b"null", Keep()), both[1]),
+        lambda both, refused: 0 if refused else len(both[1]),
+    ),
+    "wait_children": Case(
+        _claimed_and_children,
+        lambda link, keys, both: wait_children(link, keys, both[0], both[1]),
+        lambda both, refused: 0 if refused else len(both[1]),
+    ),
+    "remove_deduplication": Case(
+        _deduplicated, lambda link, keys, _: remove_deduplication(link, keys, deduplication="d"), _if_true, _ONE
+    ),
+    "cancel": Case(
+        _added, lambda link, keys, ids: cancel(link, keys, id=ids[0], reason="cancelled", keep=Keep()), _if_true, _ONE
+    ),
+    "limit": Case(
+        _claimed,
+        lambda link, keys, jobs: limit(link, keys, [(job, Limited(1_000)) for job in jobs]),
+        _not_refused,
+    ),
+    "limit_rate": Case(
+        _nothing, lambda link, keys, _: limit_rate(link, keys, RateLimit(10, 1_000)), _if_no_error, _ONE
+    ),
+    "limit_concurrency": Case(_nothing, lambda link, keys, _: limit_concurrency(link, keys, 5), _if_no_error, _ONE),
+    "limit_ttl": Case(_rate_limited, lambda link, keys, _: limit_ttl(link, keys), _if_no_error, _ONE),
+    "upsert_schedule": Case(
+        _nothing, lambda link, keys, _: _upsert(link, keys, "s"), lambda _, said: int(said == _FAR), _ONE
+    ),
+    "advance_schedule": Case(
+        _scheduled,
+        lambda link, keys, _: advance_schedule(
+            link, keys, id="s0", due=_FAR, times=[_FAR + _HOUR], head=_HEAD + b"s0:"
+        ),
+        _if_no_error,
+        _ONE,
+    ),
+    "remove_schedule": Case(
+        _scheduled, lambda link, keys, _: remove_schedule(link, keys, id="s0"), _if_true, _ONE
+    ),
+    "schedules": Case(
+        _scheduled,
+        lambda link, keys, rows: schedules(link, keys, page=(0, rows - 1)),
+        lambda rows, found: len(found.schedules),
+    ),
+    "stuck_schedules": Case(
+        _scheduled, lambda link, keys, _: stuck_schedules(link, keys, interval_ms=1), _if_no_error, _ONE
     ),
     "obliterate": Case(
         _paused, lambda link, keys, ids: obliterate(link, keys), lambda seeded, _: len(seeded)

@@ -279,7 +279,7 @@ async def test_what_cannot_be_is_said_before_anything_is_written(redis_url: str)
         (FlowJob("x", "work", children=[FlowJob("y", "work", deduplication={"id": "d"})]), "deduplication"),
         (FlowJob("x", "work", children=[FlowJob("y", "work", job_id="a"), FlowJob("y", "work", job_id="a")]), "twice"),
         (FlowJob("x", "work", object()), "data"),
-        (FlowJob("x", "work", children=[FlowJob("y", "work") for _ in range(1_000)]), "more than 1,000 jobs"),
+        (FlowJob("x", "work", children=[FlowJob("y", "work") for _ in range(500)]), "more than 500 jobs"),
     ]
     async with FlowProducer(redis=redis_url) as flows, Queue("work", redis=redis_url) as queue:
         for tree, said in trees:
