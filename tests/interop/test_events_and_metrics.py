@@ -1,0 +1,66 @@
+"""What happens in a queue is told in one stream and counted in one place, whoever works on it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from engine import Cancellation, Job, Queue, QueueEvents, Worker, happened
+from tests.interop.side import NodeSide
+from tests.support.running import running
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+
+
+async def test_we_hear_what_node_does(redis_url: str, node: NodeSide) -> None:
+    await node.make("Queue", "queue", "q")
+    await node.make("Worker", "worker", "q")
+    added = await node.call("queue", "add", "n", {"do": "progress", "value": {"done": 1}})
+    failing = await node.call("queue", "add", "n", {"do": "throw", "reason": "boom"})
+    heard: dict[str, list[type]] = {added["id"]: [], failing["id"]: []}
+    ends = 0
+    async with asyncio.timeout(10), QueueEvents("q", redis=redis_url) as events:
+        async for event in events.events(after="0"):
+            if isinstance(event, happened.Drained):
+                continue
+            heard[str(event.job_id)].append(type(event))
+            if isinstance(event, happened.Progress):
+                assert event.data == {"done": 1}
+            if isinstance(event, happened.Failed):
+                assert event.reason == "boom"
+            ends += isinstance(event, happened.Completed | happened.Failed)
+            if ends == 2:
+                break
+    assert heard[added["id"]] == [
+        happened.Added, happened.Waiting, happened.Active, happened.Progress, happened.Completed,
+    ]  # fmt: skip
+    assert heard[failing["id"]][:4] == [happened.Added, happened.Waiting, happened.Active, happened.Failed]
+
+
+async def test_both_sides_count_into_the_same_buckets(redis_url: str, node: NodeSide) -> None:
+    async def nothing(job: Job[Any]) -> None: ...
+
+    await node.make("Queue", "queue", "q")
+    async with Queue("q", redis=redis_url) as queue:
+        for number in range(3):
+            async with running(Worker("q", nothing, redis=redis_url, metrics=60)):
+                await asyncio.gather(*[(await queue.add("n", {})).result(timeout=10) for _ in range(4)])
+            await node.make("Worker", f"worker {number}", "q", metrics={"maxDataPoints": 60})
+            await asyncio.gather(*[(await queue.add("n", {})).result(timeout=10) for _ in range(4)])
+            await node.call(f"worker {number}", "close")
+        ours, theirs = await queue.metrics("completed"), await node.call("queue", "getMetrics", "completed")
+    assert ours.total == theirs["meta"]["count"] == 24
+    assert len(ours.per_minute) == theirs["count"]
+
+
+async def test_node_sees_a_cancelled_job_as_failed(redis_url: str, node: NodeSide) -> None:
+    await node.make("Queue", "queue", "q")
+    await node.make("QueueEvents", "events", "q")
+    added = await node.call("queue", "add", "n", {}, {"delay": 60_000})
+    async with Queue("q", redis=redis_url) as queue:
+        assert await queue.cancel(added["id"], "no longer wanted") is Cancellation.CANCELLED
+        (told,) = await node.heard("events", "failed")
+        assert told[0]["failedReason"] == "cancelled: no longer wanted"
+        assert (await node.call("queue", "getJobCounts"))["failed"] == 1
