@@ -6,14 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.interop.side import VERSIONS, NodeSide, why_not
+from tests.interop.side import VERSIONS, NodeSide, need
 
 
 @pytest.fixture(params=VERSIONS)
 async def node(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[NodeSide]:
     """A Node process for each version of BullMQ; `@pytest.mark.parametrize("node", [...], indirect=True)` chooses some."""
-    reason = why_not()
-    if reason is not None:
-        pytest.skip(reason)
+    need(request.param)
     async with NodeSide(request.param, redis_url) as side:
         yield side

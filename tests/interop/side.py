@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from engine.link import RedisSettings
 
 HERE = Path(__file__).parent
@@ -24,16 +26,20 @@ PATIENCE = 20.0
 """Seconds after which Node is taken for stuck."""
 
 
-def why_not() -> str | None:
-    """Why this machine cannot run Node's half of a test; None if it can."""
+def need(*versions: str) -> None:
+    """Skip the test, and say why, where this machine cannot run Node's half of it."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
-            return f"{program} is not on PATH: install Node.js 20 to test against the real BullMQ"
-    return None
+            pytest.skip(f"{program} is not on PATH: install Node.js 20 to test against the real BullMQ")
+    for version in versions:
+        try:
+            modules(version)
+        except NotInstalled as error:
+            pytest.skip(str(error))
 
 
 def modules(version: str) -> Path:
-    """The node_modules of that BullMQ, installed if they are not there yet. Raises CalledProcessError."""
+    """The node_modules of that BullMQ, installed if they are not there yet. Raises NotInstalled."""
     folder = PACKAGES / version
     folder.mkdir(parents=True, exist_ok=True)
     # Several test processes may want it at once.
@@ -44,9 +50,18 @@ def modules(version: str) -> Path:
             wanted = {"bullmq": version} | ({"ioredis": IOREDIS} if version.startswith("6") else {})
             (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": wanted}))
             npm = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
-            subprocess.run(npm, cwd=folder, check=True, capture_output=True, text=True)
+            try:
+                subprocess.run(npm, cwd=folder, check=True, capture_output=True, text=True, timeout=300)
+            except subprocess.CalledProcessError as error:
+                raise NotInstalled(f"npm could not install bullmq {version}: {error.stderr}") from None
+            except subprocess.TimeoutExpired as error:
+                raise NotInstalled(f"npm could not install bullmq {version}: {error}") from None
             done.touch()
     return folder / "node_modules"
+
+
+class NotInstalled(Exception):
+    """BullMQ is not here and cannot be fetched."""
 
 
 class Told(list[dict[str, Any]]):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from engine import Job, Queue, Worker
-from tests.interop.side import NodeSide, why_not
+from tests.interop.side import NodeSide, need
 from tests.support.running import running, until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
@@ -24,9 +24,7 @@ SIDES = ("v5", "v6", "us")
 
 @pytest.fixture
 async def fleet(redis_url: str) -> AsyncIterator[dict[str, Any]]:
-    reason = why_not()
-    if reason is not None:
-        pytest.skip(reason)
+    need("5.63.0", "6.7.0")
     async with (
         NodeSide("5.63.0", redis_url) as v5,
         NodeSide("6.7.0", redis_url) as v6,
