@@ -123,11 +123,9 @@ class Released(Struct, frozen=True):
 
 
 class Limited(Struct, frozen=True):
-    """Somebody's rate limit was met: run again after `wait` ms, no attempt used."""
+    """Somebody's rate limit was met: back to the front of the line, no attempt used, and no job of the queue starts for `wait` ms."""
 
     wait: int
-    alone: bool = False
-    """Only this job waits; else it goes to the front, and no job of the queue starts until then."""
 
 
 class CompletedAdding(Struct, frozen=True):

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from engine.clock import duration_ms
 from engine.errors import InvalidOption, RateLimited
-from engine.job import Limited
+from engine.job import Delayed, Limited
 
 _MOST = 1_000_000_000
 _PER_MS = 1_000
@@ -84,9 +84,10 @@ def stored_number(text: bytes | None) -> int | None:
     return number if number >= 1 else None
 
 
-def limited_outcome(error: RateLimited) -> Limited:
+def limited_outcome(error: RateLimited) -> Limited | Delayed:
     """What a run comes to that met a rate limit. Raises InvalidOption if the processor said it wrong."""
     if error.scope not in ("queue", "job"):
         raise InvalidOption(f'RateLimited.scope: {error.scope!r} is neither "queue" nor "job"')
     # A server that says "after 0 seconds" means: now, but not in the same instant for ever.
-    return Limited(max(1, duration_ms("RateLimited.retry_after", error.retry_after)), error.scope == "job")
+    wait = max(1, duration_ms("RateLimited.retry_after", error.retry_after))
+    return Delayed(wait) if error.scope == "job" else Limited(wait)

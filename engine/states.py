@@ -35,7 +35,7 @@ TRANSITIONS: Final[dict[str, frozenset[tuple[str, str]]]] = {
     | _moves(("delayed",), _QUEUED),
     "retry": _moves(("active",), _QUEUED),
     "delay": _moves(("active",), ("delayed",)),
-    "limit": _moves(("active",), (*_QUEUED, "delayed")),
+    "limit": _moves(("active",), _QUEUED),
     "release": _moves(("active",), _QUEUED),
     "sweep": _moves(("active",), _QUEUED),
     "promote": _moves(("delayed",), _QUEUED),

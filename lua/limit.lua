@@ -1,8 +1,8 @@
 --[[
 limit: give back jobs that met somebody's rate limit, no attempt used, and let nothing start until it is over.
 
-MOVES    active -> wait, active -> paused, active -> prioritized, active -> delayed
-EMITS    waiting, delayed
+MOVES    active -> wait, active -> paused, active -> prioritized
+EMITS    waiting
 
 KEYS
   meta         hash    of the queue
@@ -11,7 +11,6 @@ KEYS
   active       list    ids being run
   prioritized  zset    ids by priority
   pc           counter that keeps one priority first in, first out
-  delayed      zset    ids by due time
   stalled      set     ids that a BullMQ worker suspects
   limiter      counter of the jobs that started in the window of a rate limit; full while the queue holds still
   marker       zset    wakes idle workers
@@ -24,19 +23,17 @@ ROWS
   token        str     of the claim
   fence        int     `ats` of the claim
   ms           int     how long, 1 at least
-  alone        int     1: only this job waits, in the delayed set; 0: it goes to the front, and the whole queue holds still
 RETURNS
   for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
   Sent again it answers 1, and the queue holds still no longer than the first time said.
 ]]
-local meta, wait, paused, active, prioritized, pc, delayed, stalled, limiter, marker, events, jobs = unpack(KEYS)
-local stride, first = 5, 2
+local meta, wait, paused, active, prioritized, pc, stalled, limiter, marker, events, jobs = unpack(KEYS)
+local stride, first = 4, 2
 
 --@include clock
 --@include gate
 --@include tell
 --@include sound
---@include due
 --@include held
 --@include unlock
 --@include place
@@ -45,41 +42,26 @@ local now = clock(ARGV[1])
 local is_paused, room, kept, pace = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
-sound(events, { list, active }, { prioritized, delayed }, marker, { stalled }, { pc, limiter })
+sound(events, { list, active }, { prioritized }, marker, { stalled }, { pc, limiter })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 
 unlock(jobs, stalled, ARGV, good)
-local ids, priorities, last, longest = {}, {}, {}, 0
-for _, i in ipairs(good) do
-  local id, ms = ARGV[i], tonumber(ARGV[i + 3])
-  if ARGV[i + 4] == '1' then
-    redis.call('HSET', jobs .. id, 'delay', ms)
-    redis.call('ZADD', delayed, due_score(delayed, now + ms, last), id)
-  else
-    ids[#ids + 1], priorities[#ids + 1] = id, facts[i][3]
-    longest = math.max(longest, ms)
-  end
+local ids, priorities, longest = {}, {}, 0
+for n, i in ipairs(good) do
+  ids[n], priorities[n] = ARGV[i], facts[i][3]
+  longest = math.max(longest, tonumber(ARGV[i + 3]))
 end
 place(list, prioritized, pc, ids, priorities, true)
-for _, i in ipairs(good) do
-  local id = ARGV[i]
+for _, id in ipairs(ids) do
   redis.call('HDEL', jobs .. id, 'owner')
   redis.call('LREM', active, -1, id)
-  if ARGV[i + 4] == '1' then
-    tell('delayed', 'jobId', id, 'delay', now + tonumber(ARGV[i + 3]))
-  else
-    tell('waiting', 'jobId', id, 'prev', 'active')
-  end
+  tell('waiting', 'jobId', id, 'prev', 'active')
 end
-if next(last) then mark_due(delayed, marker) end
-if longest > 0 then
-  local hold = math.max(now + longest, pace and pace.hold or 0)
-  redis.call('HSET', meta, 'hold', string.format('%.0f', hold))
-  -- BullMQ's own sign of it, which its workers keep to where the queue or they themselves have a rate limit.
-  redis.call('SET', limiter, '9007199254740991', 'PX', string.format('%.0f', hold - now))
-end
+local hold = math.max(now + longest, pace and pace.hold or 0)
+redis.call('HSET', meta, 'hold', string.format('%.0f', hold))
+-- BullMQ's own sign of it, which its workers keep to where the queue or they themselves have a rate limit.
+redis.call('SET', limiter, '9007199254740991', 'PX', string.format('%.0f', hold - now))
 -- The slots that were left are for others; and one that sleeps is told by its look how long the queue holds still.
-room = room + #good
-if not is_paused and room > 0 and (#ids > 0 or room < math.huge) then redis.call('ZADD', marker, 0, '0') end
+if not is_paused and room + #good > 0 then redis.call('ZADD', marker, 0, '0') end
 return refused

@@ -12,9 +12,9 @@ from engine.scripts.rows import Refusals, read_refusals
 
 _limit = Script(
     "limit",
-    keys="meta wait paused active prioritized pc delayed stalled limiter marker events jobs",
+    keys="meta wait paused active prioritized pc stalled limiter marker events jobs",
     args="now",
-    rows="id token fence ms alone",
+    rows="id token fence ms",
 )
 
 
@@ -22,5 +22,5 @@ async def limit(link: Link, keys: Keys, limited: Iterable[tuple[Claimed, Limited
     """Give back at most 1,000 jobs, no attempt used. The queue holds still as long as the longest of them says."""
     slots: list[Argument] = []
     for job, outcome in limited:
-        slots += (job.id, job.token, job.fence, outcome.wait, 1 if outcome.alone else 0)
+        slots += (job.id, job.token, job.fence, outcome.wait)
     return read_refusals(await _limit(link, keys, now, rows=slots))

@@ -26,7 +26,7 @@ from engine import codec
 from engine.clock import duration_ms
 from engine.errors import CorralError, InvalidOption, LockLost, RateLimited, Retry, Snooze, WaitForChildren
 from engine.handle import Job, claimed_job
-from engine.job import Claimed
+from engine.job import Claimed, Delayed, Limited
 from engine.keys import Keys
 from engine.limits import limited_outcome
 from engine.link import Waiter
@@ -80,8 +80,8 @@ class Raised(Struct, tag=True):
     delay: int | None = None
     snooze: bool = False
     """That run is to use no attempt."""
-    limited: Literal["", "queue", "job"] = ""
-    """A rate limit was met: what waits for `delay` ms."""
+    limited: bool = False
+    """A rate limit was met: the queue is to hold still for `delay` ms."""
     waits: bool = False
     """The job is to wait for its children."""
 
@@ -239,9 +239,11 @@ def _no_link() -> CorralError:
 def _raised(error: BaseException, processor: Processor[Any, Any] | None, job: Claimed) -> Raised:
     if isinstance(error, RateLimited):
         try:
-            limited = limited_outcome(error)
-            scope: Literal["queue", "job"] = "job" if limited.alone else "queue"
-            return Raised(error.reason, "", "", delay=limited.wait, limited=scope)
+            match limited_outcome(error):
+                case Limited(ms):
+                    return Raised(error.reason, "", "", delay=ms, limited=True)
+                case Delayed(ms):
+                    return Raised(error.reason, "", "", delay=ms, snooze=True)
         except InvalidOption as problem:
             error = problem
     said = traces.message(error)

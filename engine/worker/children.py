@@ -127,8 +127,8 @@ class _Child:
                         return value
                     case Raised() as raised if raised.snooze and raised.delay is not None:
                         raise Snooze(raised.delay, raised.said)
-                    case Raised(limited="queue" | "job" as scope) as raised:
-                        raise RateLimited(raised.delay or 0, raised.said, scope=scope)
+                    case Raised(limited=True) as raised:
+                        raise RateLimited(raised.delay or 0, raised.said)
                     case Raised(waits=True):
                         raise WaitForChildren()
                     case Raised() as raised if raised.retry:

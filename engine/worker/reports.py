@@ -105,12 +105,10 @@ class Reports:
             case Limited():
                 counters.limited += 1
                 if logger.isEnabledFor(logging.INFO):
-                    what = "it waits" if outcome.alone else "the queue holds still"
                     logger.info(
-                        "%s job %s met a rate limit; %s for %d ms",
+                        "%s job %s met a rate limit; the queue holds still for %d ms",
                         hold.claimed.name,
                         hold.claimed.id,
-                        what,
                         outcome.wait,
                     )
             case WaitingChildren():

@@ -197,7 +197,7 @@ class Queue(RuleBasedStateMachine):
         assert self.call(verb, job, keep) == {}
         if verb != "renew":
             self.leave(job, over=verb in ("finish", "fail"))
-        if verb == "delay" or (verb == "limit" and job.fence % 2 == 0):
+        if verb == "delay":
             self.due[job.id] = self.now + 3
         if verb in ("finish", "fail") and keep is NONE:
             self.known.discard(job.id)
@@ -270,7 +270,7 @@ class Queue(RuleBasedStateMachine):
             "fail": lambda: fail(link, keys, [(job, Failed("no"), keep, 1)], letters=Keep(count=3), now=now),
             "retry": lambda: retry(link, keys, [(job, Retrying(0, "no"), job.fence % 2 == 0)], now=now),
             "delay": lambda: delay(link, keys, [(job, Retrying(3, "no"))], now=now),
-            "limit": lambda: limit(link, keys, [(job, Limited(3, alone=job.fence % 2 == 0))], now=now),
+            "limit": lambda: limit(link, keys, [(job, Limited(3))], now=now),
             "release": lambda: release(link, keys, [job], now=now),
             "renew": lambda: renew(link, keys, [job], lock_ms=900_000, now=now),
         }

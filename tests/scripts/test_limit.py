@@ -54,21 +54,10 @@ async def test_the_longest_time_counts_in_one_call_and_over_several(link: Link, 
     assert (await census(link, keys))["wait"] == ["c", "a", "b"]
 
 
-async def test_one_job_can_wait_alone(link: Link, keys: Keys) -> None:
-    await seed(link, keys, wait=["w"], active={"a": Held()}, jobs={"a": {"atm": 1}})
-    await limit(link, keys, [(claimed("a"), Limited(50, alone=True))], now=7)
-    found = await snapshot(link, keys)
-    assert found["delayed"] == {"a": 57 * 4096}
-    assert (found["job:a"]["atm"], found["job:a"]["delay"], found["marker"]) == ("1", "50", {"1": 57})
-    assert found["events"] == ["delayed a delay=57"]
-    assert {"meta", "limiter"} & found.keys() == set()
-    assert [job.id for job in (await take(link, keys, now=8)).jobs] == ["w"]
-
-
 async def test_a_slot_left_under_a_global_concurrency_wakes_a_worker(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=["w"], active={"a": Held()}, meta={"concurrency": 1})
-    await limit(link, keys, [(claimed("a"), Limited(50, alone=True))], now=7)
-    assert (await snapshot(link, keys))["marker"] == {"0": 0, "1": 57}
+    await limit(link, keys, [(claimed("a"), Limited(50))], now=7)
+    assert (await snapshot(link, keys))["marker"] == {"0": 0}
 
 
 async def test_a_job_with_a_priority_is_the_first_of_it(link: Link, keys: Keys) -> None:

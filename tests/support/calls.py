@@ -36,7 +36,7 @@ NEW = [
 ]
 HELD = [claimed("a"), claimed("b"), claimed("r")]
 KEEPS = [Keep(count=1), Keep(count=1), Keep(count=0)]
-LIMITS = [Limited(50), Limited(60, alone=True), Limited(40)]
+LIMITS = [Limited(50), Limited(60), Limited(40)]
 RESULTS = [(job, b"1", keep) for job, keep in zip(HELD, KEEPS, strict=True)]
 
 
