@@ -125,7 +125,7 @@ class Processor(Generic[D, R]):
         self.retry_if = None if retry_if is None else _retry_if(retry_if)
         self.timeout = None if timeout is None else limit_ms("timeout", timeout)
         self.heartbeat = None if heartbeat is None else limit_ms("heartbeat", heartbeat)
-        self.is_limited = timeout is not None or heartbeat is not None
+        self.is_timed = timeout is not None or heartbeat is not None
         self.run_in: RunIn = run_in or ("loop" if is_async else "thread")
         self.data_type = _data_type(function, batch is not None) if data_type is None else data_type
         self.log = log or JobLog()

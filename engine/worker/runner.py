@@ -1,4 +1,7 @@
-"""Runs one claimed job and says what it came to. Never touches Redis; what it returns is an Outcome."""
+"""Runs one claimed job and says what it came to: an Outcome, which others write.
+
+It asks Redis nothing itself; for a run of a schedule and for a job that may expire it waits for those who do.
+"""
 
 from __future__ import annotations
 
@@ -224,7 +227,7 @@ class Runner:
     def _begin(self, hold: Hold) -> None:
         hold.started = True
         self._reports.started(hold)
-        if hold.options.timeout is not None or (hold.processor is not None and hold.processor.is_limited):
+        if hold.options.timeout is not None or (hold.processor is not None and hold.processor.is_timed):
             self._watch(hold)
 
     async def _in_process(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any]) -> bytes:

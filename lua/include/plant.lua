@@ -3,8 +3,8 @@
 -- link (JSON that stands in the hash as `parent`), waits (1: has children among the rows).
 local PLANT = 12
 
--- Reads and checks all of it. `waiter` is the key of a job that will wait as soon as they are there. Returns the plan; or nil, the number of a row from 0, and a code: 5 its parent is not there, 6 a job
--- of its id is there already and is the child of another.
+-- Reads and checks all of it. `waiter` is the key of a job that will wait as soon as they are there. Returns the plan; or nil, the
+-- number of a row from 0, and a code: 5 its parent is not there, 6 a job of its id is there already and is the child of another.
 local function survey(family, rows, first, waiter)
   local plan, made, queues, there = { queues = {} }, {}, {}, {}
   for i = first, #rows, PLANT do
