@@ -15,6 +15,7 @@ from engine.job import NewJob
 from engine.options import JobOptions
 
 T = TypeVar("T")
+R = TypeVar("R")
 M = TypeVar("M", bound=Callable[..., Awaitable[Any]])
 
 
@@ -76,9 +77,9 @@ def check_middleware(given: Sequence[M] | None) -> tuple[M, ...]:
 
 
 def around(
-    middleware: Sequence[Callable[[T, Callable[[T], Awaitable[Any]]], Awaitable[Any]]],
-    call: Callable[[T], Awaitable[Any]],
-) -> Callable[[T], Awaitable[Any]]:
+    middleware: Sequence[Callable[[T, Callable[[T], Awaitable[R]]], Awaitable[R]]],
+    call: Callable[[T], Awaitable[R]],
+) -> Callable[[T], Awaitable[R]]:
     """`call` with the middleware around it, the first outermost."""
     for one in reversed(middleware):
         call = functools.partial(_pass, one, call)
@@ -86,10 +87,10 @@ def around(
 
 
 def _pass(
-    middleware: Callable[[T, Callable[[T], Awaitable[Any]]], Awaitable[Any]],
-    call_next: Callable[[T], Awaitable[Any]],
+    middleware: Callable[[T, Callable[[T], Awaitable[R]]], Awaitable[R]],
+    call_next: Callable[[T], Awaitable[R]],
     subject: T,
-) -> Awaitable[Any]:
+) -> Awaitable[R]:
     return middleware(subject, call_next)
 
 
@@ -114,7 +115,7 @@ class HookedAdds:
             own = options if _is_new(changed).options is first else _given(changed)
             return await self._add(changed.name, changed.data, **own)
 
-        return await around(self._middleware, send)(new)  # type: ignore[no-any-return]
+        return await around(self._middleware, send)(new)
 
     async def add_many(self, jobs: Iterable[NewJob]) -> list[Job[Any]]:
         """All that come out of the middleware are sent together, once the last has come out; nothing if one raises."""
@@ -128,7 +129,7 @@ class HookedAdds:
                 changed = NewJob(changed.name, changed.data, **_given(changed))
             return await send(changed)
 
-        return await around(self._middleware, checked)(new)  # type: ignore[no-any-return]
+        return await around(self._middleware, checked)(new)
 
     async def send(self, jobs: Iterable[NewJob]) -> list[Job[Any]]:
         return await self._add_many(jobs)

@@ -128,7 +128,7 @@ def check_job_id(job_id: str) -> None:
     _check_text("job_id", job_id)
 
 
-def check_deduplication_id(deduplication_id: str) -> None:
+def check_deduplication_id(deduplication_id: object) -> None:
     """Raise InvalidName unless `deduplication_id` may be chosen. It is the last part of its key, so it may hold ':'."""
     if not isinstance(deduplication_id, str) or not deduplication_id:
         raise InvalidName(

@@ -98,7 +98,7 @@ class Deduplication(Struct, frozen=True, rename="camel", omit_defaults=True):
             raise InvalidOption(
                 f"{name}: {', '.join(sorted(map(repr, unknown)))} is not a field; it has {', '.join(cls.__struct_fields__)}"
             )
-        check_deduplication_id(value.get("id"))  # type: ignore[arg-type]
+        check_deduplication_id(value.get("id"))
         ttl = value.get("ttl")
         if ttl is not None:
             ttl = duration_ms(f"{name}.ttl", ttl)

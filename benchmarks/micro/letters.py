@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -112,9 +113,9 @@ async def _main(count: int, replayed: int) -> None:
         ]  # fmt: skip
         for one in filters:
             words = ", ".join(f"{name}={value}" for name, value in one.items()) or "all"
-            await _measured(link, f"count {words}", lambda one=one: dead.count(**one))  # type: ignore[misc]
+            await _measured(link, f"count {words}", partial(dead.count, **one))
         for by in ("type", "error", "tenant", "day"):
-            await _measured(link, f"groups by {by}", lambda by=by: _size(dead, by))  # type: ignore[misc]
+            await _measured(link, f"groups by {by}", partial(_size, dead, by))
         await _measured(link, "list 100 of a type", lambda: _listed(dead))
         await _measured(link, f"replay {replayed:,}", replay)
         await _measured(link, "purge the rest of half the days", lambda: dead.purge(until=late["since"]))

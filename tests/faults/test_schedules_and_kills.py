@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine import Queue
-from tests.support.daemons import daemon
+from tests.support.daemons import Daemon, daemon
 from tests.support.ledger import LEDGER, Ledger
 from tests.support.running import until
 
@@ -36,7 +36,7 @@ async def test_a_schedule_outlives_its_workers_and_runs_each_time_once(redis_url
         await queue.schedules.upsert("s", "work", 0.005, every=EVERY)
         with ExitStack() as stack:
 
-            def start() -> object:
+            def start() -> Daemon:
                 return stack.enter_context(daemon(*arguments, log=tmp_path / "log", env=env))
 
             workers = [start() for _ in range(WORKERS)]
@@ -45,9 +45,8 @@ async def test_a_schedule_outlives_its_workers_and_runs_each_time_once(redis_url
                 await until(partial(_further, ledger, ended + 3), "the schedule goes on", timeout=30)
                 # At any moment of a run: between its claim and the next run too.
                 end = time.monotonic() + chance.uniform(0, EVERY / 1000)
-                await until(lambda end=end: time.monotonic() >= end, "it is time to kill one")  # type: ignore[misc]
-                victim = workers.pop(0)
-                victim.kill()  # type: ignore[attr-defined]
+                await until(partial(_reached, end), "it is time to kill one")
+                workers.pop(0).kill()
                 workers.append(start())
             await until(partial(_further, ledger, ledger.count("end").total() + 3), "it has outlived them", timeout=30)
             await queue.schedules.remove("s")
@@ -79,6 +78,10 @@ async def test_a_schedule_outlives_its_workers_and_runs_each_time_once(redis_url
         assert sorted(counts) == list(range(1, len(counts) + 1)), (
             "no run is left out of the count, and none counted twice"
         )
+
+
+def _reached(moment: float) -> bool:
+    return time.monotonic() >= moment
 
 
 def _further(ledger: Ledger, ended: int) -> bool:

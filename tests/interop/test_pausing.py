@@ -58,7 +58,7 @@ def _orders() -> list[list[tuple[str, str]]]:
     return found
 
 
-async def test_no_job_is_lost_whoever_pauses_adds_and_resumes(fleet: dict[str, Any]) -> None:
+async def test_no_job_is_lost_whoever_pauses_adds_and_resumes(redis_url: str, fleet: dict[str, Any]) -> None:
     queue: Queue = fleet["us"]
     added = 0
     orders = _orders()
@@ -74,6 +74,6 @@ async def test_no_job_is_lost_whoever_pauses_adds_and_resumes(fleet: dict[str, A
     async def note(job: Job[Any]) -> None:
         ran.append(job.data["number"])
 
-    async with running(Worker("q", note, redis=queue._redis, concurrency=1)):
+    async with running(Worker("q", note, redis=redis_url, concurrency=1)):
         await until(lambda: len(ran) >= added, "all ran")
     assert sorted(ran) == list(range(1, added + 1))
