@@ -46,6 +46,7 @@ local left = tonumber(ARGV[3])
 --@include sound
 --@include due
 --@include place
+--@include parents
 --@include kin
 --@include drop
 --@include forget
