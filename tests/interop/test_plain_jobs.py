@@ -22,44 +22,6 @@ AWKWARD: dict[str, Any] = {
 }
 
 
-async def test_node_works_off_our_jobs_in_their_order(redis_url: str, node: NodeSide) -> None:
-    async with Queue("q", redis=redis_url) as queue:
-        for name, options in (
-            ("ranked 2", {"priority": 2}),
-            ("first", {}),
-            ("second", {}),
-            ("ranked 1", {"priority": 1}),
-            ("front", {"lifo": True}),
-        ):
-            await queue.add(name, {"value": name}, **options)
-        await node.make("Worker", "worker", "q")
-        told = await node.heard("worker", "completed", 5)
-        assert [args[0]["name"] for args in told] == ["front", "first", "second", "ranked 1", "ranked 2"]
-        assert (await queue.counts()).completed == 5
-
-
-async def test_we_work_off_nodes_jobs_in_their_order(redis_url: str, node: NodeSide) -> None:
-    await node.make("Queue", "queue", "q")
-    for name, options in (
-        ("ranked 2", {"priority": 2}),
-        ("first", {}),
-        ("second", {}),
-        ("ranked 1", {"priority": 1}),
-        ("front", {"lifo": True}),
-    ):
-        await node.call("queue", "add", name, {}, options)
-    ran: list[str] = []
-
-    async def note(job: Job[Any]) -> None:
-        ran.append(job.name)
-
-    async with Queue("q", redis=redis_url) as queue, running(Worker("q", note, redis=redis_url, concurrency=1)):
-        for number in range(1, 6):
-            await (await _job(queue, str(number))).result(timeout=10)
-    assert ran == ["front", "first", "second", "ranked 1", "ranked 2"]
-    assert (await node.call("queue", "getJobCounts"))["completed"] == 5
-
-
 async def test_results_and_data_come_over_byte_for_byte(redis_url: str, node: NodeSide) -> None:
     async def echo(job: Job[Any]) -> Any:
         return job.data
