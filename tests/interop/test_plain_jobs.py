@@ -86,24 +86,6 @@ async def test_progress_and_logs_come_over(redis_url: str, node: NodeSide) -> No
         assert await queue.logs(logging.id) == ["from Node"]
 
 
-async def test_an_idle_worker_of_either_side_is_woken_by_the_other(redis_url: str, node: NodeSide) -> None:
-    """Each sleeps for seconds when it hears nothing; a job that is done at once shows that it was woken."""
-    await node.make("Worker", "worker", "theirs", drainDelay=60)
-    await node.make("Queue", "queue", "ours")
-    await node.make("QueueEvents", "events", "ours")
-
-    async def nothing(job: Job[Any]) -> None: ...
-
-    async with (
-        Queue("theirs", redis=redis_url) as queue,
-        running(Worker("ours", nothing, redis=redis_url, drain_delay=60_000)),
-    ):
-        for _ in range(3):
-            await (await queue.add("n", {})).result(timeout=10)
-            added = await node.call("queue", "add", "n", {})
-            await node.call("queue", "waitUntilFinished", job=added["id"], with_="events")
-
-
 async def _job(queue: Queue, job_id: str) -> Job[Any]:
     job = await queue.get_job(job_id)
     assert job is not None
