@@ -8,7 +8,8 @@ import pytest
 
 from engine import Job, Queue, Worker
 from engine.errors import JobFailed
-from tests.interop.side import NodeSide
+from tests.interop.side import NodeError, NodeSide
+from tests.interop.stream import stored
 from tests.support.running import running
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
@@ -29,12 +30,20 @@ async def test_results_and_data_come_over_byte_for_byte(redis_url: str, node: No
     await node.make("Queue", "queue", "ours")
     await node.make("QueueEvents", "events", "ours")
     await node.make("Worker", "worker", "theirs")
-    async with Queue("theirs", redis=redis_url) as queue, running(Worker("ours", echo, redis=redis_url)):
+    async with (
+        Queue("theirs", redis=redis_url) as queue,
+        Queue("ours", redis=redis_url) as ours,
+        running(Worker("ours", echo, redis=redis_url)),
+    ):
         job = await queue.add("n", {"value": AWKWARD})
         assert await job.result(timeout=10) == AWKWARD
+        there = await stored(queue, job.id)
+        assert there["data"] == f'{{"value":{there["returnvalue"]}}}'
         theirs = await node.call("queue", "add", "n", AWKWARD)
         result = await node.call("queue", "waitUntilFinished", job=theirs["id"], with_="events")
         assert result == AWKWARD
+        here = await stored(ours, theirs["id"])
+        assert here["data"] == here["returnvalue"] == there["returnvalue"]
         assert [args[0].get("prev") for args in await node.heard("events", "active")] == ["waiting"]
         assert [args[0].get("prev") for args in await node.heard("events", "completed")] == ["active"]
 
@@ -42,11 +51,12 @@ async def test_results_and_data_come_over_byte_for_byte(redis_url: str, node: No
 async def test_failures_and_retries_come_over(redis_url: str, node: NodeSide) -> None:
     await node.make("Worker", "worker", "theirs")
     await node.make("Queue", "queue", "ours")
+    await node.make("QueueEvents", "events", "ours")
 
     async def fail(job: Job[Any]) -> None:
         raise ValueError(f"attempt {job.attempts_made + 1}")
 
-    async with Queue("theirs", redis=redis_url) as queue, Queue("ours", redis=redis_url) as ours:
+    async with Queue("theirs", redis=redis_url) as queue:
         failing = await queue.add("n", {"do": "throw", "reason": "no such mailbox"}, attempts=2, backoff=10)
         with pytest.raises(JobFailed, match="no such mailbox"):
             await failing.result(timeout=10)
@@ -57,8 +67,8 @@ async def test_failures_and_retries_come_over(redis_url: str, node: NodeSide) ->
 
         added = await node.call("queue", "add", "n", {}, {"attempts": 2, "backoff": {"type": "fixed", "delay": 10}})
         async with running(Worker("ours", fail, redis=redis_url)):
-            with pytest.raises(JobFailed):
-                await (await _job(ours, added["id"])).result(timeout=10)
+            with pytest.raises(NodeError, match="attempt 2"):
+                await node.call("queue", "waitUntilFinished", job=added["id"], with_="events")
         found = await node.call("queue", "getJob", added["id"])
         assert (found["failedReason"], found["attemptsMade"]) == ("attempt 2", 2)
         assert len(found["stacktrace"]) == 2
@@ -84,9 +94,3 @@ async def test_progress_and_logs_come_over(redis_url: str, node: NodeSide) -> No
         await logging.result(timeout=10)
         assert (await reporting.refresh()).progress == 42
         assert await queue.logs(logging.id) == ["from Node"]
-
-
-async def _job(queue: Queue, job_id: str) -> Job[Any]:
-    job = await queue.get_job(job_id)
-    assert job is not None
-    return job

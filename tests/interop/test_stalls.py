@@ -17,13 +17,15 @@ from engine.link import Link
 from engine.scripts.claim import claim
 from engine.scripts.sweep import sweep
 from tests.interop.side import PATIENCE, NodeSide
-from tests.interop.stream import ends, stored
+from tests.interop.stream import ends, stored, told
 from tests.support.daemons import daemon
 from tests.support.running import running, until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
 TOO_OFTEN = "job stalled more than allowable limit"
+STALLED = ["added", "waiting", "active waiting", "waiting active", "stalled", "active waiting"]
+"""What is told of a job that runs, stalls and runs again: the events, and where it came from."""
 LOCK = 400
 SWEEP = 100
 
@@ -60,6 +62,8 @@ async def test_nodes_checker_leaves_our_jobs_alone_until_we_are_killed(
         assert (ran["stc"], ran["ats"], ran["atm"]) == ("1", "2", "1")
         failed = await stored(never, jobs[1].id)
         assert (failed["stc"], failed["failedReason"], failed.get("defa")) == ("1", TOO_OFTEN, None)
+        assert await _history(again) == [*STALLED, "completed active", "drained"]
+        assert await _history(never) == [*STALLED, "failed active", "retries-exhausted", "drained"]
 
 
 async def test_we_recover_what_a_killed_node_worker_left(redis_url: str, node: NodeSide) -> None:
@@ -84,6 +88,8 @@ async def test_we_recover_what_a_killed_node_worker_left(redis_url: str, node: N
         assert (ran["stc"], ran["ats"], ran["atm"]) == ("1", "2", "1")
         failed = await stored(never, jobs[1].id)
         assert (failed["stc"], failed["failedReason"], failed.get("defa")) == ("1", TOO_OFTEN, None)
+        assert await _history(again) == [*STALLED, "completed active", "drained"]
+        assert await _history(never) == [*STALLED, "failed active", "retries-exhausted", "drained"]
 
 
 async def test_one_side_does_not_check_while_the_check_of_the_other_is_recent(
@@ -212,6 +218,10 @@ async def _each_finished_once(queue: Queue, *jobs: Job[Any]) -> None:
     assert (counts.completed, counts.active, counts.waiting, counts.failed) == (len(jobs), 0, 0, 0)
     assert await ends(queue) == {"completed": Counter(job.id for job in jobs), "failed": Counter()}
     assert [(await stored(queue, job.id))["atm"] for job in jobs] == ["1"] * len(jobs)
+
+
+async def _history(queue: Queue) -> list[str]:
+    return [f"{entry['event']} {entry.get('prev', '')}".strip() for entry in await told(queue)]
 
 
 async def _active(queue: Queue) -> bool:
