@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from engine import Job, NewJob, Queue, Worker
+from engine import NewJob, Queue, Worker
+from tests.interop.acting import act
 from tests.interop.side import PATIENCE, NodeSide
 from tests.interop.stream import claims
 from tests.support.running import running, until
@@ -62,12 +63,6 @@ async def _add_by_us(queue: Queue, jobs: list[dict[str, Any]]) -> None:
         await queue.add_many([NewJob("n", _data(options), **options) for options in jobs])
 
 
-async def _succeed_later(job: Job[Any]) -> int:
-    if job.attempts_made < job.data["after"]:
-        raise ValueError("not yet")
-    return 1
-
-
 async def _order(
     redis_url: str, node: NodeSide, name: str, sequence: Sequence[Add], workers: str, *, concurrency: int = 1
 ) -> list[str]:
@@ -77,9 +72,7 @@ async def _order(
         for is_node, jobs in sequence:
             await (_add_by_node(node, name, jobs) if is_node else _add_by_us(queue, jobs))
         if "us" in workers:
-            await stack.enter_async_context(
-                running(Worker(name, _succeed_later, redis=redis_url, concurrency=concurrency))
-            )
+            await stack.enter_async_context(running(Worker(name, act, redis=redis_url, concurrency=concurrency)))
         if "node" in workers:
             await node.make("Worker", f"{name} worker", name, concurrency=concurrency)
         count = sum(len(jobs) for _, jobs in sequence)

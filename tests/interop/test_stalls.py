@@ -16,6 +16,7 @@ from engine.keys import Keys
 from engine.link import Link
 from engine.scripts.claim import claim
 from engine.scripts.sweep import sweep
+from tests.interop.acting import act
 from tests.interop.side import PATIENCE, NodeSide
 from tests.interop.stream import ends, stored, told
 from tests.support.daemons import daemon
@@ -28,10 +29,6 @@ STALLED = ["added", "waiting", "active waiting", "waiting active", "stalled", "a
 """What is told of a job that runs, stalls and runs again: the events, and where it came from."""
 LOCK = 400
 SWEEP = 100
-
-
-async def value(job: Job[Any]) -> Any:
-    return job.data["value"]
 
 
 async def test_nodes_checker_leaves_our_jobs_alone_until_we_are_killed(
@@ -75,7 +72,7 @@ async def test_we_recover_what_a_killed_node_worker_left(redis_url: str, node: N
         await node.kill()
         stalled: list[str] = []
         workers = [
-            Worker(queue.name, value, redis=redis_url, lock_duration=LOCK, stalled_interval=SWEEP, max_stalled=most)
+            Worker(queue.name, act, redis=redis_url, lock_duration=LOCK, stalled_interval=SWEEP, max_stalled=most)
             for queue, most in ((again, 1), (never, 0))
         ]
         workers[0].on("stalled", stalled.append)
@@ -164,7 +161,7 @@ async def test_a_node_worker_that_lost_its_lock_leaves_the_job_to_us(
         await _released_in_vain(node, job.id, "Missing lock")
         assert await job.state() == "active"
         await node.call("worker", "close")
-        async with running(Worker("q", value, redis=redis_url, lock_duration=LOCK, stalled_interval=SWEEP)):
+        async with running(Worker("q", act, redis=redis_url, lock_duration=LOCK, stalled_interval=SWEEP)):
             assert await job.result(timeout=PATIENCE) == "ours"
         await _each_finished_once(queue, job)
 

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from engine import FlowJob, FlowProducer, Job, Queue, QueueEvents, Worker
+from engine import FlowJob, FlowProducer, Queue, QueueEvents, Worker
+from tests.interop.acting import act
 from tests.interop.side import PATIENCE, NodeSide
 from tests.interop.stream import told
 from tests.support.running import until
@@ -107,19 +108,6 @@ async def _all_moves(side: Side, queue: Queue, start_work: Callable[[], Awaitabl
     await until_in("completed", "parent")
     for name in ("child", "parent"):
         await side.do("remove", name)
-
-
-async def act(job: Job[Any]) -> Any:
-    """As node/side.js does."""
-    match job.data:
-        case {"do": "progress", "value": value}:
-            await job.update_progress(value)
-            return None
-        case {"do": "succeed later", "after": after} if job.attempts_made < after:
-            raise ValueError("not yet")
-        case {"do": "throw"}:
-            raise ValueError("boom")
-    return job.data.get("value", job.data)
 
 
 async def test_every_move_is_told_alike_whoever_makes_it_and_understood_by_the_other(
