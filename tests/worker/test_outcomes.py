@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import Job, Queue, Worker, errors, processor
+from engine import Job, NewJob, Queue, Worker, errors, processor
 from engine.keys import Keys
 from engine.link import Link
 from tests.support.queues import job as stored
@@ -57,6 +57,25 @@ async def test_a_failing_job_runs_as_often_as_it_may_and_then_fails(
     traces = msgspec.json.decode(found["stacktrace"])
     assert [trace.splitlines()[-1] for trace in traces] == [f"ValueError: attempt {n}" for n in range(3)]
     assert "test_outcomes.py" in traces[0]
+
+
+async def test_a_job_that_goes_back_in_line_is_there_for_the_next_claim(queue: Queue, redis_url: str) -> None:
+    """To the front, by its options or by a rate limit: with one slot, nobody passes it."""
+    ran: list[str] = []
+
+    async def run(job: Job[Any]) -> None:
+        ran.append(job.id)
+        if job.data["first"] == "fails" and job.attempts_started < 4:
+            raise ValueError("not yet")
+        if job.data["first"] == "is limited" and job.attempts_started < 4:
+            raise errors.RateLimited(1)
+
+    await queue.add_many([NewJob("n", {"first": "is done"}) for _ in range(5)])
+    failing = await queue.add("n", {"first": "fails"}, lifo=True, attempts=4)
+    limited = await queue.add("n", {"first": "is limited"}, lifo=True)
+    async with Worker("q", run, redis=redis_url, concurrency=1, drain_delay=10):
+        await until(lambda: len(ran) == 13, "all ran")
+    assert ran == [limited.id] * 4 + [failing.id] * 4 + ["1", "2", "3", "4", "5"]
 
 
 @pytest.mark.parametrize("backoff", [None, 20, {"type": "mine"}])
