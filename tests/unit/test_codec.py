@@ -37,7 +37,7 @@ def test_a_struct_is_read_so_too_and_what_does_not_fit_keeps_its_path() -> None:
 
 @pytest.mark.parametrize("malformed", [b"", b"{", rb'"\ud8"', rb'"\udxyz"', b'"\xed\xa0\x80"', b"NaN"])
 def test_what_is_no_json_is_refused_as_ever(malformed: bytes) -> None:
-    with pytest.raises(InvalidData, match="^data: "):
+    with pytest.raises(InvalidData, match=r"^data: "):
         codec.decode("data", malformed)
 
 
