@@ -35,6 +35,7 @@ RULES: dict[str, list[Any]] = {
     "age and count": [{"age": 60, "count": 2}, None],
     "a high age and a low count": [{"age": 10_000, "count": 2}, None],
     "age, count and limit": [{"age": 60, "count": 3, "limit": 100}, None],
+    "low limit": [{"age": 60, "limit": 1}, None],
     "the worker's none": [None, {"count": 0}],
     "the worker's count": [None, {"count": 3}],
     "the worker's age": [None, {"age": 60}],
