@@ -44,7 +44,8 @@ class Theirs:
     def __init__(self, node: NodeSide) -> None:
         self.node = node
         self._made: dict[str, str] = {}
-        self._workers = 0
+        self._made_workers = 0
+        self._working: list[str] = []
 
     async def queue(self, name: str) -> str:
         """What the queue is called over there; made by the first who asks."""
@@ -78,15 +79,16 @@ class Theirs:
         await self.call(queue, "pause")
 
     async def work(self, queue: str, **options: Any) -> None:
-        self._workers += 1
-        name = f"worker {self._workers}"
+        self._made_workers += 1
+        name = f"worker {self._made_workers}"
+        self._working.append(name)
         metrics = {"metrics": {"maxDataPoints": options.pop("metrics")}} if "metrics" in options else {}
         await self.node.make("Worker", name, queue, **options, **metrics)
 
     async def rest(self) -> None:
-        for number in range(1, self._workers + 1):
-            # By force, for some hold their jobs. They are closed once: Node answers a second close too.
-            await self.node.call(f"worker {number}", "close", True)
+        while self._working:
+            # By force, for some hold their jobs.
+            await self.node.call(self._working.pop(), "close", True)
 
 
 class Ours:
@@ -138,6 +140,7 @@ class Ours:
         for event in self._held.values():
             event.set()
         await self._working.aclose()
+        self._held.clear()
 
     async def _run(self, job: Job[Any]) -> Any:
         data = job.data if isinstance(job.data, dict) else {}
@@ -178,7 +181,10 @@ async def counted(queue: Queue, **wanted: int) -> None:
 
 def _ours(opts: dict[str, Any]) -> dict[str, Any]:
     """Options of BullMQ's in our spelling."""
-    return {re.sub("[A-Z]", lambda found: "_" + found[0].lower(), name): value for name, value in opts.items()}
+    return {
+        re.sub("[A-Z]", lambda found: "_" + found[0].lower(), name): _ours(value) if isinstance(value, dict) else value
+        for name, value in opts.items()
+    }
 
 
 def _tree(tree: dict[str, Any]) -> FlowJob:

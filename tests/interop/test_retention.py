@@ -112,6 +112,6 @@ async def _worked_off(link: Link, queue: str) -> None:
     keys = Keys(queue)
 
     async def is_empty() -> bool:
-        return await link.call("LLEN", keys.wait) + await link.call("LLEN", keys.active) == 0
+        return not await link.call("EXISTS", keys.wait, keys.active)
 
     await until(is_empty, f"{queue} was worked off", timeout=20)
