@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
 from engine import FlowJob, FlowProducer, Job, Queue, Worker
+from engine.clock import to_ms
 from engine.errors import UnrecoverableError
 from tests.interop.side import PATIENCE, NodeSide
 from tests.support.running import running, until
@@ -24,7 +25,8 @@ class Side(Protocol):
 
     async def flow(self, tree: dict[str, Any]) -> None: ...
 
-    async def schedule(self, queue: str, id: str, pattern: str, tz: str, data: Any) -> None: ...
+    async def schedule(self, queue: str, id: str, data: Any, **repeat: Any) -> None:
+        """`repeat`: BullMQ's words, as pattern and tz."""
 
     async def limit(self, queue: str, most: int, ms: int) -> None: ...
 
@@ -66,8 +68,8 @@ class Theirs:
             await self.node.make("FlowProducer", "flows")
         await self.node.call("flows", "add", tree)
 
-    async def schedule(self, queue: str, id: str, pattern: str, tz: str, data: Any) -> None:
-        await self.call(queue, "upsertJobScheduler", id, {"pattern": pattern, "tz": tz}, {"name": id, "data": data})
+    async def schedule(self, queue: str, id: str, data: Any, **repeat: Any) -> None:
+        await self.call(queue, "upsertJobScheduler", id, repeat, {"name": id, "data": data})
 
     async def limit(self, queue: str, most: int, ms: int) -> None:
         await self.call(queue, "setGlobalRateLimit", most, ms)
@@ -120,8 +122,10 @@ class Ours:
     async def flow(self, tree: dict[str, Any]) -> None:
         await self.flows.add(_tree(tree))
 
-    async def schedule(self, queue: str, id: str, pattern: str, tz: str, data: Any) -> None:
-        await (await self.queue(queue)).schedules.upsert(id, id, data, cron=pattern, tz=tz)
+    async def schedule(self, queue: str, id: str, data: Any, **repeat: Any) -> None:
+        if "pattern" in repeat:
+            repeat["cron"] = repeat.pop("pattern")
+        await (await self.queue(queue)).schedules.upsert(id, id, data, **repeat)
 
     async def limit(self, queue: str, most: int, ms: int) -> None:
         await (await self.queue(queue)).set_rate_limit(most, ms)
@@ -177,6 +181,17 @@ async def counted(queue: Queue, **wanted: int) -> None:
         return all(getattr(counts, state) == number for state, number in wanted.items())
 
     await until(is_so, f"{queue.name} had {wanted}", timeout=PATIENCE)
+
+
+def as_node_shows(job: Job[Any]) -> dict[str, Any]:
+    """A job of ours as BullMQ's class has it."""
+    return {
+        "name": job.name, "data": job.data, "returnvalue": job.return_value, "failedReason": job.failed_reason,
+        "progress": 0 if job.progress is None else job.progress, "stacktrace": job.stacktrace, "delay": job.delay,
+        "priority": job.priority, "attemptsMade": job.attempts_made, "attemptsStarted": job.attempts_started,
+        "timestamp": job.timestamp and to_ms(job.timestamp), "processedOn": job.processed_on and to_ms(job.processed_on),
+        "finishedOn": job.finished_on and to_ms(job.finished_on), "deduplicationId": job.deduplication_id,
+    }  # fmt: skip
 
 
 def _ours(opts: dict[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import pytest
 
-from engine import FlowNode, Job, Queue, wire
+from engine import FlowNode, Queue, wire
 from engine.clock import to_ms
 from tests.interop.side import NodeSide
-from tests.interop.sides import Ours, Side, Theirs, both, counted
+from tests.interop.sides import Ours, Side, Theirs, as_node_shows, both, counted
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
@@ -64,8 +63,8 @@ async def fill(side: Side, queue: Queue, kids: Queue) -> None:
     await side.add("q", "n", {}, jobId="late", delay=2 * HOUR, deduplication={"id": "once"})
     await side.add("q", "n", {}, jobId="soon", delay=1_000 * 60, priority=5)
     # Due in this order at any time of the year: the first within three hours and after two, the other on leap days.
-    await side.schedule("q", "yearly", "0 0 29 2 *", "Europe/Berlin", {"y": 1})
-    await side.schedule("q", "hourly", "0 */3 * * *", "Asia/Kolkata", {"h": 1})
+    await side.schedule("q", "yearly", {"y": 1}, pattern="0 0 29 2 *", tz="Europe/Berlin")
+    await side.schedule("q", "hourly", {"h": 1}, pattern="0 */3 * * *", tz="Asia/Kolkata")
 
 
 @pytest.mark.parametrize("filler", ["us", "node"])
@@ -123,17 +122,6 @@ async def compare_jobs(queue: Queue, theirs: Theirs) -> None:
     thrown = await queue.get_job("f2-thrown")
     assert thrown is not None
     assert (thrown.failed_reason, thrown.attempts_made, len(thrown.stacktrace)) == ("boom\n\tand more", 2, 2)
-
-
-def as_node_shows(job: Job[Any]) -> dict[str, Any]:
-    """A job of ours as BullMQ's class has it."""
-    return {
-        "name": job.name, "data": job.data, "returnvalue": job.return_value, "failedReason": job.failed_reason,
-        "progress": 0 if job.progress is None else job.progress, "stacktrace": job.stacktrace, "delay": job.delay,
-        "priority": job.priority, "attemptsMade": job.attempts_made, "attemptsStarted": job.attempts_started,
-        "timestamp": job.timestamp and to_ms(job.timestamp), "processedOn": job.processed_on and to_ms(job.processed_on),
-        "finishedOn": job.finished_on and to_ms(job.finished_on), "deduplicationId": job.deduplication_id,
-    }  # fmt: skip
 
 
 async def compare_counts(queue: Queue, theirs: Theirs) -> None:

@@ -238,7 +238,7 @@ async def fill_by_node(theirs: Theirs) -> None:
     await theirs.add("q", "n", {}, delay=HOUR, deduplication={"id": "once", "ttl": HOUR})
     kid = {"name": "n", "queueName": "q", "data": {}, "opts": {"delay": HOUR, "jobId": "kid"}}
     await theirs.flow({"name": "n", "queueName": "q", "data": {}, "opts": {"jobId": "parent"}, "children": [kid]})
-    await theirs.schedule("q", "leap", "0 0 29 2 *", "UTC", {"leap": 1})
+    await theirs.schedule("q", "leap", {"leap": 1}, pattern="0 0 29 2 *", tz="UTC")
     if theirs.node.major == 5:
         await theirs.add("q", "legacy", {}, repeat={"pattern": "0 0 29 2 *", "tz": "UTC"})
     await theirs.pause("q")
