@@ -49,7 +49,9 @@ def packages() -> Path:
                     check=True, capture_output=True, text=True, timeout=300,
                 )  # fmt: skip
             except subprocess.CalledProcessError as error:
-                raise NotInstalled(f"pip could not install bullmq {VERSION}: {error.stderr[-500:]}") from None
+                raise NotInstalled(
+                    f"pip could not install bullmq {VERSION}: {error.stderr.strip().splitlines()[-1]}"
+                ) from None
             except subprocess.TimeoutExpired as error:
                 raise NotInstalled(f"pip could not install bullmq {VERSION}: {error}") from None
             done.touch()
