@@ -86,18 +86,21 @@ class NodeSide:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> NodeSide:
+        program, env = self._program()
+        self._process = await asyncio.create_subprocess_exec(
+            *program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24, env=os.environ | env
+        )
+        self._reader = asyncio.create_task(self._read())
+        return self
+
+    def _program(self) -> tuple[list[str], dict[str, str]]:
+        """The other side's command, and what its environment has beside ours."""
         settings = RedisSettings.parse(self._url)
         place = (
             {"path": settings.unix_socket} if settings.unix_socket else {"host": settings.host, "port": settings.port}
         )
-        connection = {**place, "maxRetriesPerRequest": None}
-        self._process = await asyncio.create_subprocess_exec(
-            "node", str(HERE / "node" / "side.js"), json.dumps(connection),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24,
-            env=os.environ | {"NODE_PATH": str(modules(self.version))},
-        )  # fmt: skip
-        self._reader = asyncio.create_task(self._read())
-        return self
+        connection = json.dumps({**place, "maxRetriesPerRequest": None})
+        return ["node", str(HERE / "node" / "side.js"), connection], {"NODE_PATH": str(modules(self.version))}
 
     async def __aexit__(self, *_: object) -> None:
         await self.kill()
@@ -111,7 +114,7 @@ class NodeSide:
             self._process.kill()
         await self._process.wait()
 
-    async def make(self, kind: str, name: str, *args: Any, **options: Any) -> None:
+    async def make(self, kind: str, name: str, /, *args: Any, **options: Any) -> None:
         """`new bullmq[kind](...args, options)`, called `name` here; ready when this returns."""
         await self._ask(make=kind, args=[*args, options], **{"as": name})
 

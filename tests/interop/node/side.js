@@ -51,6 +51,8 @@ async function run(job, token) {
       return null;
     case 'hold':
       return new Promise((resolve) => held.set(job.id, () => resolve(data.value ?? null)));
+    case 'nothing':
+      return undefined;
     case 'children':
       return job.getChildrenValues();
     case 'limit':
@@ -58,7 +60,7 @@ async function run(job, token) {
       await things.get(data.queue).rateLimit(data.ms);
       throw bullmq.Worker.RateLimitError();
     default:
-      return 'value' in data ? data.value : data;
+      return typeof data === 'object' && 'value' in data ? data.value : data;
   }
 }
 
