@@ -150,6 +150,17 @@ async def test_data_over_the_cap_refuses_the_whole_call(link: Link, keys: Keys) 
     assert await dump(link) == {}
 
 
+async def test_what_others_left_in_wait_of_a_paused_queue_stays_before_new_jobs(link: Link, keys: Keys) -> None:
+    left = [f"a{n:04}" for n in range(900)]
+    await seed(link, keys, wait=left, meta={"paused": 1})
+    await add(link, keys, [row("b"), row("l", lifo=True)], now=7)
+    assert (await census(link, keys))["paused"] == ["l", *left, "b"]
+    await seed(link, keys, wait=["c", "d"])
+    await add(link, keys, [row("e", delay=5), row("f")], now=8)
+    found = await census(link, keys)
+    assert (found["paused"], found["wait"]) == (["l", *left, "b", "c", "d", "f"], [])
+
+
 async def test_a_paused_queue_takes_jobs_into_paused_and_wakes_nobody(link: Link, keys: Keys) -> None:
     await seed(link, keys, meta={"paused": 1})
     await add(link, keys, [row("a"), row("p", priority=1)], now=7)
