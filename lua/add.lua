@@ -73,7 +73,7 @@ local moment = string.format('%d', now)
 local count = (#ARGV - 2) / stride
 local number = redis.call('INCRBY', counter, count) - count
 -- BullMQ 6 leaves jobs in `wait` when it pauses, and adds there. They were in line before these are, and a resume of BullMQ 5
--- would delete them there. 1,000 at a time, where one move does not do it.
+-- would delete them there.
 if is_paused then gather(wait, paused) end
 local ids, scores, last = {}, {}, {}
 local front, back, back_priorities = {}, {}, {}
