@@ -61,6 +61,8 @@ class NodeRow(Struct, frozen=True):
     """Key of the job that waits for it; empty for none."""
     link: bytes = b""
     """What stands of that in the job's hash, as BullMQ writes it: JSON with id, queueKey, and what a failure does."""
+    also: bytes = b""
+    """Keys of further jobs that wait for it, which BullMQ has no word for: one a line."""
     waits: bool = False
     """It has children, which are added with it."""
 

@@ -184,7 +184,7 @@ class Queue:
         return [job for made in await asyncio.gather(*calls) for job in made]
 
     async def _add_child(self, link: Link, row: NewRow, options: JobOptions, parent: Parent, data: Any) -> Job[Any]:
-        above = Keys(parent.queue, self.keys.prefix), parent.id
+        above = [(Keys(parent.queue, self.keys.prefix), parent.id)]
         added = await add_flow(link, self.keys, [node_row(self.keys, row.id, row.name, row.data, options, above)])
         if isinstance(added, tuple):
             raise added[1].error(parent, row.id)

@@ -43,6 +43,7 @@ local stride = 5
 --@include sound
 --@include due
 --@include place
+--@include parents
 --@include kin
 --@include drop
 --@include forget

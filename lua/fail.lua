@@ -51,6 +51,7 @@ local stride, first = 9, 4
 --@include trim
 --@include leave
 --@include place
+--@include parents
 --@include kin
 --@include policy
 --@include follow
@@ -86,15 +87,15 @@ end
 local family
 k.to_parent = function(i, goes)
   family = family or kin(now)
-  policy(family, jobs .. ARGV[i], facts[i][7], facts[i][8], ARGV[i + 3], now, goes)
+  policy(family, jobs .. ARGV[i], facts[i][7], facts[i][10], facts[i][8], ARGV[i + 3], now, goes)
 end
 -- A child that failed may still be waited for.
 k.unlink = function(ids)
   for _, id in ipairs(ids) do
-    local parent = redis.pcall('HGET', jobs .. id, 'parentKey')
-    if type(parent) == 'string' then
+    local job = redis.pcall('HMGET', jobs .. id, 'parentKey', 'also')
+    if job[1] then
       family = family or kin(now)
-      family.unlink(jobs .. id, parent)
+      family.unlink(jobs .. id, job[1], job[2])
     end
   end
 end

@@ -68,6 +68,7 @@ _SCRIPTS = (
     "limit",
     "renew",
     "sweep",
+    "catch_up",
     "promote",
     "recover",
     "progress",
