@@ -281,21 +281,20 @@ async def test_jobs_are_removed_cleaned_and_emptied(board: Board, redis_url: str
 
 async def test_a_flow_is_drawn_and_let_go(board: Board, redis_url: str) -> None:
     shop = Shop()
-    tree = FlowJob(
-        "order",
-        "orders",
-        {},
-        children=[
-            FlowJob("part", "parts", {"n": 1}),
-            FlowJob("part", "parts", {"n": 2}, children=[FlowJob("screw", "parts", {})]),
-        ],
-    )
+    screw = FlowJob("screw", "parts", {})
+    tree = FlowJob("order", "orders", {}, children=[FlowJob("part", "parts", {}, children=[screw]) for _ in "ab"])
     async with FlowProducer(redis=redis_url) as flows, running(Worker("orders", shop.run, redis=redis_url)):
         flow = await flows.add(tree)
         await board.open_job("orders", flow.job.id)
         drawn = board.page.get_by_role("application")
-        for name in ("order, waiting-children", "part, waiting-children", "part, waiting,", "screw, waiting,"):
-            await expect(drawn.get_by_role("group", name=name)).to_have_count(1)
+        # One of the children has two parents, which BullMQ does not know.
+        for name, count in (
+            ("order, waiting-children", 1),
+            ("part, waiting-children", 2),
+            ("screw, waiting,", 1),
+            ("Edge", 4),
+        ):
+            await expect(drawn.get_by_role("group", name=name)).to_have_count(count)
         async with running(Worker("parts", shop.run, redis=redis_url)):
             await flow.job.result(timeout=10)
         await board.open_job("orders", flow.job.id)
@@ -305,8 +304,7 @@ async def test_a_flow_is_drawn_and_let_go(board: Board, redis_url: str) -> None:
         await board.icon("list-x").click()
         await board.press()
         await other.job.result(timeout=10)
-        assert await flow.children[0].job.state() == "completed"
-        assert await other.children[0].job.state() == "unknown"
+        assert [await child.job.state() for child in other.children] == ["unknown", "unknown"]
 
 
 async def test_schedules_are_shown_run_changed_and_removed(board: Board, redis_url: str) -> None:
