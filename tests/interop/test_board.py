@@ -17,7 +17,11 @@ from engine.embedded import EmbeddedServer
 from tests.interop.board import Board, browsing, need_board, serving
 from tests.support.running import running, until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module", loop_factories=["uvloop"])
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module", loop_factories=["uvloop"]),
+    # The first test of a fresh clone fetches three sets of packages.
+    pytest.mark.timeout(180),
+]
 
 VERSIONS = ("5.63.0", "6.7.0")
 QUEUES = ("orders", "parts", "still")
