@@ -111,7 +111,7 @@ class NodeSide:
             self._process.kill()
         await self._process.wait()
 
-    async def make(self, kind: str, name: str, *args: Any, **options: Any) -> None:
+    async def make(self, kind: str, name: str, /, *args: Any, **options: Any) -> None:
         """`new bullmq[kind](...args, options)`, called `name` here; ready when this returns."""
         await self._ask(make=kind, args=[*args, options], **{"as": name})
 
