@@ -224,7 +224,8 @@ async def _list_letters(said: argparse.Namespace, dead: DeadLetters, filter: dic
             for letter in found
         ]
         show_table(heads, rows)
-        print(f"{len(found)} of {await dead.count(**filter)}")
+        there = await dead.at_least(**filter)
+        print(f"{len(found)} of {'' if there.is_all else 'at least '}{max(there.count, len(found))}")
     else:
         print(f"no dead letters of that kind in {said.queue}")
     return 0
