@@ -5,6 +5,7 @@ The public names, and nothing but them.
 
 from engine import errors, happened
 from engine.backoff import Backoff
+from engine.blocking import SyncJob
 from engine.dead_letters import AtLeast, DeadLetter, DeadLetters, LetterFilter, LetterPage, ReplayReport
 from engine.errors import RateLimited, Retry, Snooze, UnrecoverableError, WaitForChildren
 from engine.flows import FlowNode, FlowProducer
@@ -32,7 +33,7 @@ from engine.schedules import Schedule, Schedules
 from engine.scripts.cancel import Cancellation
 from engine.service import JobQueueService, JobResult, QueueStats
 from engine.settings import Settings
-from engine.sync import SyncJob, SyncQueue
+from engine.sync import SyncQueue
 from engine.tree import FlowJob, chain
 from engine.worker import Worker
 from engine.worker.letter_watch import DeadLetterAlert

@@ -17,7 +17,7 @@ for floor in (
     "errors wire clock timetable keys states backoff options job limits codec payloads",
     "embedded link script",
     "tree scripts",
-    "happened events queue_events measures handle hooks processor adding dead_letters schedules queue sync flows",
+    "happened events queue_events measures handle hooks processor adding dead_letters schedules queue flows blocking sync",
     "settings",
     "worker",
     "registry service",
