@@ -22,7 +22,7 @@ for floor in (
     "worker",
     "registry service",
     "testing",
-    "printing doctor demo commands cli __main__",
+    "printing doctor demo commands steering cli __main__",
 ):
     ORDER += floor.split()
 """A module of `engine/` imports from those before it; a folder stands for all in it. A new module is put here."""
