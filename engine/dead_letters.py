@@ -36,8 +36,8 @@ _Edit = Callable[["DeadLetter"], bytes]
 Group = Literal["type", "error", "tenant", "day"]
 
 _SAMPLE = 10
-_COUNTED = 2_000
-"""Letters that one call counts where several filters meet."""
+_LISTED = 100
+"""Letters that one call of a list looks at: their data and stack traces come along."""
 _EDITED = 20
 """Letters in one call of a replay that edits: their data goes to and fro."""
 _MOST = 1_000
@@ -110,6 +110,14 @@ class LetterPage(Struct, frozen=True):
         return len(self.letters)
 
 
+class AtLeast(Struct, frozen=True):
+    """A count that may have stopped before the end."""
+
+    count: int
+    is_all: bool
+    """False: there may be more, further letters were not read."""
+
+
 class ReplayReport(Struct, frozen=True):
     """What a replay did, or with `dry_run` would do."""
 
@@ -150,7 +158,7 @@ class DeadLetters:
         found: list[DeadLetter] = []
         while True:
             slice = await letters(
-                link, self._keys, sought, what="records", newest=not oldest_first, cursor=at, look=PER_CALL, most=left
+                link, self._keys, sought, what="records", newest=not oldest_first, cursor=at, look=_LISTED, most=left
             )
             found += [self._letter(id, record) for id, record in slice.records if record]
             left, at = left - slice.count, slice.cursor
@@ -160,10 +168,14 @@ class DeadLetters:
     async def count(self, **filter: Unpack[LetterFilter]) -> int:
         """How many letters there are.
 
-        One look at the server for a time and one of type, error and tenant; where several of these meet, the smallest
-        group is walked, and with `text` each letter is read.
+        One look at the server, whatever of type, error, tenant and time is asked together. With `text`, or with
+        `replayed` beside a type, an error or a tenant, each letter in question is read: some 10 us each, see `at_least`.
         """
-        return await self._counted(_sought(filter))
+        return (await self._counted(_sought(filter), None)).count
+
+    async def at_least(self, *, look: int = 10_000, **filter: Unpack[LetterFilter]) -> AtLeast:
+        """How many letters there are, after reading `look` of them at most; all, where none need be read (see `count`)."""
+        return await self._counted(_sought(filter), _count("look", look, 10_000_000))
 
     async def groups(self, by: Group, *, limit: int = 100) -> dict[str, int]:
         """How many open letters each type, error, tenant or day has: the `limit` largest groups, or the newest days.
@@ -214,7 +226,7 @@ class DeadLetters:
             raise InvalidOption("replayed: a letter is replayed once; leave it out")
         if dry_run:
             sample = await self.list(limit=_SAMPLE, oldest_first=True, **filter)
-            return ReplayReport(await self._counted(sought), {}, sample.letters)
+            return ReplayReport((await self._counted(sought, None)).count, {}, sample.letters)
         link, by, count, at = await self._ready(), secrets.token_hex(8), 0, None
         skipped: dict[str, str] = {}
         while True:
@@ -277,14 +289,14 @@ class DeadLetters:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    async def _counted(self, sought: Sought) -> int:
-        link, count, at = await self._ready(), 0, None
-        look = PER_CALL if sought.text or sought.replayed else _COUNTED
+    async def _counted(self, sought: Sought, most: int | None) -> AtLeast:
+        link, count, looked, at = await self._ready(), 0, 0, None
         while True:
+            look = PER_CALL if most is None else min(PER_CALL, most - looked)
             slice = await letters(link, self._keys, sought, what="count", cursor=at, look=look, most=look)
-            count, at = count + slice.count, slice.cursor
-            if at is None:
-                return count
+            count, looked, at = count + slice.count, looked + look, slice.cursor
+            if at is None or looked == most:
+                return AtLeast(count, at is None)
 
     async def _replay_one(
         self, job_id: str, edit: _Edit | None, dry_run: bool, filter: Mapping[str, Any]
@@ -350,7 +362,7 @@ class _Pace:
     def __init__(self, rate: float | None) -> None:
         if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1e9):
             raise InvalidOption(f"rate: {rate!r} is not a number of jobs a second above 0; leave it out for no limit")
-        self.slice = LETTERS_PER_CALL if rate is None else max(1, min(LETTERS_PER_CALL, int(rate / 10)))
+        self.slice = PER_CALL if rate is None else max(1, min(LETTERS_PER_CALL, int(rate / 10)))
         self._rate = rate
         self._due = monotonic()
 

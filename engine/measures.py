@@ -20,6 +20,8 @@ from engine.scripts.oldest import InLine, oldest
 from engine.scripts.pace import chunks
 from engine.scripts.priorities import priorities
 
+MAX_METRICS = 20_160
+"""Minutes: two weeks, the longest that BullMQ has a word for."""
 Finished = Literal["completed", "failed"]
 _STATES = {states.spoken(name) for name in wire.STATES} | {"paused"}
 _MINUTE = 60_000

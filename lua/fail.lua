@@ -113,5 +113,5 @@ local function exhausted(i, made)
 end
 settle(k, failed, 'failedReason', 'failed', moment, ARGV, good, facts, exhausted)
 ended(k, is_paused, room + #good)
-if letters ~= '' then thin(jobs, moment, letters, #good + 25) end
+if letters ~= '' then thin(jobs, moment, letters, #good + 5) end
 return refused

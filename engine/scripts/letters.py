@@ -60,7 +60,7 @@ async def letters(
 ) -> Found:
     """Look at `look` letters from the cursor on, and find `most` of those sought, the oldest first unless `newest`.
 
-    "count" without a text, and with a type, an error or a tenant alone, counts all at once whatever `look` is.
+    "count" without a text, of letters that were not replayed or of all that were, counts all at once whatever `look` is.
     """
     at, id = cursor or ("", "")
     count, rows, last_at, last_id, moment = await _letters(

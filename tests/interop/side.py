@@ -106,9 +106,8 @@ class NodeSide:
 
     def _program(self) -> tuple[list[str], dict[str, str]]:
         """The other side's command, and what its environment has beside ours."""
-        return ["node", str(HERE / "node" / "side.js"), json.dumps(connection(self._url))], {
-            "NODE_PATH": str(modules(self.version))
-        }
+        program = ["node", str(HERE / "node" / "side.js"), json.dumps(connection(self._url))]
+        return program, {"NODE_PATH": str(modules(self.version))}
 
     async def __aexit__(self, *_: object) -> None:
         await self.kill()
