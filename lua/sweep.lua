@@ -37,6 +37,7 @@ skip, count = tonumber(skip) or 0, tonumber(count)
 --@include tell
 --@include sound
 --@include place
+--@include whole
 
 now = clock(now)
 local is_paused, room, kept = gate(meta, active)
@@ -56,7 +57,7 @@ for i = #ids, 1, -1 do
     if job.err or not (job[1] or job[5]) then
       lost[#lost + 1] = ids[i]
     else
-      dead[#dead + 1] = { id = ids[i], stalls = (tonumber(job[3]) or 0) + 1, schedule = job[4] }
+      dead[#dead + 1] = { id = ids[i], stalls = whole(job[3]) + 1, schedule = job[4] }
       priorities[#dead] = job[2]
     end
   end

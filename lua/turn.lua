@@ -61,6 +61,7 @@ local stride, first = 6, 8
 --@include place
 --@include kin
 --@include follow
+--@include whole
 --@include settle
 --@include promote
 --@include lock
