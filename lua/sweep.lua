@@ -12,7 +12,7 @@ KEYS
   prioritized    zset    ids by priority
   pc             counter that keeps one priority first in, first out
   stalled        set     ids that a BullMQ worker suspects
-  stalled_check  str     there while a sweep of any worker is recent
+  stalled_check  str     time of the last sweep of any worker, ms
   repeat         zset    schedules
   marker         zset    wakes idle workers
   events         stream
@@ -44,7 +44,12 @@ local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list, active }, { prioritized, schedules }, marker, { stalled }, { pc })
-if begins and redis.call('EXISTS', stalled_check) == 1 then return { {}, -1 } end
+if begins then
+  -- By its age, and not by its time to live, which is the interval of whoever swept: one slow worker must not hold back the others.
+  local swept = redis.pcall('GET', stalled_check)
+  local age = type(swept) == 'string' and now - (tonumber(swept) or 0)
+  if age and age >= 0 and age < tonumber(interval) then return { {}, -1 } end
+end
 
 local ids = redis.call('LRANGE', active, -skip - count, -skip - 1)
 local locks, dead, lost, priorities = {}, {}, {}, {}
