@@ -13,6 +13,7 @@ import pytest
 from engine import Job, NewJob, Queue, Worker
 from tests.interop.acting import act
 from tests.interop.side import PATIENCE, NodeSide, need
+from tests.interop.standing import StandingNodeSide
 from tests.interop.stream import claims, ends
 from tests.support.running import running, until
 
@@ -66,7 +67,7 @@ async def test_each_job_of_a_fleet_of_many_versions_is_done_once(redis_url: str)
 
     async with AsyncExitStack() as stack:
         queue = await stack.enter_async_context(Queue("q", redis=redis_url))
-        sides = [await stack.enter_async_context(NodeSide(version, redis_url)) for version in FLEET]
+        sides = [await stack.enter_async_context(StandingNodeSide(version, redis_url)) for version in FLEET]
         for side in sides:
             await side.make("Queue", "queue", "q")
             await side.make("Worker", "worker", "q", concurrency=5)

