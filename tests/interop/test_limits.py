@@ -57,7 +57,7 @@ async def test_a_mixed_fleet_keeps_the_rate_of_the_queue_and_that_of_its_workers
 ) -> None:
     limit = {"max": 10, "duration": 150}
     async with Queue("of-queue", redis=redis_url) as of_queue, Queue("of-workers", redis=redis_url) as of_workers:
-        await of_queue.set_rate_limit(**limit)
+        await of_queue.set_rate_limit(limit["max"], limit["duration"])
         for queue in (of_queue, of_workers):
             await queue.add_many([NewJob("n", {}) for _ in range(45)])
         # BullMQ's workers look at the queue's limit by themselves.

@@ -226,7 +226,7 @@ async def _active(queue: Queue) -> bool:
 
 
 async def _started(queue: Queue, job_id: str, times: int) -> bool:
-    return (await stored(queue, job_id))["ats"] == str(times)
+    return str((await stored(queue, job_id))["ats"]) == str(times)
 
 
 async def _is_in(link: Link, key: str, member: str) -> bool:
