@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,18 @@ def need(*versions: str) -> None:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not on PATH: install Node.js 20 to test against the real BullMQ")
     for version in versions:
-        try:
-            modules(version)
-        except NotInstalled as error:
-            pytest.skip(str(error))
+        if why := _missing(version):
+            pytest.skip(why)
+
+
+@cache
+def _missing(version: str) -> str:
+    # Asked once: without a network each try takes a while.
+    try:
+        modules(version)
+    except NotInstalled as error:
+        return str(error)
+    return ""
 
 
 def modules(version: str) -> Path:
