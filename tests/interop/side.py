@@ -39,29 +39,40 @@ def need(*versions: str) -> None:
 
 
 def modules(version: str) -> Path:
-    """The node_modules of that BullMQ, installed if they are not there yet. Raises NotInstalled."""
-    folder = PACKAGES / version
+    """The node_modules of that BullMQ. Raises NotInstalled."""
+    return fetched(version, {"bullmq": version} | ({"ioredis": IOREDIS} if version.startswith("6") else {}))
+
+
+def fetched(name: str, wanted: dict[str, str]) -> Path:
+    """The node_modules with these packages of npm's, installed if they are not there yet. Raises NotInstalled."""
+    folder = PACKAGES / name
     folder.mkdir(parents=True, exist_ok=True)
     # Several test processes may want it at once.
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = folder / "installed"
         if not done.exists():
-            wanted = {"bullmq": version} | ({"ioredis": IOREDIS} if version.startswith("6") else {})
             (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": wanted}))
             npm = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
             try:
                 subprocess.run(npm, cwd=folder, check=True, capture_output=True, text=True, timeout=300)
             except subprocess.CalledProcessError as error:
-                raise NotInstalled(f"npm could not install bullmq {version}: {error.stderr}") from None
+                raise NotInstalled(f"npm could not install {wanted}: {error.stderr}") from None
             except subprocess.TimeoutExpired as error:
-                raise NotInstalled(f"npm could not install bullmq {version}: {error}") from None
+                raise NotInstalled(f"npm could not install {wanted}: {error}") from None
             done.touch()
     return folder / "node_modules"
 
 
+def connection(url: str) -> dict[str, Any]:
+    """What ioredis wants to know for this URL."""
+    settings = RedisSettings.parse(url)
+    place = {"path": settings.unix_socket} if settings.unix_socket else {"host": settings.host, "port": settings.port}
+    return {**place, "maxRetriesPerRequest": None}
+
+
 class NotInstalled(Exception):
-    """BullMQ is not here and cannot be fetched."""
+    """A package of npm's is not here and cannot be fetched."""
 
 
 class Told(list[dict[str, Any]]):
@@ -86,18 +97,17 @@ class NodeSide:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> NodeSide:
-        settings = RedisSettings.parse(self._url)
-        place = (
-            {"path": settings.unix_socket} if settings.unix_socket else {"host": settings.host, "port": settings.port}
-        )
-        connection = {**place, "maxRetriesPerRequest": None}
+        program, env = self._program()
         self._process = await asyncio.create_subprocess_exec(
-            "node", str(HERE / "node" / "side.js"), json.dumps(connection),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24,
-            env=os.environ | {"NODE_PATH": str(modules(self.version))},
-        )  # fmt: skip
+            *program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24, env=os.environ | env
+        )
         self._reader = asyncio.create_task(self._read())
         return self
+
+    def _program(self) -> tuple[list[str], dict[str, str]]:
+        """The other side's command, and what its environment has beside ours."""
+        program = ["node", str(HERE / "node" / "side.js"), json.dumps(connection(self._url))]
+        return program, {"NODE_PATH": str(modules(self.version))}
 
     async def __aexit__(self, *_: object) -> None:
         await self.kill()

@@ -150,6 +150,23 @@ async def test_data_over_the_cap_refuses_the_whole_call(link: Link, keys: Keys) 
     assert await dump(link) == {}
 
 
+async def test_what_others_left_in_wait_of_a_paused_queue_stays_before_new_jobs(link: Link, keys: Keys) -> None:
+    left = [f"a{n:04}" for n in range(2_000)]
+    await seed(link, keys, wait=left, meta={"paused": 1})
+    await add(link, keys, [row("b"), row("l", lifo=True)], now=7)
+    assert (await census(link, keys))["paused"] == ["l", *left, "b"]
+    later = [f"c{n:04}" for n in range(1_500)]
+    await seed(link, keys, wait=later[:2])
+    await add(link, keys, [row("d", delay=5), row("e")], now=8)
+    assert (await census(link, keys))["paused"] == ["l", *left, "b", *later[:2], "e"]
+    await seed(link, keys, wait=later[2:])
+    await add(link, keys, [row("f")], now=9)
+    found = await census(link, keys)
+    # Neither line is short: 1,000 at a time.
+    assert found["paused"] == ["l", *left, "b", *later[:2], "e", *later[2:1_002], "f"]
+    assert found["wait"] == later[1_002:]
+
+
 async def test_a_paused_queue_takes_jobs_into_paused_and_wakes_nobody(link: Link, keys: Keys) -> None:
     await seed(link, keys, meta={"paused": 1})
     await add(link, keys, [row("a"), row("p", priority=1)], now=7)
