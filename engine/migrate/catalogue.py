@@ -94,7 +94,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "overdue": _note(
         "Delayed jobs were due over a minute ago: they run as soon as a worker is there, all at once.",
-        "`corral clean QUEUE delayed` those that are not wanted any more, before the first worker starts.",
+        "`corral remove QUEUE ID` those that are not wanted any more, before the first worker starts.",
     ),
     # -- what a job holds
     "no-name": _differs(
@@ -155,7 +155,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     # -- parents and deduplication
     "parent-forgotten": _differs(
-        "A parent waits, and all its children have ended or are gone: a Corral worker lets it run; under BullMQ it waits for ever.",
+        "A parent waits, and its children have ended or are gone: a Corral worker tells it, so that it runs or, by their policy, fails.",
         "Remove it first if it is not to run any more.",
     ),
     "parent-waits-for-failed": _note(
@@ -178,6 +178,10 @@ KINDS: Final[dict[str, Kind]] = {
     "schedule-days": _differs(
         "A pattern has `*/n` in one field of days and the other named: BullMQ runs where either is met, Corral, as cron, where both are.",
         "Write the days out: 1,3,5,... instead of */2.",
+    ),
+    "schedule-nth-weekday": _differs(
+        "A pattern has `#` beside a day of the month: BullMQ 5 goes by the weekday alone, BullMQ 6 and Corral run where either is met.",
+        "Write `*` for the day of the month if the weekday is what is meant.",
     ),
     "schedule-stopped": _differs(
         "A schedule's next run is not there: under BullMQ it has stopped; a Corral worker starts it again.",

@@ -64,6 +64,8 @@ def _of_pattern(table: Timetable, fields: Mapping[str, str]) -> Said:
     day, _, weekday = table.pattern.replace("?", "*").split()[-3:] if " " in table.pattern else ("*", "*", "*")
     if (_is_step(day) and weekday != "*") or (_is_step(weekday) and day != "*"):
         yield "schedule-days", table.pattern
+    elif "#" in weekday and day != "*":
+        yield "schedule-nth-weekday", table.pattern
 
 
 def _is_step(field: str) -> bool:

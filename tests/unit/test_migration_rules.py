@@ -143,6 +143,7 @@ def test_a_pattern_that_both_read_alike_gives_nothing_to_say(pattern: str) -> No
         ({**DAILY, "tz": ""}, {"schedule-without-zone"}),
         ({**DAILY, "pattern": "0 0 */2 * 1"}, {"schedule-days"}),
         ({**DAILY, "pattern": "0 0 1 * */2"}, {"schedule-days"}),
+        ({**DAILY, "pattern": "0 9 1,15 * 1#2"}, {"schedule-nth-weekday"}),
         ({**DAILY, "opts": "[]"}, {"schedule-options"}),
         ({"name": "n", "every": "5000"}, {"schedule-legacy"}),
         ({}, {"schedule-without-record"}),

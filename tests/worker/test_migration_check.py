@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from engine import Job, NewJob, Queue, Worker
+from engine.embedded import EmbeddedServer
+from engine.errors import ServerError
 from engine.keys import Keys
 from engine.link import Argument, Link, RedisSettings, Waiter
 from engine.migrate.check import check, look_over
@@ -20,7 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 damaged = pytest.mark.usefixtures("damaged")
 
 
-async def looked(redis_url: str, **options: Any) -> QueueReport:
+async def looked(redis_url: str | RedisSettings, **options: Any) -> QueueReport:
     (queue,) = (await check(RedisSettings.parse(redis_url), "bull", ["q"], **options)).queues
     return queue
 
@@ -111,6 +114,23 @@ async def test_queues_are_told_by_their_keys_whatever_else_is_called_so(redis_ur
     assert report.elsewhere == {"{mine}": 1}
 
 
+async def test_a_server_that_workers_refuse_is_told_and_one_that_may_not_be_read_is_an_error(
+    redis_url: str, link: Link
+) -> None:
+    with EmbeddedServer(extra_args=["--maxmemory-policy", "allkeys-lru"]) as server:
+        report = await check(RedisSettings.parse(server.url), "bull")
+        assert [(finding.code, finding.severity) for finding in report.server] == [("server-unfit", "differs")]
+        assert "CONFIG SET maxmemory-policy noeviction" in str(report.server[0].examples[0])
+    async with Queue("q", redis=redis_url):
+        pass
+    await link.call("ACL", "SETUSER", "other", "on", ">secret", "~shop:*", "+@read", "+@connection")
+    try:
+        with pytest.raises(ServerError, match="NOPERM"):
+            await looked(structs.replace(RedisSettings.parse(redis_url), username="other", password="secret"))
+    finally:
+        await link.call("ACL", "DELUSER", "other")
+
+
 class Recording:
     """A link that notes what is asked, and how much of it at once."""
 
@@ -166,17 +186,18 @@ async def test_jobs_that_move_meanwhile_are_not_taken_for_lost(redis_url: str) -
     async def nothing(job: Job[Any]) -> None: ...
 
     async with Queue("q", redis=redis_url) as queue:
-        await queue.add_many([NewJob("n") for _ in range(1_000)])
+        await queue.add_many([NewJob("n") for _ in range(500)])
         stop = asyncio.Event()
 
         async def produce() -> None:
             while not stop.is_set():
-                await queue.add_many([NewJob("n", delay=n % 3) for n in range(100)])
+                jobs = await queue.add_many([NewJob("n", delay=n % 3) for n in range(100)])
+                await jobs[-1].result(timeout=20)
 
         producing = asyncio.create_task(produce())
-        async with running(Worker("q", nothing, redis=redis_url, concurrency=50, remove_on_complete=2_000)) as worker:
+        async with running(Worker("q", nothing, redis=redis_url, concurrency=50, remove_on_complete=500)) as worker:
             await worker.ready.wait()
-            for _ in range(5):
+            for _ in range(3):
                 report = await looked(redis_url)
                 assert found(report) == {}
                 assert report.clients is not None
