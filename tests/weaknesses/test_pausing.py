@@ -1,4 +1,4 @@
-"""Pausing in one fleet of BullMQ 5, BullMQ 6 and Corral: in no order of calls is a job lost.
+"""Row 21: pausing in one fleet of BullMQ 5, BullMQ 6 and Corral: in no order of calls is a job lost.
 
 BullMQ 5 renames the list of waiting jobs at a pause and back at a resume, BullMQ 6 leaves them where they are (wire
 specification, 3.5): a rename onto a list that is there would delete its jobs.
@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 
 from engine import Job, Queue, Worker
+from engine.keys import Keys
+from engine.link import Link
 from tests.interop.side import NodeSide, need
+from tests.support.queues import census, seed
 from tests.support.running import running, until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
@@ -58,7 +61,9 @@ def _orders() -> list[list[tuple[str, str]]]:
     return found
 
 
-async def test_no_job_is_lost_whoever_pauses_adds_and_resumes(redis_url: str, fleet: dict[str, Any]) -> None:
+async def test_row_21_no_job_is_lost_in_a_mixed_fleet_whoever_pauses_adds_and_resumes(
+    redis_url: str, fleet: dict[str, Any]
+) -> None:
     queue: Queue = fleet["us"]
     added = 0
     orders = _orders()
@@ -77,3 +82,17 @@ async def test_no_job_is_lost_whoever_pauses_adds_and_resumes(redis_url: str, fl
     async with running(Worker("q", note, redis=redis_url, concurrency=1)):
         await until(lambda: len(ran) >= added, "all ran")
     assert sorted(ran) == list(range(1, added + 1))
+
+
+async def test_row_21_a_resume_merges_what_waits_in_both_lists(redis_url: str, link: Link, keys: Keys) -> None:
+    """The half of it that needs no Node: nothing is renamed onto a list that is there. Jobs added while the queue was paused, by
+    whomever and wherever, come after those that were there."""
+    await seed(link, keys, wait=["c", "d"], paused=["a", "b"], meta={"paused": 1})
+    async with Queue("q", redis=redis_url) as queue:
+        await queue.resume()
+        assert (await census(link, keys))["wait"] == ["a", "b", "c", "d"]
+        await link.call("LPUSH", keys.paused, "stray")
+        await link.call("HSET", keys.job("stray"), "name", "n", "data", "{}", "opts", "{}", "timestamp", 1)
+        await queue.pause()
+        await queue.resume()
+        assert sorted((await census(link, keys))["wait"]) == ["a", "b", "c", "d", "stray"]
