@@ -26,7 +26,7 @@ from engine.options import NO_OPTIONS_WIRE, Keep
 from engine.scripts.add import add
 from engine.scripts.claim import claim
 from engine.scripts.fail import fail
-from engine.scripts.pace import LETTERS_PER_CALL as PER_CALL
+from engine.scripts.pace import FAILED_PER_CALL as PER_CALL
 
 _DAY_MS = 86_400_000
 _BEGAN = 1_700_000_000_000

@@ -12,8 +12,11 @@ PER_CALL: Final = 250
 up the server for long."""
 
 LETTERS_PER_CALL: Final = 10
-"""Dead letters that one call writes, replays or deletes: each takes 80 to 200 us, most where a million lie cold in memory, and a
-failure may delete an old one with each that it writes."""
+"""Dead letters that an operator's call writes, replays or deletes: each takes 80 to 250 us, most where a million lie cold in memory."""
+
+FAILED_PER_CALL: Final = 20
+"""Jobs that fail in one call of a worker, each with its letter; a few more old letters may go than are written. Fewer would cost
+more for each: those that come together are often alike, and what they share is done once a call."""
 
 
 def chunks(items: Sequence[T], size: int = PER_CALL) -> Iterator[Sequence[T]]:
