@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,13 @@ def modules(version: str) -> Path:
     return folder / "node_modules"
 
 
+def node_command(program: str, url: str, *more: str) -> list[str]:
+    """How a script in node/ is run: its first argument is ioredis's connection, JSON."""
+    settings = RedisSettings.parse(url)
+    place = {"path": settings.unix_socket} if settings.unix_socket else {"host": settings.host, "port": settings.port}
+    return ["node", str(HERE / "node" / program), json.dumps({**place, "maxRetriesPerRequest": None}), *more]
+
+
 class NotInstalled(Exception):
     """BullMQ is not here and cannot be fetched."""
 
@@ -72,13 +79,16 @@ class Told(list[dict[str, Any]]):
 
 
 class NodeSide:
-    """`async with NodeSide("5.63.0", url) as node`: BullMQ's objects by name, their methods, what they told."""
+    """`async with NodeSide("5.63.0", url) as node`: BullMQ's objects by name, their methods, what they told.
 
-    def __init__(self, version: str, url: str) -> None:
+    program: another script than side.js that answers as it does; setup: what it is told beside the connection.
+    """
+
+    def __init__(self, version: str, url: str, *, program: str = "side.js", setup: Sequence[str] = ()) -> None:
         self.version = version
         self.major = int(version.partition(".")[0])
         self.told = Told()
-        self._url = url
+        self._command = node_command(program, url, *setup)
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._changed = asyncio.Event()
@@ -86,13 +96,8 @@ class NodeSide:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> NodeSide:
-        settings = RedisSettings.parse(self._url)
-        place = (
-            {"path": settings.unix_socket} if settings.unix_socket else {"host": settings.host, "port": settings.port}
-        )
-        connection = {**place, "maxRetriesPerRequest": None}
         self._process = await asyncio.create_subprocess_exec(
-            "node", str(HERE / "node" / "side.js"), json.dumps(connection),
+            *self._command,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24,
             env=os.environ | {"NODE_PATH": str(modules(self.version))},
         )  # fmt: skip

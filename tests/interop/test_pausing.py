@@ -55,7 +55,7 @@ def _orders() -> list[list[tuple[str, str]]]:
 
 
 def _fills_wait(*sides: str) -> bool:
-    """Whether jobs of BullMQ 6 stand in `wait`, where a resume of BullMQ 5 renames over them: an add of ours would put them aside."""
+    """Whether jobs stand in `wait`, where a resume of BullMQ 5 renames over them; an add of ours puts them aside."""
     after_v6 = "".join(sides).rpartition("v6")[2]
     return "v6" in sides and "us" not in after_v6
 
