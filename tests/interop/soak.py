@@ -72,7 +72,9 @@ def _arguments() -> tuple[Plan, Path]:
     parser.add_argument("--jobs", type=int, default=100_000, help="(default: 100000)")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of all chances (default: a new one)")
     parser.add_argument("--ms", type=float, default=25, help="how long a job takes on average (default: 25)")
-    parser.add_argument("--blows", type=int, help=f"kills, stops and pauses (default: one for {JOBS_OF_A_BLOW} jobs)")
+    parser.add_argument(
+        "--blows", type=int, help=f"kills, stops, freezes, thefts and pauses (default: one for {JOBS_OF_A_BLOW} jobs)"
+    )
     parser.add_argument(
         "--restarts", type=int, default=0, help="how often the server is killed and started (default: 0)"
     )
@@ -97,7 +99,9 @@ def _show(soak: Soak, verdict: Verdict, seconds: float) -> None:
 def _show_blows(soak: Soak) -> None:
     nemesis = soak.nemesis
     kills = ", ".join(f"{hand.kills} of {side}" for side, hand in soak.hands.items())
-    print(f"workers killed: {kills}; stopped {nemesis.stops}; server killed {nemesis.restarts}")
+    freezes = sum(hand.freezes for hand in soak.hands.values())
+    print(f"workers killed: {kills}; stopped {nemesis.stops}, frozen {freezes}; server killed {nemesis.restarts}")
+    print(f"locks deleted: {nemesis.thefts}")
     pauses = ", ".join(f"{times} {pauser}-{resumer}" for (pauser, resumer), times in sorted(nemesis.pauses.items()))
     print(f"pauses, and who resumed: {pauses}")
 

@@ -30,7 +30,7 @@ async def test_three_sides_share_a_queue_through_kills_and_pauses_and_no_job_is_
     assert not verdict.charges
     assert verdict.jobs >= plan.jobs - len(VERSIONS)
     assert soak.nemesis.pauses.total() == 8
-    assert all(hand.kills >= 2 for hand in soak.hands.values())
+    assert all((hand.kills >= 2, hand.freezes) == (True, 1) for hand in soak.hands.values())
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ function note(...words) {
 async function work(job) {
   const { act, ms, mark } = job.data;
   note('start', job.id, job.attemptsStarted, process.pid);
-  await sleep(ms);
+  await sleep(act === 'dawdle once' && job.attemptsStarted === 1 ? 1500 : ms);
   if (act === 'fail' || (act === 'fail once' && job.attemptsMade === 0)) throw new Error(act);
   note('end', job.id, job.attemptsStarted, process.pid);
   return mark;

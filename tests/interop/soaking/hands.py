@@ -18,8 +18,10 @@ from tests.support.daemons import ROOT
 from tests.support.ledger import LEDGER
 
 CONCURRENCY = 8
-LOCK, SWEEP = 3_000, 600
+LOCK, SWEEP = 2_000, 400
 """Milliseconds; short, so that the jobs of a killed worker are soon found."""
+NAP = (LOCK + 3 * SWEEP) / 1000
+"""Seconds after which the jobs of a sleeping worker are others': BullMQ finds them at the second look."""
 STALLS = 1_000
 """A job may lose this many workers: kills are what a soak makes, and no reason to fail a job."""
 
@@ -29,7 +31,7 @@ class Hand:
 
     def __init__(self, side: str, url: str, folder: Path) -> None:
         self.side = side
-        self.kills = self.starts = 0
+        self.kills = self.freezes = 0
         self._url = url
         self._folder = folder
         self._log = folder / f"log-{side}"
@@ -54,7 +56,6 @@ class Hand:
             self._process = subprocess.Popen(
                 command, cwd=ROOT, env=os.environ | env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self.starts += 1
 
     async def kill(self) -> None:
         """As a machine dies: nothing is given back."""
@@ -62,6 +63,17 @@ class Hand:
         self._process.kill()
         self.kills += 1
         await asyncio.to_thread(self._process.wait, 20)
+
+    async def freeze(self) -> None:
+        """It sleeps past its locks, and wakes with jobs in hand that are others' by then; unless it dies meanwhile."""
+        assert self._process is not None
+        sleeping = self._process
+        sleeping.send_signal(signal.SIGSTOP)
+        self.freezes += 1
+        try:
+            await asyncio.sleep(NAP)
+        finally:
+            sleeping.send_signal(signal.SIGCONT)
 
     async def stop(self) -> None:
         """Let it finish what it does; when this returns it has said its last word to the server."""

@@ -15,15 +15,17 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from engine.embedded import EmbeddedServer
+from engine.keys import Keys
+from engine.link import Link
 from tests.interop.soaking.hands import Hand
 from tests.interop.soaking.pace import Pace
-from tests.interop.soaking.sides import SIDES, Side
+from tests.interop.soaking.sides import QUEUE, SIDES, Side
 from tests.support.running import until
 
 PATIENCE = 60.0
 """Seconds that a worker may take to begin its first job, on a machine that does other things too."""
 
-DECK = 17
+DECK = 22
 
 Blow = Callable[[], Awaitable[None]]
 
@@ -37,14 +39,17 @@ class Nemesis:
         hands: Mapping[str, Hand],
         adding: Mapping[str, asyncio.Lock],
         pace: Pace,
+        link: Link,
         chance: random.Random,
     ) -> None:
         self._sides, self._hands, self._adding, self._pace, self._chance = sides, hands, adding, pace, chance
+        self._link = link
         self._cards: list[Blow] = []
+        self._asleep: dict[str, asyncio.Task[None]] = {}
         self.pausers: list[str] = []
         """Who paused, the first first: the stream does not tell."""
         self.resumers: list[str] = []
-        self.stops = self.restarts = 0
+        self.stops = self.thefts = self.restarts = 0
 
     @property
     def pauses(self) -> Counter[tuple[str, str]]:
@@ -59,29 +64,53 @@ class Nemesis:
     def _deck(self) -> list[Blow]:
         cards: list[Blow] = []
         for side in SIDES:
-            cards += [self._blow(self.kill, side)] * 2 + [self._blow(self.stop, side)]
+            cards += [self._blow(self.kill, side)] * 2 + [self._blow(self.stop, side), self._blow(self.freeze, side)]
             cards += [self._blow(self.pause, side, resumer) for resumer in ("v6", "us")]
         cards += [self._blow(self.pause_beside_resting_v6, side) for side in ("v5", "us")]
+        cards += [self.steal] * 2
         assert len(cards) == DECK
         self._chance.shuffle(cards)
         return cards
 
     async def kill(self, side: str) -> None:
-        """Once it has begun a job, if there is one."""
+        hand = await self._busy(side)
+        await hand.kill()
+        hand.start()
+
+    async def freeze(self, side: str) -> None:
+        """It sleeps on through what comes next."""
+        await self.thaw(side)
+        hand = await self._busy(side)
+        self._asleep[side] = asyncio.create_task(hand.freeze())
+
+    async def thaw(self, *sides: str) -> None:
+        """Wait until they are awake."""
+        for side in sides:
+            if (sleep := self._asleep.pop(side, None)) is not None:
+                await sleep
+
+    async def _busy(self, side: str) -> Hand:
+        """The worker of that side, once it has begun a job, if there is one, and a while after."""
         hand = self._hands[side]
         self._pace.release()
         self._pace.hungry = True
         await until(lambda: hand.has_worked or self._pace.is_over, f"the worker of {side} works", timeout=PATIENCE)
         self._pace.hungry = False
         await self._while(0.5)
-        await hand.kill()
-        hand.start()
+        return hand
 
     async def stop(self, side: str) -> None:
         self._pace.release()
         await self._hands[side].stop()
         self.stops += 1
         self._hands[side].start()
+
+    async def steal(self) -> None:
+        """Delete the locks of running jobs, as a failover may: they are taken for dead, and end under two workers."""
+        await self._busy(self._chance.choice(SIDES))
+        keys = Keys(QUEUE)
+        locks = [keys.lock(id.decode()) for id in await self._link.call("LRANGE", keys.active, 0, -1)]
+        self.thefts += await self._link.call("DEL", *locks) if locks else 0
 
     async def pause(self, pauser: str, resumer: str, adders: Collection[str] = SIDES) -> None:
         """A portion is added in between, and in every second pause a worker is killed."""

@@ -64,7 +64,7 @@ class Soak:
 
     async def run(self, tell: Callable[[str], None] = lambda line: None) -> Verdict:
         async with all_sides(self._server.url, self._folder) as sides, _link(self._server.url) as self._link:
-            self.nemesis = Nemesis(sides, self.hands, self._adding, self._pace, self._new_chance())
+            self.nemesis = Nemesis(sides, self.hands, self._adding, self._pace, self._link, self._new_chance())
             with _working(self.hands):
                 async with asyncio.TaskGroup() as group:
                     for side in SIDES:
@@ -108,6 +108,7 @@ class Soak:
             if number % 20 == 0:
                 tell(f"{len(self._added)} jobs added, {number} blows dealt")
         self._pace.release()
+        await self.nemesis.thaw(*SIDES)
 
     async def _may_add(self, side: str) -> bool:
         if self._pace.may_add(side):

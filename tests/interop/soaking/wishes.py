@@ -9,8 +9,9 @@ from typing import Any
 from msgspec import Struct
 
 NAME = "work"
-KINDS = {"plain": 60, "delayed": 9, "prioritized": 9, "lifo": 5, "retried": 9, "doomed": 3, "family": 2}
-"""Kind -> weight. Of a family, a parent with two children, each is a job of its own: `parent`, `child`."""
+KINDS = {"plain": 60, "delayed": 9, "prioritized": 9, "lifo": 5, "retried": 9, "doomed": 3, "slow": 1, "family": 2}
+"""Kind -> weight. Of a family, a parent with two children, each is a job of its own: `parent`, `child`.
+slow: the first start takes long, so that who takes the job for dead may end it first."""
 MOST = 50
 """Jobs of one call."""
 
@@ -53,7 +54,7 @@ def wishes(
 
 
 def _wish(kind: str, mark: str, chance: random.Random, ms: float, own_id: bool) -> Wish:
-    act = {"retried": "fail once", "doomed": "fail"}.get(kind, "")
+    act = {"retried": "fail once", "doomed": "fail", "slow": "dawdle once"}.get(kind, "")
     data = {"act": act, "ms": round(chance.uniform(0, 2 * ms)), "mark": mark, "load": _load(chance)}
     return Wish(kind, data, _options(kind, chance) | ({"job_id": mark} if own_id else {}))
 

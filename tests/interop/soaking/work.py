@@ -13,7 +13,7 @@ from tests.support.ledger import note
 async def work(job: Job[dict[str, Any]]) -> str:
     act, ms, mark = job.data["act"], job.data["ms"], job.data["mark"]
     note("start", job)
-    await asyncio.sleep(ms / 1000)
+    await asyncio.sleep(1.5 if act == "dawdle once" and job.attempts_started == 1 else ms / 1000)
     if act == "fail" or (act == "fail once" and job.attempts_made == 0):
         raise RuntimeError(act)
     note("end", job)
