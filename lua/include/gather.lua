@@ -1,5 +1,5 @@
--- Put waiting jobs behind those of a paused queue, in their order, at most 1,000 unless a few moves do it. Returns whether
--- all are there. Never renames onto a list that exists: that would delete its jobs.
+-- Put waiting jobs behind those of a paused queue, in their order, at most 1,000 unless a few moves do it. Returns
+-- whether all are there. Never renames onto a list that exists: that would delete its jobs.
 local function gather(wait, paused)
   local waiting, aside = redis.call('LLEN', wait), redis.call('LLEN', paused)
   if waiting == 0 then return true end

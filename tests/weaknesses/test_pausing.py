@@ -59,7 +59,7 @@ def _orders() -> list[list[tuple[str, str]]]:
 
 
 def _fills_wait(*sides: str) -> bool:
-    """Whether jobs of BullMQ 6 stand in `wait`, where a resume of BullMQ 5 renames over them: an add of ours would put them aside."""
+    """Whether jobs stand in `wait`, where a resume of BullMQ 5 renames over them; an add of ours puts them aside."""
     after_v6 = "".join(sides).rpartition("v6")[2]
     return "v6" in sides and "us" not in after_v6
 
@@ -140,6 +140,8 @@ async def _add(side: Queue | NodeSide, **options: Any) -> None:
 
 async def _completed(queue: Queue, count: int) -> bool:
     return (await queue.counts()).completed == count
+
+
 async def test_row_21_a_resume_merges_what_waits_in_both_lists(redis_url: str, link: Link, keys: Keys) -> None:
     """The half of it that needs no Node: nothing is renamed onto a list that is there. Jobs added while the queue was paused, by
     whomever and wherever, come after those that were there."""
