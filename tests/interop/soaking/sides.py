@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine import FlowJob, FlowProducer, NewJob, Queue, QueueEvents, happened
-from tests.interop.side import NodeSide
+from tests.interop.side import NodeSide, node_command
 from tests.interop.soaking.wishes import NAME, Batch, Wish
 
 QUEUE = "q"
@@ -51,8 +51,12 @@ async def all_sides(url: str, folder: Path) -> AsyncIterator[dict[str, Side]]:
 
 class _Node(NodeSide):
     def __init__(self, side: str, url: str, folder: Path) -> None:
-        setup = {"role": "side", "queue": QUEUE, "ledger": str(heard_path(folder, side))}
-        super().__init__(VERSIONS[side], url, program="soaker.js", setup=[json.dumps(setup)])
+        super().__init__(VERSIONS[side], url)
+        self._setup = {"role": "side", "queue": QUEUE, "ledger": str(heard_path(folder, side))}
+
+    def _program(self) -> tuple[list[str], dict[str, str]]:
+        _, env = super()._program()
+        return node_command("soaker.js", self._url, json.dumps(self._setup)), env
 
     async def add(self, batch: Batch) -> list[str]:
         return list[str](await self._answer("add", [[NAME, wish.data, _for_node(wish.options)] for wish in batch]))
