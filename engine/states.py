@@ -39,6 +39,7 @@ TRANSITIONS: Final[dict[str, frozenset[tuple[str, str]]]] = {
     "limit": _moves(("active",), _QUEUED),
     "release": _moves(("active",), _QUEUED),
     "sweep": _moves(("active",), _QUEUED),
+    "catch_up": _RELEASED | _moves(("delayed",), _QUEUED),
     "promote": _moves(("delayed",), _QUEUED),
     "promote_one": _moves(("delayed",), _QUEUED),
     "change_delay": _moves(("delayed",), ("delayed",)),

@@ -44,6 +44,7 @@ local stride = 5
 --@include due
 --@include place
 --@include gather
+--@include parents
 --@include kin
 --@include drop
 --@include forget

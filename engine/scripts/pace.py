@@ -11,8 +11,9 @@ PER_CALL: Final = 250
 """Jobs in one call, of producers, workers and operators: adding, moving or deleting one takes 10 to 30 us, and no call may hold
 up the server for long."""
 
-LETTERS_PER_CALL: Final = 40
-"""Dead letters that one call writes, replays or deletes: each takes 40 to 130 us, most where a million lie cold in memory."""
+LETTERS_PER_CALL: Final = 10
+"""Dead letters that one call writes, replays or deletes: each takes 80 to 200 us, most where a million lie cold in memory, and a
+failure may delete an old one with each that it writes."""
 
 
 def chunks(items: Sequence[T], size: int = PER_CALL) -> Iterator[Sequence[T]]:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,36 +39,40 @@ def need(*versions: str) -> None:
 
 
 def modules(version: str) -> Path:
-    """The node_modules of that BullMQ, installed if they are not there yet. Raises NotInstalled."""
-    folder = PACKAGES / version
+    """The node_modules of that BullMQ. Raises NotInstalled."""
+    return fetched(version, {"bullmq": version} | ({"ioredis": IOREDIS} if version.startswith("6") else {}))
+
+
+def fetched(name: str, wanted: dict[str, str]) -> Path:
+    """The node_modules with these packages of npm's, installed if they are not there yet. Raises NotInstalled."""
+    folder = PACKAGES / name
     folder.mkdir(parents=True, exist_ok=True)
     # Several test processes may want it at once.
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = folder / "installed"
         if not done.exists():
-            wanted = {"bullmq": version} | ({"ioredis": IOREDIS} if version.startswith("6") else {})
             (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": wanted}))
             npm = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
             try:
                 subprocess.run(npm, cwd=folder, check=True, capture_output=True, text=True, timeout=300)
             except subprocess.CalledProcessError as error:
-                raise NotInstalled(f"npm could not install bullmq {version}: {error.stderr}") from None
+                raise NotInstalled(f"npm could not install {wanted}: {error.stderr}") from None
             except subprocess.TimeoutExpired as error:
-                raise NotInstalled(f"npm could not install bullmq {version}: {error}") from None
+                raise NotInstalled(f"npm could not install {wanted}: {error}") from None
             done.touch()
     return folder / "node_modules"
 
 
-def node_command(program: str, url: str, *more: str) -> list[str]:
-    """How a script in node/ is run: its first argument is ioredis's connection, JSON."""
+def connection(url: str) -> dict[str, Any]:
+    """What ioredis wants to know for this URL."""
     settings = RedisSettings.parse(url)
     place = {"path": settings.unix_socket} if settings.unix_socket else {"host": settings.host, "port": settings.port}
-    return ["node", str(HERE / "node" / program), json.dumps({**place, "maxRetriesPerRequest": None}), *more]
+    return {**place, "maxRetriesPerRequest": None}
 
 
 class NotInstalled(Exception):
-    """BullMQ is not here and cannot be fetched."""
+    """A package of npm's is not here and cannot be fetched."""
 
 
 class Told(list[dict[str, Any]]):
@@ -79,16 +83,13 @@ class Told(list[dict[str, Any]]):
 
 
 class NodeSide:
-    """`async with NodeSide("5.63.0", url) as node`: BullMQ's objects by name, their methods, what they told.
+    """`async with NodeSide("5.63.0", url) as node`: BullMQ's objects by name, their methods, what they told."""
 
-    program: another script than side.js that answers as it does; setup: what it is told beside the connection.
-    """
-
-    def __init__(self, version: str, url: str, *, program: str = "side.js", setup: Sequence[str] = ()) -> None:
+    def __init__(self, version: str, url: str) -> None:
         self.version = version
         self.major = int(version.partition(".")[0])
         self.told = Told()
-        self._command = node_command(program, url, *setup)
+        self._url = url
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._changed = asyncio.Event()
@@ -96,13 +97,17 @@ class NodeSide:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> NodeSide:
+        program, env = self._program()
         self._process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24,
-            env=os.environ | {"NODE_PATH": str(modules(self.version))},
-        )  # fmt: skip
+            *program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24, env=os.environ | env
+        )
         self._reader = asyncio.create_task(self._read())
         return self
+
+    def _program(self) -> tuple[list[str], dict[str, str]]:
+        """The other side's command, and what its environment has beside ours."""
+        program = ["node", str(HERE / "node" / "side.js"), json.dumps(connection(self._url))]
+        return program, {"NODE_PATH": str(modules(self.version))}
 
     async def __aexit__(self, *_: object) -> None:
         await self.kill()
@@ -116,7 +121,7 @@ class NodeSide:
             self._process.kill()
         await self._process.wait()
 
-    async def make(self, kind: str, name: str, *args: Any, **options: Any) -> None:
+    async def make(self, kind: str, name: str, /, *args: Any, **options: Any) -> None:
         """`new bullmq[kind](...args, options)`, called `name` here; ready when this returns."""
         await self._ask(make=kind, args=[*args, options], **{"as": name})
 

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from engine import Job, Queue, Worker
+from engine.link import Link
 from tests.interop.side import NodeSide, need
+from tests.support.queues import events
 from tests.support.running import running, until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
@@ -79,3 +81,58 @@ async def test_no_job_is_lost_whoever_pauses_adds_and_resumes(redis_url: str, fl
     async with running(Worker("q", note, redis=redis_url, concurrency=1)):
         await until(lambda: len(ran) >= added, "all ran")
     assert sorted(ran) == list(range(1, added + 1))
+
+
+async def test_no_job_is_lost_or_started_in_a_pause_while_workers_of_all_three_run(
+    redis_url: str, fleet: dict[str, Any], link: Link
+) -> None:
+    queue: Queue = fleet["us"]
+    chance, added, walk = random.Random(), 0, []
+
+    async def nothing(job: Job[Any]) -> None: ...
+
+    async with running(Worker("q", nothing, redis=redis_url, concurrency=2)):
+        for side in ("v5", "v6"):
+            await fleet[side].make("Worker", "worker", "q", concurrency=2)
+        for _ in range(250):
+            side, what = chance.choice(SIDES), chance.choice(["add"] * 4 + ["pause", "resume"])
+            if what != "add" and side == "v5" and not await _v5_may(queue, link, what):
+                continue
+            walk.append((side, what))
+            if what == "add":
+                await _add(fleet[side], **chance.choice(KINDS))
+                added += 1
+            else:
+                await (getattr(queue, what)() if side == "us" else fleet[side].call("queue", what))
+        # Whoever paused last, and where the jobs are now: we find them.
+        await queue.pause()
+        await queue.resume()
+        await until(lambda: _completed(queue, added), f"all {added} were done: {walk}", timeout=20)
+    starts = [
+        job.attempts_started
+        for first in range(0, added, 100)
+        for job in await queue.jobs("completed", first, first + 99)
+    ]
+    assert starts == [1] * added
+    is_paused = False
+    for line in await events(link, queue.keys):
+        is_paused = (is_paused or line == "paused") and line != "resumed"
+        assert not (is_paused and line.startswith("active")), f"a job began in a pause: {walk}"
+
+
+KINDS: list[dict[str, Any]] = [{}, {}, {"lifo": True}, {"priority": 3}, {"delay": 30}]
+
+
+async def _v5_may(queue: Queue, link: Link, what: str) -> bool:
+    """Whether BullMQ 5 loses no job by it: it renames onto a list that is there, and what a delay's end brings comes at any time."""
+    if what == "pause":
+        return not await queue.is_paused()
+    return not await link.call("EXISTS", queue.keys.wait, queue.keys.delayed)
+
+
+async def _add(side: Queue | NodeSide, **options: Any) -> None:
+    await (side.add("n", {}, **options) if isinstance(side, Queue) else side.call("queue", "add", "n", {}, options))
+
+
+async def _completed(queue: Queue, count: int) -> bool:
+    return (await queue.counts()).completed == count

@@ -51,6 +51,8 @@ async function run(job, token) {
       return null;
     case 'hold':
       return new Promise((resolve) => held.set(job.id, () => resolve(data.value ?? null)));
+    case 'nothing':
+      return undefined;
     case 'children':
       return job.getChildrenValues();
     case 'limit':
@@ -58,7 +60,7 @@ async function run(job, token) {
       await things.get(data.queue).rateLimit(data.ms);
       throw bullmq.Worker.RateLimitError();
     default:
-      return 'value' in data ? data.value : data;
+      return typeof data === 'object' && 'value' in data ? data.value : data;
   }
 }
 
@@ -79,6 +81,8 @@ async function make({ make: kind, as: name, args }) {
   const last = args.length > 0 && typeof args[args.length - 1] === 'object' && args[args.length - 1] !== null ? args.pop() : {};
   const options = { connection, ...last };
   if (kind === 'Worker') args.push(run);
+  // {"steps": 1000}: a strategy of that name, which waits so many ms for each attempt that was made.
+  if (options.backoffs) options.settings = { backoffStrategy: (made, type) => options.backoffs[type] * made };
   const thing = new bullmq[kind](...args, options);
   things.set(name, thing);
   thing.on('error', (error) => say({ from: name, event: 'error', args: [shown(error)] }));

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine import FlowJob, FlowProducer, NewJob, Queue, QueueEvents, happened
-from tests.interop.side import NodeSide
+from tests.interop.side import HERE, NodeSide, connection, modules
 from tests.interop.soaking.wishes import NAME, Batch, Wish
 
 QUEUE = "q"
@@ -24,6 +24,12 @@ MAX_EVENTS = 10**8
 def heard_path(folder: Path, side: str) -> Path:
     """Where a side notes the events that it read: PLACE EVENT JOB VALUE."""
     return folder / f"heard-{side}"
+
+
+def soaker(side: str, url: str, setup: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """The command of a program on that side's BullMQ, and what its environment has beside ours."""
+    command = ["node", str(HERE / "node" / "soaker.js"), json.dumps(connection(url)), json.dumps(setup)]
+    return command, {"NODE_PATH": str(modules(VERSIONS[side]))}
 
 
 class Side(Protocol):
@@ -51,8 +57,12 @@ async def all_sides(url: str, folder: Path) -> AsyncIterator[dict[str, Side]]:
 
 class _Node(NodeSide):
     def __init__(self, side: str, url: str, folder: Path) -> None:
+        super().__init__(VERSIONS[side], url)
         setup = {"role": "side", "queue": QUEUE, "ledger": str(heard_path(folder, side))}
-        super().__init__(VERSIONS[side], url, program="soaker.js", setup=[json.dumps(setup)])
+        self._soaker = soaker(side, url, setup)
+
+    def _program(self) -> tuple[list[str], dict[str, str]]:
+        return self._soaker
 
     async def add(self, batch: Batch) -> list[str]:
         return list[str](await self._answer("add", [[NAME, wish.data, _for_node(wish.options)] for wish in batch]))
