@@ -80,11 +80,6 @@ def connection(url: str) -> dict[str, Any]:
     return {**place, "maxRetriesPerRequest": None}
 
 
-def node_command(program: str, url: str, *more: str) -> list[str]:
-    """How a script in node/ is run: its first argument is ioredis's connection, JSON."""
-    return ["node", str(HERE / "node" / program), json.dumps(connection(url)), *more]
-
-
 class NotInstalled(Exception):
     """A package of npm's is not here and cannot be fetched."""
 
@@ -120,7 +115,8 @@ class NodeSide:
 
     def _program(self) -> tuple[list[str], dict[str, str]]:
         """The other side's command, and what its environment has beside ours."""
-        return node_command("side.js", self._url), {"NODE_PATH": str(modules(self.version))}
+        command = ["node", str(HERE / "node" / "side.js"), json.dumps(connection(self._url))]
+        return command, {"NODE_PATH": str(modules(self.version))}
 
     async def __aexit__(self, *_: object) -> None:
         await self.kill()

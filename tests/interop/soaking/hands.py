@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import os
 import signal
 import subprocess
@@ -12,8 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.interop.side import modules, node_command
-from tests.interop.soaking.sides import QUEUE, VERSIONS
+from tests.interop.soaking.sides import QUEUE, VERSIONS, soaker
 from tests.support.daemons import ROOT
 from tests.support.ledger import LEDGER
 
@@ -95,8 +93,7 @@ class Hand:
         times = {"lockDuration": LOCK, "stalledInterval": SWEEP, "drainDelay": 1}
         options = {"concurrency": CONCURRENCY, "maxStalledCount": STALLS, **times}
         setup = {"role": "worker", "queue": QUEUE, "ledger": str(self._ledger), "options": options}
-        command = node_command("soaker.js", self._url, json.dumps(setup))
-        return command, {"NODE_PATH": str(modules(VERSIONS[self.side]))}
+        return soaker(self.side, self._url, setup)
 
     def _us(self) -> tuple[list[str], dict[str, str]]:
         said = f"--queue {QUEUE}={CONCURRENCY} --lock-duration {LOCK} --stalled-interval {SWEEP} --max-stalled {STALLS}"

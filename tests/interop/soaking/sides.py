@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine import FlowJob, FlowProducer, NewJob, Queue, QueueEvents, happened
-from tests.interop.side import NodeSide, node_command
+from tests.interop.side import HERE, NodeSide, connection, modules
 from tests.interop.soaking.wishes import NAME, Batch, Wish
 
 QUEUE = "q"
@@ -24,6 +24,12 @@ MAX_EVENTS = 10**8
 def heard_path(folder: Path, side: str) -> Path:
     """Where a side notes the events that it read: PLACE EVENT JOB VALUE."""
     return folder / f"heard-{side}"
+
+
+def soaker(side: str, url: str, setup: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """The command of a program on that side's BullMQ, and what its environment has beside ours."""
+    command = ["node", str(HERE / "node" / "soaker.js"), json.dumps(connection(url)), json.dumps(setup)]
+    return command, {"NODE_PATH": str(modules(VERSIONS[side]))}
 
 
 class Side(Protocol):
@@ -52,11 +58,11 @@ async def all_sides(url: str, folder: Path) -> AsyncIterator[dict[str, Side]]:
 class _Node(NodeSide):
     def __init__(self, side: str, url: str, folder: Path) -> None:
         super().__init__(VERSIONS[side], url)
-        self._setup = {"role": "side", "queue": QUEUE, "ledger": str(heard_path(folder, side))}
+        setup = {"role": "side", "queue": QUEUE, "ledger": str(heard_path(folder, side))}
+        self._soaker = soaker(side, url, setup)
 
     def _program(self) -> tuple[list[str], dict[str, str]]:
-        _, env = super()._program()
-        return node_command("soaker.js", self._url, json.dumps(self._setup)), env
+        return self._soaker
 
     async def add(self, batch: Batch) -> list[str]:
         return list[str](await self._answer("add", [[NAME, wish.data, _for_node(wish.options)] for wish in batch]))
