@@ -11,16 +11,15 @@ from typing import TypeGuard
 from engine.errors import LinkError, ServerError, WrongType
 from engine.link import Argument, Link, Reply
 
-_NO_NUMBER = ("not a number", "not an integer")
+_SAID = ("not a number", "not an integer", "not of its type")
+"""By scripts, of keys that they looked at."""
 Expected = Iterable[tuple[str, str]]
 """Keys, each with the type that it should have: a word of TYPE, or "counter"."""
 
 
 def is_foreign(error: Exception) -> TypeGuard[ServerError]:
     """Whether the server says that a key is not what it was taken for."""
-    return isinstance(error, ServerError) and (
-        error.code == "WRONGTYPE" or any(said in str(error) for said in _NO_NUMBER)
-    )
+    return isinstance(error, ServerError) and (error.code == "WRONGTYPE" or any(said in str(error) for said in _SAID))
 
 
 async def explained(link: Link, error: ServerError, expected: Expected) -> ServerError:

@@ -102,6 +102,13 @@ class Script:
         ]
         if "jobs" in keys:
             expected += [(keys["jobs"] + suffix, kind) for suffix, kind in _APPENDED if self._mentions(suffix)]
+            if self.keys == ("jobs",):
+                queues = (
+                    slots[2 + len(self.keys) + len(self.args) :: len(self.rows)] if self.rows[:1] == ("queue",) else ()
+                )
+                expected += [
+                    (queue + suffix, kind) for queue in {keys["jobs"], *map(str, queues)} for suffix, kind in _KIN
+                ]
             if self.rows[:1] == ("id",):
                 rows = [
                     id for id in slots[2 + len(self.keys) + len(self.args) :: len(self.rows)] if isinstance(id, str)
@@ -159,6 +166,11 @@ _APPENDED = (
     ("corral:dead:tenants", "zset"), ("corral:dead:alerts", "hash"), ("corral:cancelling", "zset"), ("corral:schedules:looked", "string"),
 )  # fmt: skip
 """Keys that scripts append to the prefix, with their types."""
+_KIN = (
+    ("events", "stream"), ("meta", "hash"), ("wait", "list"), ("paused", "list"), ("active", "list"), ("prioritized", "zset"),
+    ("delayed", "zset"), ("waiting-children", "zset"), ("marker", "zset"), ("pc", "counter"), ("id", "counter"),
+)  # fmt: skip
+"""Those of each queue that scripts about flows reach by its prefix alone."""
 _BESIDE = (
     ("", "hash"), (":logs", "list"), (":dependencies", "set"), (":processed", "hash"), (":failed", "hash"), (":unsuccessful", "zset"),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine import Job, Queue, Worker, errors
+from engine import FlowJob, FlowProducer, Job, Queue, Worker, errors
 from engine.keys import Keys
 from engine.link import Link
 from tests.support.running import running, until
@@ -64,6 +64,7 @@ async def test_a_worker_goes_on_where_a_foreign_key_harms_only_some(redis_url: s
             bad, good = await queue.add("n", {"x": 1}), await queue.add("n", 2)
             assert await good.result(timeout=20) == 4
             await until(lambda: _delete_what_is_named(link, told, bad), "the bad job has failed too", timeout=20)
+            await until(lambda: _named(told, keys.jobs + "repeat"), "a sweep has met the other", timeout=20)
     named = {error.key.removeprefix(keys.jobs) for error in told if isinstance(error, errors.WrongType)}
     assert len(told) == sum(isinstance(error, errors.WrongType) for error in told), told
     assert named >= {"repeat", "failed", "metrics:failed", "corral:dead:open", "corral:dead:types"}
@@ -84,6 +85,7 @@ async def test_producers_and_operators_are_told_the_key(redis_url: str, link: Li
             "events": queue.pause,
             f"{job.id}:logs": lambda: job.log("x"),
             f"{job.id}:processed": job.children_values,
+            "prioritized": lambda: FlowProducer(link=queue._link).add(FlowJob("up", "q", children=[FlowJob("n", "q")])),
             "corral:dead:letter:7:record": lambda: queue.dead_letters.get("7"),
         }
         for suffix, call in calls.items():

@@ -15,14 +15,16 @@ from engine import Job, Queue, Worker
 from engine.keys import Keys
 from engine.link import Link
 from tests.support.damage import Damage
-from tests.support.queues import seed
+from tests.support.operating import operate
+from tests.support.queues import census, seed
 from tests.support.reading import read_everything
 from tests.support.running import running, until
 
 pytestmark = [pytest.mark.asyncio(loop_factories=["uvloop"]), pytest.mark.usefixtures("damaged")]
 
-ONCE_FOUND = (1, 3, 7, 11)
-"""A start count that fitted no claim, an id that is no text, a score that is no time, a date beyond the calendar."""
+ONCE_FOUND = (1, 3, 7, 8, 10, 11)
+"""A start count that fitted no claim, an id that is no text, a score that is no time, a date beyond the calendar, a letter
+without one."""
 BY_CHANCE = 3
 GOOD = [f"good-{number}" for number in range(20)]
 
@@ -41,6 +43,20 @@ async def test_whatever_is_broken_good_jobs_run_and_bad_ones_end_or_are_let_be(
             await _live_through(redis_url, link, keys, damage)
         except Exception as error:
             raise AssertionError(f"Damage(keys, {number}): {error}") from error
+
+
+async def test_whatever_is_broken_operators_are_answered_and_can_clear_it_away(
+    redis_url: str, link: Link, keys: Keys
+) -> None:
+    for number in (*ONCE_FOUND, *(random.randrange(2**32) for _ in range(BY_CHANCE))):
+        await link.call("FLUSHALL")
+        await Damage(keys, number).write(link)
+        try:
+            async with Queue("q", redis=redis_url) as queue:
+                await operate(queue, redis_url)
+        except Exception as error:
+            raise AssertionError(f"Damage(keys, {number}): {error}") from error
+        assert not any((await census(link, keys)).values())
 
 
 async def _live_through(url: str, link: Link, keys: Keys, damage: Damage) -> None:
