@@ -5,7 +5,8 @@ The public names, and nothing but them.
 
 from engine import errors, happened
 from engine.backoff import Backoff
-from engine.dead_letters import DeadLetter, DeadLetters, LetterFilter, LetterPage, ReplayReport
+from engine.blocking import SyncJob
+from engine.dead_letters import AtLeast, DeadLetter, DeadLetters, LetterFilter, LetterPage, ReplayReport
 from engine.errors import RateLimited, Retry, Snooze, UnrecoverableError, WaitForChildren
 from engine.flows import FlowNode, FlowProducer
 from engine.handle import Job
@@ -32,7 +33,7 @@ from engine.schedules import Schedule, Schedules
 from engine.scripts.cancel import Cancellation
 from engine.service import JobQueueService, JobResult, QueueStats
 from engine.settings import Settings
-from engine.sync import SyncJob, SyncQueue
+from engine.sync import SyncQueue
 from engine.tree import FlowJob, chain
 from engine.worker import Worker
 from engine.worker.letter_watch import DeadLetterAlert
@@ -42,7 +43,7 @@ __all__ = [
     "QueueEvents", "happened", "Metrics", "CountsPerType", "OldestWaiting", "FlowProducer", "FlowJob", "FlowNode", "chain",
     "Worker", "processor", "batch_processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "RateLimited", "RateLimit",
     "UnrecoverableError", "WaitForChildren", "errors", "AroundAdd", "AroundRun", "job_context", "current_job", "current_tenant",
-    "DeadLetters", "DeadLetter", "LetterFilter", "LetterPage", "ReplayReport", "DeadLetterAlert", "Schedules", "Schedule",
+    "AtLeast", "DeadLetters", "DeadLetter", "LetterFilter", "LetterPage", "ReplayReport", "DeadLetterAlert", "Schedules", "Schedule",
     "JobQueueService", "ServiceRegistry", "TaskContext", "JobResult", "QueueStats", "RedisSettings", "Settings",
     "JobData", "EmailJobData", "SmsJobData", "DataExportJobData", "FileProcessingJobData", "FileOptions", "GenericTaskJobData",
 ]  # fmt: skip

@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
-from engine import commands
+from engine import commands, steering
 from engine.errors import CorralError, InvalidInput
 from engine.link import RedisSettings
 from engine.queue import State
 from engine.settings import Settings
-from engine.worker.arguments import OneLineParser, add_server_options, number
+from engine.worker.arguments import OneLineParser, add_server_options, number, rate
 
 Command = Callable[[argparse.Namespace], Coroutine[None, None, int]]
 
@@ -87,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_asking(command)
     _add_telling(command)
+    _add_migrate(command)
+    _add_steering(command)
     return parser
 
 
@@ -105,6 +107,16 @@ def _add_asking(command: Callable[..., argparse.ArgumentParser]) -> None:
     for made in (stats, jobs, job):
         made.add_argument("--json", action="store_true", help="JSON, for programs")
     command("doctor", commands.doctor, "doctor --redis rediss://jobs.example:6379/0")
+
+
+def _add_migrate(command: Callable[..., argparse.ArgumentParser]) -> None:
+    made = command("migrate", commands.migrate, "migrate check --queue sms-queue --sample 1000")
+    add = made.add_argument
+    add("action", metavar="check", choices=("check",), help="exit code: 0 no difference, 1 some, 2 could not look")
+    add("--queue", metavar="QUEUE", action="append", help="only this one; may be given again (default: all)")
+    add("--sample", metavar="N", type=number(1, 2**31), help="look at N jobs of each state at most (default: all)")
+    add("--examples", metavar="N", type=number(0, 1000), default=3, help="ids shown of each finding (default: 3)")
+    add("--json", action="store_true", help="JSON, for programs")
 
 
 def _add_telling(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -137,6 +149,39 @@ def _add_telling(command: Callable[..., argparse.ArgumentParser]) -> None:
     demo = command("demo", commands.demo, "demo --dir /tmp/corral-demo", server=False)
     demo.add_argument("--dir", metavar="DIR", type=Path, help="folder for all that it makes (default: a new one)")
     demo.add_argument("--plain", action="store_true", help="plain lines, also on a terminal")
+
+
+def _add_steering(command: Callable[..., argparse.ArgumentParser]) -> None:
+    schedules = command("schedules", steering.schedules, "schedules sms-queue run daily-report")
+    schedules.add_argument("queue", metavar="QUEUE")
+    actions = ("list", "run", "remove")
+    words = f"{', '.join(actions)} (default: list)"
+    schedules.add_argument("action", metavar="ACTION", nargs="?", default="list", choices=actions, help=words)
+    schedules.add_argument("ids", metavar="ID", nargs="*", help="of the schedules, for run and remove")
+    schedules.add_argument("--limit", metavar="N", type=number(1, 10_000), default=100, help="for list (default: 100)")
+    cancel = command("cancel", steering.cancel, 'cancel sms-queue 17 --reason "wrong number"')
+    cancel.add_argument("queue", metavar="QUEUE")
+    cancel.add_argument("ids", metavar="ID", nargs="+")
+    cancel.add_argument("--reason", metavar="TEXT", help="for who waits for the job")
+    _add_limit(command("limit", steering.limit, "limit sms-queue --rate 100/60000 --concurrency 10"))
+    flow = command("flow", steering.flow, "flow report-queue 17")
+    flow.add_argument("queue", metavar="QUEUE")
+    flow.add_argument("id", metavar="ID")
+    flow.add_argument("--depth", metavar="N", type=number(1, 1000), default=10, help="levels shown (default: 10)")
+    flow.add_argument("--children", metavar="N", type=number(1, 1000), default=20, help="of each job (default: 20)")
+    for made in (schedules, flow):
+        made.add_argument("--json", action="store_true", help="JSON, for programs")
+
+
+def _add_limit(made: argparse.ArgumentParser) -> None:
+    made.add_argument("queue", metavar="QUEUE")
+    rates, counts = made.add_mutually_exclusive_group(), made.add_mutually_exclusive_group()
+    rates.add_argument("--rate", metavar="MAX/MS", type=rate, help="how many jobs may start in some time")
+    rates.add_argument("--no-rate", action="store_true", help="as fast as they can")
+    made.add_argument("--smooth", action="store_true", help="spread the rate evenly")
+    counts.add_argument("--concurrency", metavar="N", type=number(1, 2**31), help="how many may run at once")
+    counts.add_argument("--no-concurrency", action="store_true", help="as many as the workers have slots")
+    made.add_argument("--json", action="store_true", help="JSON, for programs")
 
 
 def _add_dead_letters(command: Callable[..., argparse.ArgumentParser]) -> None:

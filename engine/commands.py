@@ -51,13 +51,13 @@ def _by_state(counts: Counts) -> dict[str, int]:
 
 
 async def _counted(said: argparse.Namespace, name: str) -> tuple[str, bool, Counts]:
-    async with await _existing(said, name) as queue:
+    async with await existing(said, name) as queue:
         return name, await queue.is_paused(), await queue.counts()
 
 
 async def jobs(said: argparse.Namespace) -> int:
     """The jobs of one state."""
-    async with await _existing(said, said.queue) as queue:
+    async with await existing(said, said.queue) as queue:
         jobs = await queue.jobs(said.state, said.start, said.start + said.count - 1, newest_first=said.newest)
     if said.json:
         show_json([_as_dict(job) for job in jobs])
@@ -77,7 +77,7 @@ def _row(job: Job[Any]) -> list[Any]:
 
 async def job(said: argparse.Namespace) -> int:
     """All about one job."""
-    async with await _existing(said, said.queue) as queue:
+    async with await existing(said, said.queue) as queue:
         job = await queue.get_job(said.id)
         if job is None:
             raise JobNotFound(said.id, said.queue)
@@ -148,7 +148,7 @@ async def retry(said: argparse.Namespace) -> int:
         await queue.retry(job_id, reset_attempts=said.reset_attempts)
         return "back in line"
 
-    return await _each(said, one)
+    return await each(said, one)
 
 
 async def remove(said: argparse.Namespace) -> int:
@@ -159,13 +159,13 @@ async def remove(said: argparse.Namespace) -> int:
             raise JobNotFound(job_id, queue.name)
         return "removed"
 
-    return await _each(said, one)
+    return await each(said, one)
 
 
-async def _each(said: argparse.Namespace, do: Callable[[Queue, str], Awaitable[str]]) -> int:
+async def each(said: argparse.Namespace, do: Callable[[Queue, str], Awaitable[str]]) -> int:
     """Do it for each id that was given, also after one for which it cannot be done."""
     failures = 0
-    async with await _existing(said, said.queue) as queue:
+    async with await existing(said, said.queue) as queue:
         for job_id in said.ids:
             try:
                 print(f"{job_id}: {await do(queue, job_id)}")
@@ -178,7 +178,7 @@ async def _each(said: argparse.Namespace, do: Callable[[Queue, str], Awaitable[s
 async def pause(said: argparse.Namespace) -> int:
     """Let workers take no further jobs."""
     for name in said.queues:
-        async with await _existing(said, name) as queue:
+        async with await existing(said, name) as queue:
             await queue.pause()
             print(f"{name}: paused; {(await queue.counts()).active} jobs are being finished")
     return 0
@@ -187,7 +187,7 @@ async def pause(said: argparse.Namespace) -> int:
 async def resume(said: argparse.Namespace) -> int:
     """Let workers take jobs again."""
     for name in said.queues:
-        async with await _existing(said, name) as queue:
+        async with await existing(said, name) as queue:
             await queue.resume()
             print(f"{name}: resumed")
     return 0
@@ -195,7 +195,7 @@ async def resume(said: argparse.Namespace) -> int:
 
 async def clean(said: argparse.Namespace) -> int:
     """Remove old jobs of one state."""
-    async with await _existing(said, said.queue) as queue:
+    async with await existing(said, said.queue) as queue:
         gone = await queue.clean(said.state, grace=said.older_than, limit=said.limit)
     print(f"{said.queue}: {len(gone)} {said.state} jobs removed")
     return 0
@@ -207,7 +207,7 @@ async def dead_letters(said: argparse.Namespace) -> int:
     filter = {name: value for name, value in asked.items() if value is not None}
     if said.replayed:
         filter["replayed"] = True
-    async with await _existing(said, said.queue) as queue:
+    async with await existing(said, said.queue) as queue:
         return await _LETTER_ACTIONS[said.action](said, queue.dead_letters, filter)
 
 
@@ -224,7 +224,8 @@ async def _list_letters(said: argparse.Namespace, dead: DeadLetters, filter: dic
             for letter in found
         ]
         show_table(heads, rows)
-        print(f"{len(found)} of {await dead.count(**filter)}")
+        there = await dead.at_least(**filter)
+        print(f"{len(found)} of {'' if there.is_all else 'at least '}{max(there.count, len(found))}")
     else:
         print(f"no dead letters of that kind in {said.queue}")
     return 0
@@ -315,6 +316,22 @@ async def doctor(said: argparse.Namespace) -> int:
     return 1 if is_bad else 0
 
 
+async def migrate(said: argparse.Namespace) -> int:
+    """Say what of BullMQ's live queues would behave differently here; changes nothing."""
+    from engine.migrate.check import check
+    from engine.migrate.shown import lines
+
+    try:
+        report = await check(said.redis, said.prefix, said.queue or (), sample=said.sample, examples=said.examples)
+    except (CorralError, TimeoutError) as error:
+        raise InvalidInput(str(error)) from None  # for this command 1 means that something would differ
+    if said.json:
+        show_json(report)
+    else:
+        print("\n".join(lines(report)))
+    return 1 if report.differs else 0
+
+
 async def demo(said: argparse.Namespace) -> int:
     """Run one job of every type."""
     from engine.demo.run import run_demo
@@ -329,7 +346,7 @@ def _queue(said: argparse.Namespace, name: str) -> Queue:
     return Queue(name, redis=said.redis, prefix=said.prefix)
 
 
-async def _existing(said: argparse.Namespace, name: str) -> Queue:
+async def existing(said: argparse.Namespace, name: str) -> Queue:
     """A queue that is there. Opening any other would make it, and a misspelt name would look like an empty queue."""
     keys = Keys(name, said.prefix)
     link = await open_link(said.redis)

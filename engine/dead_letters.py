@@ -16,8 +16,9 @@ import msgspec
 from msgspec import Struct, structs
 
 from engine import codec
-from engine.clock import from_ms, monotonic, to_ms
+from engine.clock import monotonic, to_ms
 from engine.errors import InvalidOption, LetterNotFound
+from engine.foreign import ask
 from engine.job import Snapshot, moment
 from engine.keys import Keys
 from engine.link import Link
@@ -30,14 +31,14 @@ from engine.scripts.pace import LETTERS_PER_CALL, PER_CALL
 from engine.scripts.page import page
 from engine.scripts.purge import purge
 from engine.scripts.replay import replay
-from engine.scripts.snapshots import read_snapshot
+from engine.scripts.snapshots import read_number, read_snapshot
 
 _Edit = Callable[["DeadLetter"], bytes]
 Group = Literal["type", "error", "tenant", "day"]
 
 _SAMPLE = 10
-_COUNTED = 2_000
-"""Letters that one call counts where several filters meet."""
+_LISTED = 100
+"""Letters that one call of a list looks at: their data and stack traces come along."""
 _EDITED = 20
 """Letters in one call of a replay that edits: their data goes to and fro."""
 _MOST = 1_000
@@ -110,6 +111,14 @@ class LetterPage(Struct, frozen=True):
         return len(self.letters)
 
 
+class AtLeast(Struct, frozen=True):
+    """A count that may have stopped before the end."""
+
+    count: int
+    is_all: bool
+    """False: there may be more, further letters were not read."""
+
+
 class ReplayReport(Struct, frozen=True):
     """What a replay did, or with `dry_run` would do."""
 
@@ -150,7 +159,7 @@ class DeadLetters:
         found: list[DeadLetter] = []
         while True:
             slice = await letters(
-                link, self._keys, sought, what="records", newest=not oldest_first, cursor=at, look=PER_CALL, most=left
+                link, self._keys, sought, what="records", newest=not oldest_first, cursor=at, look=_LISTED, most=left
             )
             found += [self._letter(id, record) for id, record in slice.records if record]
             left, at = left - slice.count, slice.cursor
@@ -160,10 +169,14 @@ class DeadLetters:
     async def count(self, **filter: Unpack[LetterFilter]) -> int:
         """How many letters there are.
 
-        One look at the server for a time and one of type, error and tenant; where several of these meet, the smallest
-        group is walked, and with `text` each letter is read.
+        One look at the server, whatever of type, error, tenant and time is asked together. With `text`, or with
+        `replayed` beside a type, an error or a tenant, each letter in question is read: some 10 us each, see `at_least`.
         """
-        return await self._counted(_sought(filter))
+        return (await self._counted(_sought(filter), None)).count
+
+    async def at_least(self, *, look: int = 10_000, **filter: Unpack[LetterFilter]) -> AtLeast:
+        """How many letters there are, after reading `look` of them at most; all, where none need be read (see `count`)."""
+        return await self._counted(_sought(filter), _count("look", look, 10_000_000))
 
     async def groups(self, by: Group, *, limit: int = 100) -> dict[str, int]:
         """How many open letters each type, error, tenant or day has: the `limit` largest groups, or the newest days.
@@ -175,12 +188,13 @@ class DeadLetters:
         most = _count("limit", limit, _MOST_DAYS if by == "day" else _MOST)
         found = await letter_groups(await self._ready(), self._keys, by=by, most=most)
         if by == "day":
-            return {f"{from_ms(int(day) * 86_400_000):%Y-%m-%d}": count for day, count in found}
+            dated = [(moment(int(day) * 86_400_000), count) for day, count in found]
+            return {f"{day:%Y-%m-%d}": count for day, count in dated if day is not None}
         return dict(found)
 
     async def get(self, job_id: str) -> DeadLetter | None:
         """The letter of that job, open or replayed, or None."""
-        pairs = await (await self._ready()).call("HGETALL", self._keys.letter(_id(job_id)))
+        pairs = await ask(await self._ready(), "hash", "HGETALL", self._keys.letter(_id(job_id)))
         return self._letter(job_id, dict(zip(pairs[::2], pairs[1::2], strict=True))) if pairs else None
 
     # --- telling ------------------------------------------------------------------------------------------------------
@@ -214,7 +228,7 @@ class DeadLetters:
             raise InvalidOption("replayed: a letter is replayed once; leave it out")
         if dry_run:
             sample = await self.list(limit=_SAMPLE, oldest_first=True, **filter)
-            return ReplayReport(await self._counted(sought), {}, sample.letters)
+            return ReplayReport((await self._counted(sought, None)).count, {}, sample.letters)
         link, by, count, at = await self._ready(), secrets.token_hex(8), 0, None
         skipped: dict[str, str] = {}
         while True:
@@ -229,7 +243,9 @@ class DeadLetters:
                 rows = [(id, failed, None) for id, failed in slice.ids]
             else:
                 found = [(self._letter(id, record), record) for id, record in slice.records]
-                rows = [(letter.id, int(record[b"finishedOn"]), edit(letter)) for letter, record in found if record]
+                rows = [
+                    (letter.id, read_number(record, b"finishedOn"), edit(letter)) for letter, record in found if record
+                ]
             refused = await replay(link, self._keys, rows, by=by)
             count += len(rows) - len(refused)
             for id, why in refused.items():
@@ -277,14 +293,14 @@ class DeadLetters:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    async def _counted(self, sought: Sought) -> int:
-        link, count, at = await self._ready(), 0, None
-        look = PER_CALL if sought.text or sought.replayed else _COUNTED
+    async def _counted(self, sought: Sought, most: int | None) -> AtLeast:
+        link, count, looked, at = await self._ready(), 0, 0, None
         while True:
+            look = PER_CALL if most is None else min(PER_CALL, most - looked)
             slice = await letters(link, self._keys, sought, what="count", cursor=at, look=look, most=look)
-            count, at = count + slice.count, slice.cursor
-            if at is None:
-                return count
+            count, looked, at = count + slice.count, looked + look, slice.cursor
+            if at is None or looked == most:
+                return AtLeast(count, at is None)
 
     async def _replay_one(
         self, job_id: str, edit: _Edit | None, dry_run: bool, filter: Mapping[str, Any]
@@ -318,9 +334,8 @@ class DeadLetters:
         job = read_snapshot((id.encode(), [item for pair in record.items() for item in pair]), "failed")
         try:
             opts = read_options(job.opts)
-        except ValueError:
+        except (ValueError, RecursionError):
             opts = JobOptions()
-        replayed = record.get(b"replayedOn")
         return DeadLetter(
             id=id,
             queue_name=self._keys.queue,
@@ -335,12 +350,12 @@ class DeadLetters:
             attempts_started=job.attempts_started,
             stalls=job.stalls,
             priority=job.priority,
-            failures=int(record.get(b"times", b"1")),
+            failures=read_number(record, b"times") or 1,
             timestamp=moment(job.timestamp),
             processed_on=moment(job.processed_on),
             finished_on=moment(job.finished_on),
             processed_by=job.processed_by,
-            replayed_on=None if replayed is None else moment(int(replayed)),
+            replayed_on=moment(read_number(record, b"replayedOn")),
         )
 
 
@@ -350,7 +365,7 @@ class _Pace:
     def __init__(self, rate: float | None) -> None:
         if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1e9):
             raise InvalidOption(f"rate: {rate!r} is not a number of jobs a second above 0; leave it out for no limit")
-        self.slice = LETTERS_PER_CALL if rate is None else max(1, min(LETTERS_PER_CALL, int(rate / 10)))
+        self.slice = PER_CALL if rate is None else max(1, min(LETTERS_PER_CALL, int(rate / 10)))
         self._rate = rate
         self._due = monotonic()
 

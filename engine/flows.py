@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from engine import wire
-from engine.errors import InvalidInput, InvalidName
+from engine.errors import InvalidInput, InvalidName, ServerError
 from engine.events import Answers
 from engine.handle import Job, added_job, stored_job
 from engine.keys import Keys
@@ -168,7 +168,9 @@ class FlowProducer:
             ("HRANDFIELD", keys.helper(job_id, "failed"), most),
             ("ZRANGE", keys.helper(job_id, "unsuccessful"), 0, most - 1),
         ]
-        named = {key.decode(errors="replace") for found in await link.call_many(asked) for key in found}
+        # A key of another type is foreign, and names no children.
+        answered = [found for found in await link.call_many(asked) if not isinstance(found, ServerError)]
+        named = {key.decode(errors="replace") for found in answered for key in found}
         children = []
         for key in sorted(named)[:most]:
             base, _, child = key.rpartition(":")

@@ -13,6 +13,7 @@ from msgspec import Struct
 from engine import wire
 from engine.errors import InvalidOption, UnknownJobType
 from engine.handle import Job, stored_job
+from engine.hooks import AroundAdd, AroundRun, check_middleware
 from engine.link import Connection, RedisPyLink, open_link
 from engine.payloads import JOB_TYPES, JobData, check
 from engine.processor import as_processor
@@ -21,6 +22,7 @@ from engine.registry import ServiceRegistry
 from engine.scripts.get import get
 from engine.settings import Settings
 from engine.worker import Worker
+from engine.worker.configured import worker_options
 
 logger = logging.getLogger("engine.jobs")
 
@@ -73,14 +75,26 @@ class JobQueueService:
             status = await service.get_job_status("sms", job_id)
 
     processors: job type -> processor, for `start_workers`; more can be registered until then.
+    around_add, around_run: the middleware of its queues and of its workers. dependencies: of the workers, as a Worker takes them.
     """
 
-    def __init__(self, settings: Settings | None = None, *, processors: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        processors: Mapping[str, Any] | None = None,
+        around_add: Sequence[AroundAdd] | None = None,
+        around_run: Sequence[AroundRun] | None = None,
+        dependencies: Sequence[Any] | None = None,
+    ) -> None:
         self.settings = settings or Settings.load()
         self.registry = ServiceRegistry()
         """Services and functions for generic tasks: give it to the processor that runs them."""
         self.queues: dict[str, Queue] = {}
         self.workers: dict[str, Worker] = {}
+        self._around_add = check_middleware(around_add)
+        self._around_run = check_middleware(around_run)
+        self._dependencies = dependencies
         self._processors: dict[str, Any] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._link: Connection | RedisPyLink | None = None
@@ -88,8 +102,9 @@ class JobQueueService:
             self.register_processor(job_type, given)
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, processors: Mapping[str, Any] | None = None) -> JobQueueService:
-        return cls(settings, processors=processors)
+    def from_settings(cls, settings: Settings, **options: Any) -> JobQueueService:
+        """With these settings; options as for the service itself."""
+        return cls(settings, **options)
 
     def __repr__(self) -> str:
         state = f"{len(self._running)} workers" if self._running else "open" if self._link else "not connected"
@@ -107,7 +122,9 @@ class JobQueueService:
         if self._link is None:
             self._link = await open_link(self.settings.redis)
             for job_type in JOB_TYPES:
-                queue = Queue(f"{job_type}-queue", link=self._link, prefix=self.settings.prefix)
+                queue = Queue(
+                    f"{job_type}-queue", link=self._link, prefix=self.settings.prefix, middleware=self._around_add
+                )
                 self.queues[job_type] = await queue.open()
         return self
 
@@ -228,6 +245,9 @@ class JobQueueService:
                 redis=self.settings.redis,
                 prefix=self.settings.prefix,
                 concurrency=self.settings.concurrency_of(job_type),
+                middleware=self._around_run,
+                dependencies=self._dependencies,
+                **worker_options(self.settings),
             )
             worker.on("error", _log_error)
             self.workers[job_type] = worker

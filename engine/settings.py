@@ -16,6 +16,7 @@ from msgspec import Struct
 from engine import wire
 from engine.errors import InvalidOption
 from engine.link import RedisSettings
+from engine.measures import MAX_METRICS
 from engine.payloads import JOB_TYPES
 
 _NUMBERS = {
@@ -23,7 +24,12 @@ _NUMBERS = {
     "JOB_QUEUE_REMOVE_ON_FAILURE": "remove_on_failure",
     "JOB_QUEUE_DEFAULT_RETRIES": "default_retries",
     "JOB_QUEUE_MAX_CONCURRENCY": "max_concurrency",
+    "JOB_QUEUE_METRICS": "metrics",
+    "JOB_QUEUE_CANCEL_GRACE": "cancel_grace",
+    "JOB_QUEUE_DEAD_LETTERS": "dead_letters",
+    "JOB_QUEUE_DEAD_LETTER_ALERT": "dead_letter_alert",
 }
+_BOUNDS = {"max_concurrency": (1, 2**53), "metrics": (1, MAX_METRICS), "cancel_grace": (10, 3_600_000)}
 _CONCURRENCY = "JOB_QUEUE_CONCURRENCY_"
 
 
@@ -32,6 +38,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     remove_on_success, remove_on_failure: finished jobs kept in each queue. default_retries: runs after the first.
     max_concurrency: jobs that one worker runs at a time; `concurrency` has exceptions by job type.
+    metrics, cancel_grace (ms), dead_letters (how many are kept, 0 for none): as a Worker's; None for what it does by itself.
+    dead_letter_alert: open dead letters of a queue above which a worker logs an error.
     """
 
     redis: RedisSettings = RedisSettings()
@@ -40,6 +48,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     remove_on_failure: int = 50
     default_retries: int = 3
     max_concurrency: int = 5
+    metrics: int | None = None
+    cancel_grace: int | None = None
+    dead_letters: int | None = None
+    dead_letter_alert: int | None = None
     concurrency: Mapping[str, int] = {}
 
     @classmethod
@@ -54,17 +66,17 @@ class Settings(Struct, frozen=True, kw_only=True):
         file = _read_file(Path(path)) if path else {}
         queue = dict(file.get("job_queue", {}))
         concurrency = {
-            name: _number(f"job_queue.concurrency.{name}", value, 1)
+            name: _number(f"job_queue.concurrency.{name}", value, 1, 2**53)
             for name, value in queue.pop("concurrency", {}).items()
         }
-        numbers = {name: _number(f"job_queue.{name}", value, _least(name)) for name, value in queue.items()}
+        numbers = {name: _number(f"job_queue.{name}", value, *_bounds(name)) for name, value in queue.items()}
         for variable, name in _NUMBERS.items():
             if text := env.get(variable, "").strip():
-                numbers[name] = _number(variable, text, _least(name))
+                numbers[name] = _number(variable, text, *_bounds(name))
         for variable, text in env.items():
             if variable.startswith(_CONCURRENCY) and text.strip():
                 job_type = variable.removeprefix(_CONCURRENCY).lower().replace("_", "-")
-                concurrency[job_type] = _number(variable, text, 1)
+                concurrency[job_type] = _number(variable, text, 1, 2**53)
         _refuse_unknown("job_queue", numbers, set(_NUMBERS.values()))
         _refuse_unknown("job_queue.concurrency", concurrency, set(JOB_TYPES))
         return cls(
@@ -117,12 +129,13 @@ def _refuse_unknown(where: str, found: Mapping[str, Any], known: set[str]) -> No
         )
 
 
-def _least(name: str) -> int:
-    return 1 if name == "max_concurrency" else 0
+def _bounds(name: str) -> tuple[int, int]:
+    return _BOUNDS.get(name, (0, 2**53))
 
 
-def _number(name: str, value: Any, least: int) -> int:
+def _number(name: str, value: Any, least: int, most: int) -> int:
     text = str(value).strip()
-    if isinstance(value, bool) or not text.isdecimal() or int(text) < least:
-        raise InvalidOption(f"{name}: {value!r} is not a whole number of {least} or more")
+    if isinstance(value, bool) or not text.isdecimal() or not least <= int(text) <= most:
+        bounds = f"of {least} or more" if most == 2**53 else f"from {least} to {most:,}"
+        raise InvalidOption(f"{name}: {value!r} is not a whole number {bounds}")
     return int(text)

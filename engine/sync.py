@@ -8,60 +8,19 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import CancelledError
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, TypeVar
 
-from engine.handle import Job
+from engine.blocking import SyncDeadLetters, SyncEvents, SyncFlows, SyncJob, SyncSchedules
+from engine.flows import FlowProducer
 from engine.job import Counts, NewJob
 from engine.limits import RateLimit
 from engine.measures import CountsPerType, Finished, Metrics, OldestWaiting
 from engine.queue import Queue, State
+from engine.queue_events import QueueEvents
 from engine.scripts.cancel import Cancellation
 
 T = TypeVar("T")
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-"""Runs a coroutine on a loop of another thread and returns its result."""
-
-
-class SyncJob:
-    """A Job whose methods block. Its attributes (`id`, `data`, `progress`, ...) are those of the Job."""
-
-    def __init__(self, job: Job[Any], run: Run) -> None:
-        self._job = job
-        self._run = run
-
-    def __repr__(self) -> str:
-        return repr(self._job)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._job, name)
-
-    def refresh(self) -> SyncJob:
-        self._run(self._job.refresh())
-        return self
-
-    def state(self) -> str:
-        return str(self._run(self._job.state()))
-
-    def result(self, timeout: float | None = None) -> Any:
-        return self._run(self._job.result(timeout))
-
-    def update_progress(self, value: Any) -> None:
-        self._run(self._job.update_progress(value))
-
-    def log(self, row: str) -> int:
-        return int(self._run(self._job.log(row)))
-
-    def update_data(self, data: Any) -> None:
-        self._run(self._job.update_data(data))
-
-    def children_values(self) -> dict[str, Any]:
-        return dict(self._run(self._job.children_values()))
-
-    def ignored_failures(self) -> dict[str, str]:
-        return dict(self._run(self._job.ignored_failures()))
-
-    def remove_deduplication(self) -> bool:
-        return bool(self._run(self._job.remove_deduplication()))
 
 
 class SyncQueue:
@@ -70,7 +29,12 @@ class SyncQueue:
         with SyncQueue("sms-queue") as queue:
             job = queue.add("sms", {...})
             print(job.result(timeout=30))
+            queue.schedules.upsert("daily", "sms", {...}, cron="0 9 * * *")
+            queue.dead_letters.replay(error="ConnectionError")
+            with queue.events(names=["failed"]) as events:
+                for event in events: ...
 
+    `schedules`, `dead_letters` and `flows` have the methods of the Queue's and of a FlowProducer.
     May be used from several threads; after a fork the child connects anew.
     """
 
@@ -82,6 +46,7 @@ class SyncQueue:
         self._pid = 0
         self._loop: asyncio.AbstractEventLoop
         self._queue: Queue
+        self._flows: FlowProducer
 
     def __repr__(self) -> str:
         return f"<SyncQueue {self.name}: {'open' if self._pid == os.getpid() else 'not connected'}>"
@@ -102,9 +67,31 @@ class SyncQueue:
         with self._guard:
             if self._pid != os.getpid():
                 return
+            self._run(self._flows.close())
             self._run(self._queue.close())
             self._pid = 0
             self._loop.call_soon_threadsafe(self._loop.stop)
+
+    @cached_property
+    def dead_letters(self) -> SyncDeadLetters:
+        """The jobs that failed for good."""
+        return SyncDeadLetters(self._call)
+
+    @cached_property
+    def schedules(self) -> SyncSchedules:
+        """Jobs that are made again and again."""
+        return SyncSchedules(self._call, self._run)
+
+    @cached_property
+    def flows(self) -> SyncFlows:
+        """Jobs that wait for other jobs, in queues of this prefix, on a connection that all calls share."""
+        return SyncFlows(self._call_flows, self._run)
+
+    def events(self, after: str = "$", *, names: Iterable[str] | None = None) -> SyncEvents:
+        """The queue's events after a place, to be walked: as `QueueEvents.events`. Close it, or use it in a `with`."""
+        self._started()
+        events = QueueEvents(self.name, redis=self._queue._redis, prefix=self._queue.keys.prefix)
+        return SyncEvents(events, self._run, after, names)
 
     def add(self, name: str, data: Any = None, **options: Any) -> SyncJob:
         return SyncJob(self._call(lambda queue: queue.add(name, data, **options)), self._run)
@@ -201,15 +188,23 @@ class SyncQueue:
     def obliterate(self, *, force: bool = False) -> None:
         self._call(lambda queue: queue.obliterate(force=force))
 
-    def _call(self, what: Callable[[Queue], Coroutine[Any, Any, T]]) -> T:
+    def _call(self, what: Callable[[Queue], Coroutine[Any, Any, T]], /) -> T:
+        self._started()
+        return self._run(what(self._queue))
+
+    def _call_flows(self, what: Callable[[FlowProducer], Coroutine[Any, Any, T]], /) -> T:
+        self._started()
+        return self._run(what(self._flows))
+
+    def _started(self) -> None:
         with self._guard:
             if self._pid != os.getpid():
                 self._start()
-        return self._run(what(self._queue))  # type: ignore[no-any-return]
 
     def _start(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._queue = Queue(self.name, **self._options)
+        self._flows = FlowProducer(redis=self._queue._redis, prefix=self._queue.keys.prefix)
         threading.Thread(target=self._serve, args=(self._loop,), name=f"corral-{self.name}", daemon=True).start()
         self._pid = os.getpid()
 
@@ -220,7 +215,7 @@ class SyncQueue:
         finally:
             loop.close()
 
-    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    def _run(self, coroutine: Coroutine[Any, Any, T], /) -> T:
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()

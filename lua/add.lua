@@ -73,6 +73,14 @@ local now = clock(ARGV[1])
 local moment = string.format('%d', now)
 local count = (#ARGV - 2) / stride
 local number = redis.call('INCRBY', counter, count) - count
+if number == 0 then
+  -- BullMQ's obliterate deletes the counter and leaves the parents that wait for children: their numbers are not free.
+  local highest = 0
+  for _, id in ipairs(redis.pcall('ZRANGE', jobs .. 'waiting-children', 0, 999)) do
+    if string.find(id, '^[1-9]%d*$') then highest = math.max(highest, tonumber(id)) end
+  end
+  if highest > 0 then number = redis.call('INCRBY', counter, highest) - count end
+end
 -- BullMQ 6 leaves jobs in `wait` when it pauses, and adds there. They were in line before these are, and a resume of BullMQ 5
 -- would delete them there.
 if is_paused then gather(wait, paused) end

@@ -56,6 +56,7 @@ local stride, first = 9, 4
 --@include policy
 --@include follow
 --@include meter
+--@include whole
 --@include settle
 --@include ended
 --@include shelves
@@ -78,7 +79,7 @@ if #good == 0 then return refused end
 local letters, drafts, counts = ARGV[2], {}, nil
 if letters ~= '' then
   for _, i in ipairs(good) do
-    local made = string.format('%d', (tonumber(facts[i][1]) or 0) + 1)
+    local made = string.format('%d', whole(facts[i][1]) + 1)
     drafts[#drafts + 1] = draft(jobs, ARGV[i], ARGV[i + 7], ARGV[i + 8], moment, ARGV[i + 3], ARGV[i + 5], made)
   end
   counts = shelves_sound(jobs, drafts)
@@ -113,5 +114,5 @@ local function exhausted(i, made)
 end
 settle(k, failed, 'failedReason', 'failed', moment, ARGV, good, facts, exhausted)
 ended(k, is_paused, room + #good)
-if letters ~= '' then thin(jobs, moment, letters, #good + 25) end
+if letters ~= '' then thin(jobs, moment, letters, #good + 5) end
 return refused

@@ -51,6 +51,7 @@ local stride, first = 6, 3
 --@include kin
 --@include follow
 --@include meter
+--@include whole
 --@include settle
 --@include ended
 

@@ -63,6 +63,7 @@ local first = 7
 --@include kin
 --@include plant
 --@include follow
+--@include whole
 --@include settle
 --@include ended
 

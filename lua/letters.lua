@@ -35,21 +35,20 @@ look, most = tonumber(look), tonumber(most)
 local moment = string.format('%d', clock(ARGV[1]))
 local low = since == '' and '-inf' or since
 local high = before == '' and moment or '(' .. before
--- The smallest shelf is walked, the others are asked.
-local shelf, others = jobs .. 'corral:dead:' .. (replayed == '1' and 'replayed' or 'open'), {}
+local shelf = jobs .. 'corral:dead:replayed'
 if replayed ~= '1' then
-  local named = {}
-  for name, value in pairs({ type = kind, error = class, tenant = tenant }) do
-    if value ~= '' then named[#named + 1] = shelf_of(jobs, name, value) end
-  end
-  local sizes = {}
-  for _, key in ipairs(named) do sizes[key] = redis.call('ZCARD', key) end
-  table.sort(named, function(a, b) return sizes[a] < sizes[b] end)
-  if #named > 0 then shelf = table.remove(named, 1) end
-  others = named
+  -- The last of them is the one for all that is asked.
+  local shelves = shelves_of(jobs, { type = kind, error = class, tenant = tenant })
+  shelf = shelves[#shelves].key
 end
-local by_record = text ~= '' or (replayed == '1' and kind .. class .. tenant ~= '')
-if what == 'count' and #others == 0 and not by_record then
+local asked = {}
+if text ~= '' then asked.failedReason = function(said) return string.find(said, text, 1, true) ~= nil end end
+if replayed == '1' then
+  for field, value in pairs({ name = kind, error = class, tenant = tenant }) do
+    if value ~= '' then asked[field] = function(said) return said == value end end
+  end
+end
+if what == 'count' and not next(asked) then
   return { redis.call('ZCOUNT', shelf, low, high), {}, '', '', moment }
 end
 
@@ -74,21 +73,18 @@ if newest == '1' then
 end
 local is_over = #ids >= past - first
 
-local asked = {}
-for n, key in ipairs(others) do asked[n] = #ids > 0 and redis.call('ZMSCORE', key, unpack(ids)) or {} end
-local function fits(n)
-  for _, scores in ipairs(asked) do
-    if not scores[n] then return false end
+local function fits(id)
+  for field, is_right in pairs(asked) do
+    -- pcall: what is no record has none of it.
+    local said = redis.pcall('HGET', record_of(jobs, id), field)
+    if type(said) ~= 'string' or not is_right(said) then return false end
   end
-  if not by_record then return true end
-  local said = redis.pcall('HMGET', record_of(jobs, ids[n]), 'failedReason', 'name', 'error', 'tenant')
-  return not said.err and (text == '' or string.find(said[1] or '', text, 1, true) ~= nil) and (kind == '' or said[2] == kind)
-    and (class == '' or said[3] == class) and (tenant == '' or said[4] == tenant)
+  return true
 end
 local found, rows, last = 0, {}, 0
 for n, id in ipairs(ids) do
   last = n
-  if fits(n) then
+  if fits(id) then
     found = found + 1
     if what == 'ids' then
       rows[found] = { id, redis.call('ZSCORE', shelf, id) }

@@ -29,7 +29,7 @@ KEYS
 ARGV
   now               int     ms, or empty for the server's time
   force             int     1: even if jobs are being run
-  count             int     jobs deleted in this call, at most 1,000
+  count             int     jobs deleted in this call, at most 1,000; a dead letter counts as ten
 RETURNS
   0 nothing is left
   1 more is to be deleted by a further call
@@ -94,11 +94,12 @@ left = left - #gone
 for _, schedule in ipairs(gone) do redis.call('DEL', jobs .. 'repeat:' .. schedule) end
 if #gone > 0 then redis.call('ZREM', schedules, unpack(gone)) end
 for _, shelf in ipairs(shelves) do
-  local letters = left > 0 and redis.call('ZRANGE', shelf, 0, left - 1) or {}
-  left = left - #letters
+  -- One is the work of ten jobs.
+  local letters = left > 0 and redis.call('ZRANGE', shelf, 0, math.ceil(left / 10) - 1) or {}
+  left = left - 10 * #letters
   burn(jobs, letters)
 end
-if left == 0 then return 1 end
+if left <= 0 then return 1 end
 
 -- Last of all, since the flag in `meta` is what keeps workers away until then.
 redis.call('DEL', unpack(names))

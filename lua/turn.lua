@@ -62,6 +62,7 @@ local stride, first = 6, 8
 --@include parents
 --@include kin
 --@include follow
+--@include whole
 --@include settle
 --@include promote
 --@include lock

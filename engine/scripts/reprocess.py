@@ -9,7 +9,7 @@ from engine.errors import CorralError, JobNotFound, WrongState
 from engine.keys import Keys
 from engine.link import Argument, Link
 from engine.script import Now, Script
-from engine.scripts.pace import chunks
+from engine.scripts.pace import LETTERS_PER_CALL, chunks
 
 _reprocess = Script(
     "reprocess",
@@ -42,7 +42,7 @@ async def reprocess(
     Attempts already made stay counted, as in BullMQ: a job that used them all runs once more. `reset` forgets them.
     """
     refused: dict[str, NotReprocessed] = {}
-    for chunk in chunks(jobs):
+    for chunk in chunks(jobs, LETTERS_PER_CALL):
         slots: list[Argument] = []
         for id, lifo in chunk:
             slots += (id, 1 if lifo else 0)

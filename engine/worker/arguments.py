@@ -6,11 +6,13 @@ import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from engine.errors import InvalidInput
 from engine.keys import Keys
+from engine.limits import RateLimit
 from engine.link import RedisSettings
+from engine.measures import MAX_METRICS
 from engine.payloads import JOB_TYPES
 from engine.settings import Settings
 from engine.worker.health import Endpoint
@@ -18,6 +20,8 @@ from engine.worker.health import Endpoint
 ALLOWED = ("eviction", "old-server")
 LEVELS = ("debug", "info", "warning", "error")
 _MOST_PROCESSES = 256
+_SET = ("cancel_grace", "metrics", "dead_letters", "dead_letter_alert")
+"""Options that come before the settings of the same names."""
 
 EXAMPLES = """\
 examples:
@@ -52,6 +56,7 @@ class Options(Struct, frozen=True, kw_only=True):
     stalled_interval: int = 5_000
     max_stalled: int = 1
     grace: float = 30.0
+    limiter: RateLimit | None = None
     health: Endpoint | None = None
     allow: frozenset[str] = frozenset()
     require_durable: bool = False
@@ -80,6 +85,8 @@ def _options(said: argparse.Namespace, env: Mapping[str, str]) -> Options:
     if said.redis is not None:  # then the environment's address is not looked at, right or wrong
         env = {name: value for name, value in env.items() if not name.startswith("REDIS_")}
     settings = Settings.load(env=env)
+    asked = {name: getattr(said, name) for name in _SET}
+    settings = structs.replace(settings, **{name: value for name, value in asked.items() if value is not None})
     prefix = settings.prefix if said.prefix is None else said.prefix
     queues = dict(said.queue or [])
     for queue in queues or ["any"]:
@@ -97,6 +104,7 @@ def _options(said: argparse.Namespace, env: Mapping[str, str]) -> Options:
         stalled_interval=said.stalled_interval,
         max_stalled=said.max_stalled,
         grace=said.grace,
+        limiter=said.limit,
         health=said.health,
         allow=frozenset(said.allow or ()),
         require_durable=said.require_durable,
@@ -166,6 +174,31 @@ def _parser() -> argparse.ArgumentParser:
         help="how often a job whose worker died is run again before it fails (default: 1)",
     )
     add("--grace", metavar="SECONDS", type=_seconds, default=30.0, help="time for running jobs at a stop (default: 30)")
+    add(
+        "--cancel-grace",
+        metavar="MS",
+        type=number(10, 3_600_000),
+        help="time that a job has to end after it was cancelled or timed out (default: JOB_QUEUE_CANCEL_GRACE, or 5000)",
+    )
+    add("--limit", metavar="MAX/MS", type=rate, help="how many jobs may start in some time, on all workers so limited")
+    add(
+        "--metrics",
+        metavar="MINUTES",
+        type=number(1, MAX_METRICS),
+        help="count the jobs that finish in each minute, for so long (default: JOB_QUEUE_METRICS, or not at all)",
+    )
+    add(
+        "--dead-letters",
+        metavar="N",
+        type=number(0, 2**53),
+        help="how many are kept, 0 to write none (default: JOB_QUEUE_DEAD_LETTERS, or 10000 of 90 days)",
+    )
+    add(
+        "--dead-letter-alert",
+        metavar="N",
+        type=number(0, 2**53),
+        help="log an error when a queue has come to have more (default: JOB_QUEUE_DEAD_LETTER_ALERT, or never)",
+    )
     add("--health", metavar="[HOST:]PORT", type=_endpoint, help="answer HTTP there: 200 while jobs get on, else 503")
     add("--allow", choices=ALLOWED, action="append", help="start although the server is old or evicts keys")
     add("--require-durable", action="store_true", help="refuse a server that keeps no append-only file")
@@ -195,6 +228,17 @@ def number(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def rate(text: str) -> RateLimit:
+    """MAX/MS, for argparse: so many starts in so many milliseconds."""
+    most, _, ms = text.partition("/")
+    if not (most.isascii() and most.isdecimal() and ms.isascii() and ms.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not MAX/MS, such as 100/60000 for 100 a minute")
+    try:
+        return RateLimit.check("limit", int(most), int(ms))
+    except InvalidInput as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:

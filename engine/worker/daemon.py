@@ -20,6 +20,7 @@ from engine.errors import CorralError, InvalidInput, InvalidOption
 from engine.hooks import AroundRun
 from engine.processor import Processor
 from engine.worker.arguments import Options, read_arguments
+from engine.worker.configured import worker_options
 from engine.worker.health import HealthServer, Report
 from engine.worker.hold import Hold
 from engine.worker.lifeline import Lifeline
@@ -116,10 +117,12 @@ class Daemon:
             lock_duration=options.lock_duration,
             stalled_interval=options.stalled_interval,
             max_stalled=options.max_stalled,
+            limiter=options.limiter,
             allow=options.allow,
             require_durable=options.require_durable,
             middleware=self._middleware,
             dependencies=self._dependencies,
+            **worker_options(options.settings),
         )
 
     async def run(self) -> int:

@@ -30,7 +30,7 @@ from engine.scripts.delay import delay
 from engine.scripts.fail import fail
 from engine.scripts.finish_adding import finish_adding
 from engine.scripts.limit import limit
-from engine.scripts.pace import LETTERS_PER_CALL, PER_CALL
+from engine.scripts.pace import FAILED_PER_CALL, PER_CALL
 from engine.scripts.release import release
 from engine.scripts.retry import retry
 from engine.scripts.rows import Refusal, Refusals
@@ -75,7 +75,7 @@ class Outbox:
         self._metrics = metrics
         self._keep_completed = keep_completed
         self._completed = completed
-        most = PER_CALL if letters is None else LETTERS_PER_CALL
+        most = PER_CALL if letters is None else FAILED_PER_CALL
         self._failed = _Lane("fail", self._fail, settled, report, most)
         self._retried = _Lane("retry", self._retry, settled, report)
         self._delayed = _Lane("delay", self._delay, settled, report)

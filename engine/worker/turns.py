@@ -30,6 +30,8 @@ ON_THE_WAY = 2
 """Turns at once: the server works on one while the worker works on the jobs of the other."""
 MAX_BYTES = 1024 * 1024
 """Results of one turn; a larger one goes alone."""
+FOLLOWED = MAX_BYTES // 50
+"""What a job with a deduplication counts beside its result: the turn may have to make the job that was kept for its end."""
 
 
 class Seen(Enum):
@@ -184,6 +186,8 @@ class Turns:
         while results and len(taken) < most and size < MAX_BYTES:
             hold = results.popleft()
             size += len(hold.outcome.value)  # type: ignore[union-attr]
+            if hold.options.deduplication is not None:
+                size += FOLLOWED
             taken.append(hold)
         return taken
 

@@ -26,6 +26,7 @@ from engine.hooks import AroundRun, check_middleware
 from engine.keys import Keys
 from engine.limits import RateLimit, worker_limit
 from engine.link import Connection, RedisPyLink, RedisSettings, check_server, open_link
+from engine.measures import MAX_METRICS
 from engine.options import Keep
 from engine.processor import BaseProcessor, Processor, as_processor
 from engine.script import compose, loading
@@ -50,8 +51,6 @@ from engine.worker.turns import Turns
 from engine.worker.wake import Wake
 
 MAX_CONCURRENCY = 100_000
-MAX_METRICS = 20_160
-"""Minutes: two weeks, the longest that BullMQ has a word for."""
 CANCEL_GRACE = 1.0
 """Seconds that cancelled handlers have to end."""
 FLUSH_GRACE = 5.0

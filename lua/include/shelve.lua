@@ -3,59 +3,60 @@
 local function shelve(jobs, letters, put, counts)
   if #letters == 0 then return end
   local lots, groups = {}, {}
-  local function note(shelf, one)
-    local lot = lots[shelf]
-    if not lot then
-      lot = {}
-      lots[shelf] = lot
-    end
-    if put then lot[#lot + 1] = one.at end
-    lot[#lot + 1] = one.id
-  end
   for _, one in ipairs(letters) do
-    note(jobs .. 'corral:dead:open', one)
-    for _, kind in ipairs({ 'type', 'error', 'tenant' }) do
-      local value = one[kind]
-      if value and value ~= '' then
-        local shelf = shelf_of(jobs, kind, value)
-        if not lots[shelf] then groups[shelf] = { jobs .. 'corral:dead:' .. kind .. 's', value } end
-        note(shelf, one)
+    for _, shelf in ipairs(one.shelves) do
+      local lot = lots[shelf.key]
+      if not lot then
+        lot = {}
+        lots[shelf.key] = lot
+        if shelf.group then groups[shelf.key] = shelf end
       end
+      if put then lot[#lot + 1] = one.at end
+      lot[#lot + 1] = one.id
     end
+  end
+  for key, lot in pairs(lots) do
+    local changed = redis.call(put and 'ZADD' or 'ZREM', key, unpack(lot))
+    if groups[key] then counts[key] = counts[key] + (put and changed or -changed) end
   end
   local larger, empty = {}, {}
-  for shelf, lot in pairs(lots) do
-    local changed = redis.call(put and 'ZADD' or 'ZREM', shelf, unpack(lot))
-    local count = counts[shelf] + (put and changed or -changed)
-    counts[shelf] = count
-    local group = groups[shelf]
-    if group then
-      local lists = count > 0 and larger or empty
-      local list = lists[group[1]] or {}
-      lists[group[1]] = list
-      if count > 0 then list[#list + 1] = count end
-      list[#list + 1] = group[2]
-    end
+  for key, shelf in pairs(groups) do
+    local lists = counts[key] > 0 and larger or empty
+    local list = lists[shelf.groups] or {}
+    lists[shelf.groups] = list
+    if counts[key] > 0 then list[#list + 1] = counts[key] end
+    list[#list + 1] = shelf.group
   end
   for key, list in pairs(larger) do redis.call('ZADD', key, unpack(list)) end
   for key, list in pairs(empty) do redis.call('ZREM', key, unpack(list)) end
 end
 
--- How many stand on each shelf that those letters need, and those that drafts of letters are written over. Raises, before anything is written, if one is not of its type.
+-- How many stand on each shelf that is counted as a group, of those that the letters need, and those that drafts of letters are
+-- written over; notes their shelves in them. Raises, before anything is written, if one is not of its type.
 local function shelves_sound(jobs, letters)
-  local counts = {}
+  local counts, asked, keys, last = {}, {}, {}, {}
   local function ask(key)
-    if not counts[key] then counts[key] = redis.call('ZCARD', key) end
+    if not asked[key] then
+      asked[key] = true
+      keys[#keys + 1] = key
+    end
   end
-  for _, name in ipairs({ 'open', 'replayed', 'types', 'errors', 'tenants' }) do ask(jobs .. 'corral:dead:' .. name) end
+  for _, name in ipairs({ 'replayed', 'types', 'errors', 'tenants' }) do ask(jobs .. 'corral:dead:' .. name) end
   local function ask_all(one)
-    for _, kind in ipairs({ 'type', 'error', 'tenant' }) do
-      if one[kind] and one[kind] ~= '' then ask(shelf_of(jobs, kind, one[kind])) end
+    -- Letters that come together are often alike.
+    local is_alike = one.type == last.type and one.error == last.error and one.tenant == last.tenant
+    one.shelves, last = is_alike and last.shelves or shelves_of(jobs, one), one
+    if is_alike then return end
+    for _, shelf in ipairs(one.shelves) do
+      ask(shelf.key)
+      if shelf.group and not counts[shelf.key] then counts[shelf.key] = redis.call('ZCARD', shelf.key) end
     end
   end
   for _, one in ipairs(letters) do
     ask_all(one)
     if one.old then ask_all(one.old) end
   end
+  -- One question for the types of all. The key that never is makes the answer nothing, so that no members are looked at.
+  redis.call('ZINTERCARD', #keys + 1, jobs .. 'corral:dead:none', unpack(keys))
   return counts
 end

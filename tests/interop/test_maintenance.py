@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from engine import FlowJob, Job, NewJob, Queue, Worker
+from engine.errors import WaitForChildren
 from engine.job import Failed
 from engine.keys import Keys
 from engine.link import Connection, Link, RedisSettings
@@ -16,9 +18,11 @@ from engine.options import Keep
 from engine.scripts.claim import claim
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
+from engine.wire import STATES
 from tests.interop.side import VERSIONS, NodeError, NodeSide
 from tests.interop.sides import Ours, Theirs, both, counted
 from tests.support.queues import census, dump, violations
+from tests.support.running import running
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
@@ -202,6 +206,27 @@ async def test_a_number_that_comes_again_after_nodes_obliterate_is_a_job_of_its_
         assert await theirs.call("q", "getJobCounts", "completed", "failed", "active") == {
             "completed": 5, "failed": 1, "active": 0,
         }  # fmt: skip
+
+
+@pytest.mark.parametrize("node", ENDS, indirect=True)
+async def test_the_number_of_a_parent_that_nodes_obliterate_leaves_is_not_given_again(
+    redis_url: str, node: NodeSide, link: Link
+) -> None:
+    async def wait_for_a_child(job: Job[Any]) -> None:
+        job.add_child(FlowJob("n", "kids", {}))
+        raise WaitForChildren
+
+    theirs = Theirs(node)
+    async with Queue("q", redis=redis_url) as queue:
+        await queue.add_many([NewJob("n", {}, job_id="first"), NewJob("n", {})])
+        async with running(Worker("q", wait_for_a_child, redis=redis_url)):
+            await counted(queue, waiting_children=2)
+        await theirs.pause("q")
+        await theirs.call("q", "obliterate")
+        assert await census(link, KEYS) | {"waiting-children": []} == {state: [] for state in STATES}
+        added = [(await queue.add("n", {})).id, await theirs.add("q", "n", {}), (await queue.add("n", {})).id]
+        assert added == ["3", "4", "5"]
+        assert (await queue.counts()).waiting_children == 2
 
 
 @pytest.mark.parametrize("node", ENDS[1:], indirect=True)

@@ -67,6 +67,13 @@ async def test_an_id_that_is_there_is_told_and_its_job_left_alone(link: Link, ke
     assert await events(link, keys) == ["added b name=n", "waiting b", "duplicated a", "duplicated b"]
 
 
+async def test_a_new_counter_passes_over_the_parents_that_bullmq_left_behind(link: Link, keys: Keys) -> None:
+    """Its obliterate deletes the counter, and not the jobs that wait for children."""
+    await seed(link, keys, waiting_children={"12": 1, "3": 2, "7-a": 3})
+    assert (await add(link, keys, [row(), row("mine"), row()], now=7)).ids == ["13", "mine", "15"]
+    assert (await add(link, keys, [row()], now=7)).ids == ["16"]
+
+
 async def test_sent_twice_a_job_with_an_id_of_its_own_is_there_once(link: Link, keys: Keys) -> None:
     first = await add(link, keys, [row("a"), row("d", delay=5), row("p", priority=1)], now=7)
     before = {name: value for name, value in (await dump(link)).items() if name not in (keys.events, keys.id)}

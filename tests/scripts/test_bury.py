@@ -18,7 +18,9 @@ async def test_a_failed_job_gets_a_letter_from_what_its_hash_says(link: Link, ke
             "processedOn": "0", "finishedOn": "3", "failedReason": "no", "stacktrace": '["x"]', "atm": "1",
             "error": "TypeError", "tenant": "t1", "times": "1",
         },
-        "open": {"f": 3}, "type:sms:ids": {"f": 3}, "error:TypeError:ids": {"f": 3}, "tenant:t1:ids": {"f": 3},
+        "open": {"f": 3}, "type:3:sms:ids": {"f": 3}, "error:9:TypeError:ids": {"f": 3}, "tenant:2:t1:ids": {"f": 3},
+        "type+error:3:sms:9:TypeError:ids": {"f": 3}, "type+tenant:3:sms:2:t1:ids": {"f": 3},
+        "error+tenant:9:TypeError:2:t1:ids": {"f": 3}, "type+error+tenant:3:sms:9:TypeError:2:t1:ids": {"f": 3},
         "types": {"sms": 1}, "errors": {"TypeError": 1}, "tenants": {"t1": 1},
     }  # fmt: skip
 

@@ -13,6 +13,7 @@ from engine.scripts.fail import fail
 from engine.scripts.rows import Refusal
 from tests.support.letters import Death, bury_jobs, shelves
 from tests.support.queues import Held, census, claimed, dump, events, job, seed, snapshot
+from tests.support.shelves import shelves_of
 
 ALL = Keep()
 
@@ -110,7 +111,8 @@ async def test_a_dead_letter_tells_all_of_a_job_of_which_nothing_else_is_kept(li
             "stc": "1", "pb": "w", "processedOn": "1", "finishedOn": "7", "failedReason": "boom",
             "stacktrace": '["x","y"]', "atm": "3", "error": "KeyError", "tenant": "t1", "times": "1",
         },
-        "open": {"a": 7}, "type:sms:ids": {"a": 7}, "error:KeyError:ids": {"a": 7}, "tenant:t1:ids": {"a": 7},
+        "open": {"a": 7},
+        **{name: {"a": 7} for name in shelves_of({"type": "sms", "error": "KeyError", "tenant": "t1"})},
         "types": {"sms": 1}, "errors": {"KeyError": 1}, "tenants": {"t1": 1},
     }  # fmt: skip
     assert await job(link, keys, "a") == {}
@@ -137,7 +139,7 @@ async def test_letters_have_a_retention_of_their_own(link: Link, keys: Keys, let
     assert (await census(link, keys))["failed"] == list("abcd")
 
 
-FOREIGN = ["open", "replayed", "types", "errors", "type:n:ids", "error:KeyError:ids", "tenant:t1:ids"]
+FOREIGN = ["open", "replayed", "types", "errors", *shelves_of({"type": "n", "error": "KeyError", "tenant": "t1"})]
 
 
 @pytest.mark.usefixtures("damaged")

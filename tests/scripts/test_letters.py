@@ -86,6 +86,26 @@ async def test_they_are_counted(link: Link, keys: Keys) -> None:
         assert counted == len(wanted(sought)), sought
 
 
+async def test_what_is_asked_together_is_counted_in_one_look(link: Link, keys: Keys) -> None:
+    await bury_jobs(link, keys, DEATHS)
+    for sought in SOUGHT:
+        if not sought.text:
+            slice = await letters(link, keys, sought, what="count", look=1, most=1, now=50)
+            assert (slice.count, slice.cursor) == (len(wanted(sought)), None), sought
+
+
+async def test_values_that_look_like_others_end_are_kept_apart(link: Link, keys: Keys) -> None:
+    deaths = {
+        "a": Death(1, type="x:1:y", error="z", tenant="t"),
+        "b": Death(2, type="x", error="y:1:z", tenant="t"),
+        "c": Death(3, type="x", error="y", tenant="1:z"),
+    }
+    await bury_jobs(link, keys, deaths)
+    for id, death in deaths.items():
+        sought = Sought(type=death.type, error=death.error, tenant=death.tenant)
+        assert await found_by(link, keys, sought, newest=False, look=9, most=9) == [id]
+
+
 async def test_a_walk_goes_on_where_the_letter_of_its_cursor_has_gone(link: Link, keys: Keys) -> None:
     await bury_jobs(link, keys, DEATHS)
     left = set(DEATHS)

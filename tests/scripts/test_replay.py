@@ -120,7 +120,7 @@ async def test_a_full_server_refuses_it_wholly(link: Link, keys: Keys) -> None:
 
 
 FOREIGN = ["meta", "id", "wait", "prioritized", "pc", "failed", "marker", "events",
-           "corral:dead:open", "corral:dead:replayed", "corral:dead:types", "corral:dead:type:n:ids"]  # fmt: skip
+           "corral:dead:open", "corral:dead:replayed", "corral:dead:types", "corral:dead:type:1:n:ids", "corral:dead:type+error:1:n:10:ValueError:ids"]  # fmt: skip
 
 
 @pytest.mark.usefixtures("damaged")

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 HEAD = "corral:dead:"
 """How the keys of dead letters begin, after the queue's prefix."""
 _KINDS = {"type": "name", "error": "error", "tenant": "tenant"}
+
+
+def shelves_of(said: Mapping[str, str]) -> list[str]:
+    """The shelves of an open letter of this type, error and tenant: for each alone, and for those together."""
+    chosen = [kinds for count in range(1, len(said) + 1) for kinds in combinations(said, count)]
+    return [
+        ":".join(["+".join(kinds), *(f"{len(said[kind].encode())}:{said[kind]}" for kind in kinds), "ids"])
+        for kinds in chosen
+    ]
 
 
 def misshelved(found: Mapping[str, Any]) -> list[str]:
@@ -25,11 +35,12 @@ def misshelved(found: Mapping[str, Any]) -> list[str]:
             wanted["replayed"][id] = at
             continue
         wanted["open"][id] = at
-        for kind, field in _KINDS.items():
-            if value := record.get(field):
-                wanted.setdefault(f"{kind}:{value}:ids", {})[id] = at
-                groups = wanted.setdefault(f"{kind}s", {})
-                groups[value] = groups.get(value, 0) + 1
+        said = {kind: value for kind, field in _KINDS.items() if (value := record.get(field))}
+        for name in shelves_of(said):
+            wanted.setdefault(name, {})[id] = at
+        for kind, value in said.items():
+            groups = wanted.setdefault(f"{kind}s", {})
+            groups[value] = groups.get(value, 0) + 1
     stored = {name: value for name, value in dead.items() if not name.startswith("letter:") and name != "alerts"}
     return [
         f"dead letters: {name} has {stored.get(name, {})}, not {wanted.get(name, {})}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine import DeadLetter, DeadLetterAlert, Job, NewJob, Queue, Worker, processor
+from engine import AtLeast, DeadLetter, DeadLetterAlert, Job, NewJob, Queue, Worker, processor
 from engine.clock import monotonic
 from engine.errors import InvalidOption, JobFailed, LetterNotFound, WrongState
 from tests.support.running import running, until
@@ -86,6 +86,8 @@ async def test_letters_are_listed_counted_and_grouped_by_what_they_have_in_commo
         assert await dead.count(type="send") == 6
         assert await dead.count(error="ConnectionError", tenant="t1") == 3
         assert await dead.count(text="no route to m3") == 1
+        assert await dead.at_least(text="no route", look=2) == AtLeast(count=2, is_all=False)
+        assert await dead.at_least(text="no route") == AtLeast(count=6, is_all=True)
         assert await dead.count(since=began) == 7
         assert await dead.count(until=began) == 0
 
@@ -285,6 +287,7 @@ async def test_what_would_change_all_by_a_slip_is_refused(redis_url: str) -> Non
             (dead.replay("1", type="sms"), "either an id or a filter"),
             (dead.replay(replayed=True), "replayed once"),
             (dead.list(limit=0), "limit: 0"),
+            (dead.at_least(text="x", look=0), "look: 0"),
             (dead.list(cursor="x"), "cursor: 'x'"),
             (dead.groups("hour"), "by: 'hour'"),  # type: ignore[arg-type]
             (dead.get(""), "job_id: ''"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine import BaseProcessor, Job, JobQueueService, RedisSettings, Settings, SmsJobData
+from engine import BaseProcessor, Job, JobQueueService, NewJob, RedisSettings, Settings, SmsJobData, processor
 from engine.errors import InvalidData, InvalidOption, UnknownJobType
 from tests.support.running import until
 
@@ -111,6 +111,44 @@ async def test_tasks_are_added_by_service_or_function(settings: Settings) -> Non
         assert "serviceName" not in waiting.data
         with pytest.raises(InvalidData, match="subAccountId"):
             await service.execute_task("x", "y", [], {})
+
+
+class Rate(int):
+    """Cents for one message."""
+
+
+async def test_middleware_dependencies_and_settings_reach_its_queues_and_workers(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    @processor("sms")
+    async def bill(job: Job[SmsJobData], rate: Rate) -> int:
+        if job.data.message == "fail":
+            raise KeyError("rate")
+        return rate * len(job.data.phone_numbers)
+
+    async def stamp(new_job: NewJob, call_next: Any) -> Any:
+        new_job.change(attempts=1)
+        return await call_next(new_job)
+
+    async def doubled(job: Job[Any], call_next: Any) -> Any:
+        return 2 * await call_next(job)
+
+    env = {"REDIS_URL": redis_url, "JOB_QUEUE_METRICS": "60", "JOB_QUEUE_DEAD_LETTER_ALERT": "0"}
+    hooks: dict[str, Any] = {"around_add": [stamp], "around_run": [doubled], "dependencies": [Rate(7)]}
+    async with JobQueueService(Settings.load(env=env), processors={"sms": bill}, **hooks) as service:
+        await service.start_workers()
+        good, bad = await service.add_job("sms", sms("x")), await service.add_job("sms", sms("fail"))
+        done = await until(lambda: _status(service, good, "completed"), "the job is completed")
+        assert done.result == 14
+        await until(lambda: _status(service, bad, "failed"), "the job has failed, at its one attempt")
+        await until(lambda: "sms-queue has 1 dead letters, more than 0" in caplog.text, "someone is told", timeout=20)
+        assert (await service.queues["sms"].metrics("failed")).total == 1
+
+
+def test_a_setting_that_cannot_be_is_refused() -> None:
+    for name, text in (("METRICS", "0"), ("CANCEL_GRACE", "9"), ("DEAD_LETTER_ALERT", "-1"), ("DEAD_LETTERS", "all")):
+        with pytest.raises(InvalidOption, match=f"JOB_QUEUE_{name}: '{text}'"):
+            Settings.load(env={f"JOB_QUEUE_{name}": text})
 
 
 async def test_asking_never_raises(settings: Settings) -> None:

@@ -8,12 +8,14 @@ import threading
 
 import pytest
 
-from engine import Job, NewJob, Queue, SyncQueue, Worker
+from engine import FlowJob, Job, NewJob, Queue, SyncQueue, Worker, happened
 from engine.errors import InvalidOption
 from tests.support.running import running
 
 
 async def echo(job: Job[object]) -> object:
+    if isinstance(job.data, dict):
+        raise ValueError(f"part {job.data['part']} is broken")
     return job.data
 
 
@@ -29,6 +31,36 @@ async def test_a_blocking_queue_adds_and_waits(redis_url: str) -> None:
 
     async with running(Worker("q", echo, redis=redis_url)):
         assert await asyncio.to_thread(view) == ["one", 0, 1, 2]
+
+
+async def test_letters_schedules_flows_and_events_block_too(redis_url: str) -> None:
+    def script() -> list[str | None]:
+        with SyncQueue("q", redis=redis_url) as queue, queue.events(names=["failed", "completed"]) as events:
+            with pytest.raises(TimeoutError):
+                events.next(timeout=0.01)
+
+            bad = queue.add("break", {"part": 7})
+            assert isinstance(next(events), happened.Failed)
+            assert queue.dead_letters.groups("error") == {"ValueError": 1}
+            assert [letter.id for letter in queue.dead_letters.list(error="ValueError")] == [bad.id]
+            assert queue.dead_letters.replay(type="break", data=lambda _: "mended").count == 1
+            assert bad.result(timeout=10) == "mended"
+
+            queue.schedules.upsert("daily", "echo", "soup", cron="0 12 * * *")
+            assert [schedule.id for schedule in queue.schedules.list()] == ["daily"]
+            assert queue.schedules.run_now("daily").result(timeout=10) == "soup"
+            assert queue.schedules.remove("daily")
+
+            flow = queue.flows.add(FlowJob("echo", "q", "top", children=[FlowJob("echo", "q", "below")]))
+            assert flow.job.result(timeout=10) == "top"
+            found = queue.flows.get("q", flow.job.id)
+            assert found is not None
+            assert [node.job.data for node in found.children] == ["below"]
+            assert queue.flows.remove("q", flow.job.id)
+            return [event.job_id for _, event in zip(range(4), events, strict=False)]
+
+    async with running(Worker("q", echo, redis=redis_url)):
+        assert len(await asyncio.to_thread(script)) == 4
 
 
 async def test_a_queue_has_a_blocking_view_of_itself(redis_url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -136,6 +137,33 @@ async def test_each_run_has_newer_data_and_no_two_run_at_once(redis_url: str, li
     assert seen == sorted(set(seen)), "older after newer, or one twice"
     # While the owner waits it stands for newer ones with its older data: that is the mode's rule. So not all are seen.
     assert len(seen) > 1
+
+
+async def test_no_turn_ends_very_many_jobs_that_others_were_kept_for(redis_url: str, link: Link) -> None:
+    ended, runs = asyncio.Event(), 0
+
+    async def wait(job: Job[int]) -> None:
+        nonlocal runs
+        runs += 1
+        await ended.wait()
+
+    same = [{"id": f"d{n}", "keep_last_if_active": True} for n in range(200)]
+    async with Queue("q", redis=redis_url) as queue, Worker("q", wait, redis=redis_url, concurrency=200):
+        await queue.add_many([NewJob("w", n, deduplication=one) for n, one in enumerate(same)])
+        await until(lambda: runs == 200, "all run", timeout=20)
+        await queue.add_many([NewJob("w", n, deduplication=one) for n, one in enumerate(same)])
+        (_, before) = await link.call("CONFIG", "GET", "slowlog-log-slower-than")
+        await link.call("CONFIG", "SET", "slowlog-log-slower-than", 0, "slowlog-max-len", 100_000)
+        try:
+            await link.call("SLOWLOG", "RESET")
+            ended.set()
+            await until(lambda: runs == 400, "those that were kept have run", timeout=20)
+            calls = [entry[3] for entry in await link.call("SLOWLOG", "GET", -1) if entry[3][0] == b"EVALSHA"]
+        finally:
+            await link.call("CONFIG", "SET", "slowlog-log-slower-than", before, "slowlog-max-len", 128)
+    # Of a long call the log keeps 31 words and says how many more there were; a row of a turn has six.
+    more = [int(found[1]) for call in calls if (found := re.search(rb"\((\d+) more", call[-1]))]
+    assert 20 < (max(more) + 31 - 24) / 6 <= 50
 
 
 async def test_of_a_thousand_adds_from_many_hands_one_makes_a_job(redis_url: str) -> None:

@@ -145,6 +145,28 @@ async def test_several_queues_have_each_their_own_concurrency(redis_url: str, tm
 
 
 @ONE_LOOP
+async def test_what_a_deployment_says_comes_before_its_settings(redis_url: str, tmp_path: Path) -> None:
+    words = ("--limit", "1/60000", "--metrics", "60", "--dead-letters", "0", "--stalled-interval", "100")
+    env = {"JOB_QUEUE_DEAD_LETTERS": "5", "JOB_QUEUE_CANCEL_GRACE": "50"}
+    async with Queue("q", redis=redis_url) as queue:
+        failed, waits = await queue.add("probe", {"act": "fail"}), await queue.add("probe")
+        with daemon(*PROBE, "--redis", redis_url, *words, log=tmp_path / "log", env=env) as worker:
+            await until(lambda: _failed(queue), "the first has failed")
+            assert worker.stop() == 0
+        assert (await failed.state(), await waits.state()) == ("failed", "waiting")
+        assert await queue.rate_limit_ttl({"max": 1, "duration": 60_000}) > 0
+        assert (await queue.metrics("failed")).total == 1
+        assert await queue.dead_letters.count() == 0
+    with daemon(*PROBE, "--redis", redis_url, "--limit", "10 a minute", log=tmp_path / "log") as worker:
+        assert await ended(worker) == 2
+        assert "'10 a minute' is not MAX/MS, such as 100/60000" in said(worker)
+
+
+async def _failed(queue: Queue) -> bool:
+    return (await queue.counts()).failed == 1
+
+
+@ONE_LOOP
 async def test_without_queues_each_processor_has_one_by_its_name(redis_url: str, tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(
         "from engine import Job, processor\n"

@@ -14,7 +14,6 @@ from engine import Job, NewJob, Queue, Worker, errors, processor
 from engine.keys import Keys
 from engine.link import Link
 from tests.support.queues import job as stored
-from tests.support.queues import snapshot
 from tests.support.running import until
 
 
@@ -187,30 +186,6 @@ async def test_data_that_is_not_what_the_processor_takes_fails_without_retry(que
         job = await queue.add("size", {"width": "wide"}, attempts=5)
         with pytest.raises(errors.JobFailed, match=r"\$\.width: Expected `int`, got `str`"):
             await job.result(timeout=5)
-
-
-@pytest.mark.parametrize(
-    ("fields", "reason"),
-    [
-        (["name", "n", "data", "{nonsense"], "data: "),
-        (["name", "n", "data", "{}", "opts", "[1"], "options cannot be read"),
-        (["data", "{}"], "no name"),
-        (["name", "n", "data", "{}", "defa", "stalled too often"], "stalled too often"),
-        (["name", "n", "data", "[" * 50_000], "data: "),
-    ],
-)
-async def test_a_foreign_job_that_cannot_run_fails_and_does_not_cycle(
-    redis_url: str, link: Link, keys: Keys, fields: list[str], reason: str
-) -> None:
-    async def never(job: Job[Any]) -> None:
-        raise AssertionError("it must not run")
-
-    await link.call("HSET", keys.job("f"), *fields)
-    await link.call("LPUSH", keys.wait, "f")
-    async with Worker("q", never, redis=redis_url) as worker:
-        await until(lambda: worker.counters.failed == 1, "the job has failed")
-    assert reason in (await stored(link, keys, "f"))["failedReason"]
-    assert (await snapshot(link, keys))["failed"].keys() == {"f"}
 
 
 class Silent(Exception):

@@ -1,4 +1,4 @@
-"""Pausing in one fleet of BullMQ 5, BullMQ 6 and Corral: in no order of calls is a job lost.
+"""Row 21: pausing in one fleet of BullMQ 5, BullMQ 6 and Corral: in no order of calls is a job lost.
 
 BullMQ 5 renames the list of waiting jobs at a pause and back at a resume, BullMQ 6 leaves them where they are (wire
 specification, 3.5): a rename onto a list that is there would delete its jobs.
@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from engine import Job, Queue, Worker
+from engine.keys import Keys
 from engine.link import Link
 from tests.interop.side import NodeSide, need
 from tests.interop.standing import StandingNodeSide
-from tests.support.queues import events
+from tests.support.queues import census, events, seed
 from tests.support.running import running, until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
@@ -63,7 +64,9 @@ def _fills_wait(*sides: str) -> bool:
     return "v6" in sides and "us" not in after_v6
 
 
-async def test_no_job_is_lost_whoever_pauses_adds_and_resumes(redis_url: str, fleet: dict[str, Any]) -> None:
+async def test_row_21_no_job_is_lost_in_a_mixed_fleet_whoever_pauses_adds_and_resumes(
+    redis_url: str, fleet: dict[str, Any]
+) -> None:
     queue: Queue = fleet["us"]
     added = 0
     orders = _orders()
@@ -84,7 +87,7 @@ async def test_no_job_is_lost_whoever_pauses_adds_and_resumes(redis_url: str, fl
     assert sorted(ran) == list(range(1, added + 1))
 
 
-async def test_no_job_is_lost_or_started_in_a_pause_while_workers_of_all_three_run(
+async def test_row_21_no_job_is_lost_or_started_in_a_pause_while_workers_of_all_three_run(
     redis_url: str, fleet: dict[str, Any], link: Link
 ) -> None:
     queue: Queue = fleet["us"]
@@ -137,3 +140,15 @@ async def _add(side: Queue | NodeSide, **options: Any) -> None:
 
 async def _completed(queue: Queue, count: int) -> bool:
     return (await queue.counts()).completed == count
+async def test_row_21_a_resume_merges_what_waits_in_both_lists(redis_url: str, link: Link, keys: Keys) -> None:
+    """The half of it that needs no Node: nothing is renamed onto a list that is there. Jobs added while the queue was paused, by
+    whomever and wherever, come after those that were there."""
+    await seed(link, keys, wait=["c", "d"], paused=["a", "b"], meta={"paused": 1})
+    async with Queue("q", redis=redis_url) as queue:
+        await queue.resume()
+        assert (await census(link, keys))["wait"] == ["a", "b", "c", "d"]
+        await link.call("LPUSH", keys.paused, "stray")
+        await link.call("HSET", keys.job("stray"), "name", "n", "data", "{}", "opts", "{}", "timestamp", 1)
+        await queue.pause()
+        await queue.resume()
+        assert sorted((await census(link, keys))["wait"]) == ["a", "b", "c", "d", "stray"]
