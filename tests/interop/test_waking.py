@@ -36,34 +36,27 @@ async def test_an_idle_worker_of_either_side_is_woken_by_the_other(redis_url: st
             await node.call("queue", "waitUntilFinished", job=added["id"], with_="events")
 
 
-async def test_one_batch_wakes_ten_idle_workers_of_either_side(redis_url: str, node: NodeSide) -> None:
-    """Each takes one job and holds it: all ten run at once only if each that was woken woke the next."""
-    held = asyncio.Event()
+async def test_one_batch_wakes_ten_idle_workers_of_each_side(redis_url: str, node: NodeSide) -> None:
+    """Each takes one job and holds it: all twenty run at once only if each that was woken woke the next."""
+    go = asyncio.Event()
 
     async def hold(job: Job[Any]) -> None:
-        await held.wait()
+        await go.wait()
 
-    await node.make("Queue", "queue", "ours")
-    async with (
-        Queue("theirs", redis=redis_url) as theirs,
-        Queue("ours", redis=redis_url) as ours,
-        AsyncExitStack() as stack,
-    ):
+    async with Queue("q", redis=redis_url) as queue, AsyncExitStack() as stack:
         for number in range(10):
-            await node.make("Worker", f"worker {number}", "theirs", drainDelay=LONG)
-            worker = Worker("ours", hold, redis=redis_url, concurrency=1, drain_delay=LONG * 1000)
+            await node.make("Worker", f"worker {number}", "q", drainDelay=LONG)
+            worker = Worker("q", hold, redis=redis_url, concurrency=1, drain_delay=LONG * 1000)
             await stack.enter_async_context(running(worker))
             await worker.ready.wait()
-        await until(lambda: _sleeping(theirs, 20), "all of them sleep", timeout=PATIENCE)
-        jobs = await theirs.add_many([NewJob("n", {"do": "hold"}) for _ in range(10)])
-        await node.call("queue", "addBulk", [{"name": "n", "data": {}}] * 10)
-        for queue in (theirs, ours):
-            await until(lambda queue=queue: _active(queue, 10), "ten run at once", timeout=PATIENCE)  # type: ignore[misc]
-        held.set()
-        for job in jobs:
-            await node.release(job.id)
-        for queue in (theirs, ours):
-            await until(lambda queue=queue: _completed(queue, 10), "all are done", timeout=PATIENCE)  # type: ignore[misc]
+        await until(lambda: _sleeping(queue, 20), "all of them sleep", timeout=PATIENCE)
+        await queue.add_many([NewJob("n", {"do": "hold"}) for _ in range(20)])
+        await until(lambda: _active(queue, 20), "all run at once", timeout=PATIENCE)
+        go.set()
+        for number in range(10):
+            ((job, _),) = await node.heard(f"worker {number}", "active")
+            await node.release(job["id"])
+        await until(lambda: _completed(queue, 20), "all are done", timeout=PATIENCE)
 
 
 async def test_delayed_jobs_of_the_other_side_run_when_they_are_due_and_not_before(
