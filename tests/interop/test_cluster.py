@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import pkgutil
 import re
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -33,7 +34,10 @@ _ARGUMENT = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer(extra_args=["--cluster-enabled", "yes"], tcp=True) as server:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        bus = free.getsockname()[1]
+    # Its own choice, 10,000 above the port, may be beyond the last.
+    with EmbeddedServer(extra_args=["--cluster-enabled", "yes", "--cluster-port", str(bus)], tcp=True) as server:
         yield server
 
 
