@@ -23,7 +23,7 @@ demo: $(DEMO) ## run one real job of every type on a server of its own and show 
 	@$(BIN)/python -m engine demo $(ARGS)
 
 test: $(ALL) ## run every test that this machine can; the summary says what was skipped and why
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 3 $(ARGS)
 
 check: $(ALL) ## format, lint and types, changing nothing
 	@$(BIN)/ruff format --check .
