@@ -38,8 +38,6 @@ Group = Literal["type", "error", "tenant", "day"]
 _SAMPLE = 10
 _LISTED = 100
 """Letters that one call of a list looks at: their data and stack traces come along."""
-_EDITED = 20
-"""Letters in one call of a replay that edits: their data goes to and fro."""
 _MOST = 1_000
 _MOST_DAYS = 366
 """Each is counted anew, at some 20 us."""
@@ -230,7 +228,7 @@ class DeadLetters:
         link, by, count, at = await self._ready(), secrets.token_hex(8), 0, None
         skipped: dict[str, str] = {}
         while True:
-            most = min(pace.slice, _EDITED) if edit else pace.slice
+            most = min(pace.slice, LETTERS_PER_CALL) if edit else pace.slice
             slice = await letters(
                 link, self._keys, sought, what="records" if edit else "ids", cursor=at, look=PER_CALL, most=most
             )
