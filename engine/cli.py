@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_asking(command)
     _add_telling(command)
+    _add_migrate(command)
     _add_steering(command)
     return parser
 
@@ -106,6 +107,16 @@ def _add_asking(command: Callable[..., argparse.ArgumentParser]) -> None:
     for made in (stats, jobs, job):
         made.add_argument("--json", action="store_true", help="JSON, for programs")
     command("doctor", commands.doctor, "doctor --redis rediss://jobs.example:6379/0")
+
+
+def _add_migrate(command: Callable[..., argparse.ArgumentParser]) -> None:
+    made = command("migrate", commands.migrate, "migrate check --queue sms-queue --sample 1000")
+    add = made.add_argument
+    add("action", metavar="check", choices=("check",), help="exit code: 0 no difference, 1 some, 2 could not look")
+    add("--queue", metavar="QUEUE", action="append", help="only this one; may be given again (default: all)")
+    add("--sample", metavar="N", type=number(1, 2**31), help="look at N jobs of each state at most (default: all)")
+    add("--examples", metavar="N", type=number(0, 1000), default=3, help="ids shown of each finding (default: 3)")
+    add("--json", action="store_true", help="JSON, for programs")
 
 
 def _add_telling(command: Callable[..., argparse.ArgumentParser]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -17,6 +18,10 @@ DEFAULT_MAX_PAYLOAD = 1024 * 1024
 
 _encoder = msgspec.json.Encoder()
 _PLAIN = frozenset((type(None), bool, int, str, bytes))
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+"""An escape in JSON; the group is there if it is half of a surrogate pair without the other half."""
 
 
 def encode(field: str, value: Any) -> bytes:
@@ -48,6 +53,9 @@ def decode(field: str, encoded: bytes, kind: Any = Any) -> Any:
     except RecursionError:
         raise InvalidData(f"{field}: nested too deeply for JSON") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        mended = _without_halves(encoded)
+        if mended != encoded:
+            return decode(field, mended, kind)
         raise InvalidData(f"{field}: {_path(error)}") from None
 
 
@@ -57,6 +65,11 @@ def convert(field: str, value: Any, kind: type[T]) -> T:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, RecursionError) as error:
         raise InvalidData(f"{field}: {_path(error)}") from None
+
+
+def _without_halves(encoded: bytes) -> bytes:
+    """JSON with U+FFFD for each lone half of a surrogate pair: JavaScript cuts text between the halves, and writes both."""
+    return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], encoded)
 
 
 @lru_cache(maxsize=512)

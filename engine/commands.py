@@ -316,6 +316,22 @@ async def doctor(said: argparse.Namespace) -> int:
     return 1 if is_bad else 0
 
 
+async def migrate(said: argparse.Namespace) -> int:
+    """Say what of BullMQ's live queues would behave differently here; changes nothing."""
+    from engine.migrate.check import check
+    from engine.migrate.shown import lines
+
+    try:
+        report = await check(said.redis, said.prefix, said.queue or (), sample=said.sample, examples=said.examples)
+    except (CorralError, TimeoutError) as error:
+        raise InvalidInput(str(error)) from None  # for this command 1 means that something would differ
+    if said.json:
+        show_json(report)
+    else:
+        print("\n".join(lines(report)))
+    return 1 if report.differs else 0
+
+
 async def demo(said: argparse.Namespace) -> int:
     """Run one job of every type."""
     from engine.demo.run import run_demo

@@ -16,8 +16,9 @@ import msgspec
 from msgspec import Struct, structs
 
 from engine import codec
-from engine.clock import from_ms, monotonic, to_ms
+from engine.clock import monotonic, to_ms
 from engine.errors import InvalidOption, LetterNotFound
+from engine.foreign import ask
 from engine.job import Snapshot, moment
 from engine.keys import Keys
 from engine.link import Link
@@ -30,7 +31,7 @@ from engine.scripts.pace import LETTERS_PER_CALL, PER_CALL
 from engine.scripts.page import page
 from engine.scripts.purge import purge
 from engine.scripts.replay import replay
-from engine.scripts.snapshots import read_snapshot
+from engine.scripts.snapshots import read_number, read_snapshot
 
 _Edit = Callable[["DeadLetter"], bytes]
 Group = Literal["type", "error", "tenant", "day"]
@@ -185,12 +186,13 @@ class DeadLetters:
         most = _count("limit", limit, _MOST_DAYS if by == "day" else _MOST)
         found = await letter_groups(await self._ready(), self._keys, by=by, most=most)
         if by == "day":
-            return {f"{from_ms(int(day) * 86_400_000):%Y-%m-%d}": count for day, count in found}
+            dated = [(moment(int(day) * 86_400_000), count) for day, count in found]
+            return {f"{day:%Y-%m-%d}": count for day, count in dated if day is not None}
         return dict(found)
 
     async def get(self, job_id: str) -> DeadLetter | None:
         """The letter of that job, open or replayed, or None."""
-        pairs = await (await self._ready()).call("HGETALL", self._keys.letter(_id(job_id)))
+        pairs = await ask(await self._ready(), "hash", "HGETALL", self._keys.letter(_id(job_id)))
         return self._letter(job_id, dict(zip(pairs[::2], pairs[1::2], strict=True))) if pairs else None
 
     # --- telling ------------------------------------------------------------------------------------------------------
@@ -239,7 +241,9 @@ class DeadLetters:
                 rows = [(id, failed, None) for id, failed in slice.ids]
             else:
                 found = [(self._letter(id, record), record) for id, record in slice.records]
-                rows = [(letter.id, int(record[b"finishedOn"]), edit(letter)) for letter, record in found if record]
+                rows = [
+                    (letter.id, read_number(record, b"finishedOn"), edit(letter)) for letter, record in found if record
+                ]
             refused = await replay(link, self._keys, rows, by=by)
             count += len(rows) - len(refused)
             for id, why in refused.items():
@@ -328,9 +332,8 @@ class DeadLetters:
         job = read_snapshot((id.encode(), [item for pair in record.items() for item in pair]), "failed")
         try:
             opts = read_options(job.opts)
-        except ValueError:
+        except (ValueError, RecursionError):
             opts = JobOptions()
-        replayed = record.get(b"replayedOn")
         return DeadLetter(
             id=id,
             queue_name=self._keys.queue,
@@ -345,12 +348,12 @@ class DeadLetters:
             attempts_started=job.attempts_started,
             stalls=job.stalls,
             priority=job.priority,
-            failures=int(record.get(b"times", b"1")),
+            failures=read_number(record, b"times") or 1,
             timestamp=moment(job.timestamp),
             processed_on=moment(job.processed_on),
             finished_on=moment(job.finished_on),
             processed_by=job.processed_by,
-            replayed_on=None if replayed is None else moment(int(replayed)),
+            replayed_on=moment(read_number(record, b"replayedOn")),
         )
 
 

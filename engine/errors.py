@@ -246,6 +246,20 @@ class ServerError(LinkError):
         self.code = message.partition(" ")[0]
 
 
+class WrongType(ServerError):
+    """A key of the queue holds what another program put there. Nothing was written; it is well again once the key is gone."""
+
+    def __init__(self, key: str, holds: str, wanted: str) -> None:
+        ServerError.__init__(
+            self,
+            f"WRONGTYPE key {key[:300]!r} holds a {holds} and should be a {wanted}: another program wrote it; "
+            f"look at it, then move it away (RENAME) or delete it (DEL)",
+        )
+        self.key = key
+        self.holds = holds
+        self.wanted = wanted
+
+
 class ServerBusy(ServerError):
     """The server cannot serve now (LOADING, BUSY, READONLY, OOM and the like) and may later; nothing was written."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from engine import wire
-from engine.errors import InvalidInput, InvalidName
+from engine.errors import InvalidInput, InvalidName, ServerError
 from engine.events import Answers
 from engine.handle import Job, added_job, stored_job
 from engine.keys import Keys
@@ -26,7 +26,7 @@ __all__ = ["FlowJob", "FlowNode", "FlowProducer"]
 
 
 class FlowNode(Struct, frozen=True):
-    """A job of a flow and those that it waits for, or waited for."""
+    """A job of a flow and those that it waits for, or waited for. A job that several wait for stands below each of them."""
 
     job: Job[Any]
     children: list[FlowNode]
@@ -149,20 +149,17 @@ class FlowProducer:
             for snapshot in await get(link, keys, ids[name]):
                 if snapshot is not None:
                     stored[keys.job(snapshot.id)] = stored_job(link, keys, snapshot, self._answered(keys))
-        nodes: list[FlowNode | None] = []
+        nodes = {key: FlowNode(job, []) for key, job in stored.items()}
         below: list[tuple[FlowNode, Keys, str]] = []
-        for keys, job_id in jobs:
-            job = stored.get(keys.job(job_id))
-            node = None if job is None else FlowNode(job, [])
-            nodes.append(node)
-            if node is not None and depth > 1:
+        for keys, job_id in {keys.job(id): (keys, id) for keys, id in jobs}.values() if depth > 1 else ():
+            if (node := nodes.get(keys.job(job_id))) is not None:
                 below += [(node, *child) for child in await self._children(link, keys, job_id, most)]
         if below:
             found = await self._read([(keys, job_id) for _, keys, job_id in below], depth - 1, most)
             for (node, _, _), child in zip(below, found, strict=True):
                 if child is not None:
                     node.children.append(child)
-        return nodes
+        return [nodes.get(keys.job(job_id)) for keys, job_id in jobs]
 
     async def _children(self, link: Link, keys: Keys, job_id: str, most: int) -> list[tuple[Keys, str]]:
         asked: list[tuple[Argument, ...]] = [
@@ -171,7 +168,9 @@ class FlowProducer:
             ("HRANDFIELD", keys.helper(job_id, "failed"), most),
             ("ZRANGE", keys.helper(job_id, "unsuccessful"), 0, most - 1),
         ]
-        named = {key.decode(errors="replace") for found in await link.call_many(asked) for key in found}
+        # A key of another type is foreign, and names no children.
+        answered = [found for found in await link.call_many(asked) if not isinstance(found, ServerError)]
+        named = {key.decode(errors="replace") for found in answered for key in found}
         children = []
         for key in sorted(named)[:most]:
             base, _, child = key.rpartition(":")

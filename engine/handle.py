@@ -9,10 +9,11 @@ from engine import codec
 from engine.clock import monotonic
 from engine.errors import CorralError, InvalidInput, JobNotFound, LockLost
 from engine.events import Answers
+from engine.foreign import ask
 from engine.job import Claimed, Snapshot, moment
 from engine.keys import Keys
 from engine.link import Argument, Link
-from engine.options import JobOptions, read_options
+from engine.options import NO_OPTIONS, JobOptions, read_options
 from engine.scripts.get import get
 from engine.scripts.log import log
 from engine.scripts.progress import progress
@@ -77,7 +78,10 @@ class Job(Generic[D]):
     def opts(self) -> JobOptions:
         """The job's options; what another producer wrote that cannot be understood counts as not said."""
         if isinstance(self._opts, bytes):
-            self._opts = read_options(self._opts)
+            try:
+                self._opts = read_options(self._opts)
+            except (ValueError, RecursionError):
+                self._opts = NO_OPTIONS
         return self._opts
 
     @property
@@ -195,7 +199,9 @@ class Job(Generic[D]):
         cursor: Argument = 0
         while True:
             # In pages: a parent may have any number of children, with values of any size.
-            cursor, page = await self._link.call("HSCAN", self._keys.helper(self.id, helper), cursor, "COUNT", 250)
+            cursor, page = await ask(
+                self._link, "hash", "HSCAN", self._keys.helper(self.id, helper), cursor, "COUNT", 250
+            )
             found |= {key.decode(errors="replace"): value for key, value in zip(page[::2], page[1::2], strict=True)}
             if int(cursor) == 0:
                 return found

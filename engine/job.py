@@ -61,6 +61,8 @@ class NodeRow(Struct, frozen=True):
     """Key of the job that waits for it; empty for none."""
     link: bytes = b""
     """What stands of that in the job's hash, as BullMQ writes it: JSON with id, queueKey, and what a failure does."""
+    also: bytes = b""
+    """Keys of further jobs that wait for it, which BullMQ has no word for: one a line."""
     waits: bool = False
     """It has children, which are added with it."""
 
@@ -84,7 +86,14 @@ class Claimed(Struct, frozen=True):
     """Set by a sweep or a parent: fail with this reason without running."""
     progress: bytes = b""
     broken: str | None = None
-    """Why this job cannot be run at all (a hash without a name, data that is not JSON): fail with this reason."""
+    """Why this job cannot be run at all (a hash without a name, an id that is no text): fail with this reason."""
+    raw: bytes = b""
+    """The id as it stands in Redis, where that is no text and `id` only shows it."""
+
+    @property
+    def slot(self) -> str | bytes:
+        """The id as scripts take it."""
+        return self.raw or self.id
 
 
 class Completed(Struct, frozen=True):
@@ -184,5 +193,8 @@ class Counts(Struct, frozen=True):
 
 
 def moment(ms: int | None) -> datetime | None:
-    """The aware datetime of a stored time, if there is one."""
-    return None if ms is None else clock.from_ms(ms)
+    """The aware datetime of a stored time, if there is one; None too for one beyond every calendar, whoever wrote it."""
+    try:
+        return None if ms is None else clock.from_ms(ms)
+    except (ValueError, OverflowError, OSError):
+        return None

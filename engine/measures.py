@@ -9,8 +9,9 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from engine import clock, states, wire
+from engine import states, wire
 from engine.errors import InvalidOption
+from engine.job import moment
 from engine.keys import Keys
 from engine.link import Link
 from engine.options import read_options
@@ -70,7 +71,7 @@ async def measured(link: Link, keys: Keys, kind: Finished, start: int, end: int)
     found = await metrics(link, keys, kind=kind, start=start, end=end)
     newest = None
     if found.closed is not None and found.kept:
-        newest = clock.from_ms((found.closed // _MINUTE - 1) * _MINUTE)
+        newest = moment((found.closed // _MINUTE - 1) * _MINUTE)
     return Metrics(found.total, found.total - found.until_then, found.counts, found.kept, newest)
 
 

@@ -15,6 +15,7 @@ from engine.clock import duration_ms
 from engine.dead_letters import DeadLetters
 from engine.errors import InvalidInput, InvalidOption
 from engine.events import Answers
+from engine.foreign import ask
 from engine.handle import Job, added_job, stored_job
 from engine.hooks import AroundAdd, HookedAdds, check_middleware
 from engine.job import Counts, NewJob, NewRow
@@ -184,7 +185,7 @@ class Queue:
         return [job for made in await asyncio.gather(*calls) for job in made]
 
     async def _add_child(self, link: Link, row: NewRow, options: JobOptions, parent: Parent, data: Any) -> Job[Any]:
-        above = Keys(parent.queue, self.keys.prefix), parent.id
+        above = [(Keys(parent.queue, self.keys.prefix), parent.id)]
         added = await add_flow(link, self.keys, [node_row(self.keys, row.id, row.name, row.data, options, above)])
         if isinstance(added, tuple):
             raise added[1].error(parent, row.id)
@@ -248,11 +249,12 @@ class Queue:
         return await measured(await self._ready(), self.keys, kind, start, end)
 
     async def is_paused(self) -> bool:
-        return bool(await (await self._ready()).call("HEXISTS", self.keys.meta, "paused"))
+        return bool(await ask(await self._ready(), "hash", "HEXISTS", self.keys.meta, "paused"))
 
     async def rate_limit(self) -> RateLimit | None:
         """The queue's rate limit; None if it has none."""
-        return stored_limit(*await (await self._ready()).call("HMGET", self.keys.meta, "max", "duration", "smooth"))
+        said = await ask(await self._ready(), "hash", "HMGET", self.keys.meta, "max", "duration", "smooth")
+        return stored_limit(*said)
 
     async def rate_limit_ttl(self, limiter: Mapping[str, Any] | RateLimit | None = None) -> int:
         """Milliseconds for which a rate limit lets no job start; 0 if one may start now.
@@ -263,17 +265,17 @@ class Queue:
 
     async def concurrency(self) -> int | None:
         """How many jobs of the queue may run at once, on all workers together; None is no limit."""
-        return stored_number(await (await self._ready()).call("HGET", self.keys.meta, "concurrency"))
+        return stored_number(await ask(await self._ready(), "hash", "HGET", self.keys.meta, "concurrency"))
 
     async def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
         """The rows of a job's log, oldest first."""
-        rows = await (await self._ready()).call("LRANGE", self.keys.logs(job_id), start, end)
+        rows = await ask(await self._ready(), "list", "LRANGE", self.keys.logs(job_id), start, end)
         return [row.decode(errors="replace") for row in rows]
 
     async def deduplication_job_id(self, deduplication_id: str) -> str | None:
         """The id of the job that owns this deduplication, or None. While a `ttl` runs the job may be gone already."""
         check_deduplication_id(deduplication_id)
-        owner = await (await self._ready()).call("GET", self.keys.deduplication(deduplication_id))
+        owner = await ask(await self._ready(), "string", "GET", self.keys.deduplication(deduplication_id))
         return None if owner is None else str(owner.decode(errors="replace"))
 
     # --- telling ------------------------------------------------------------------------------------------------------

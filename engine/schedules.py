@@ -17,7 +17,7 @@ from engine import codec
 from engine.clock import from_ms
 from engine.errors import InvalidInput, InvalidOption, ScheduleNotFound, WrongState
 from engine.handle import Job
-from engine.job import NewJob
+from engine.job import NewJob, moment
 from engine.keys import Keys, check_schedule_id
 from engine.link import Link
 from engine.options import NO_OPTIONS, JobOptions, read_options
@@ -271,12 +271,12 @@ def _shown(stored: StoredSchedule) -> Schedule:
         every=table.every,
         offset=table.offset,
         limit=table.limit,
-        start=None if table.start is None else from_ms(table.start),
-        end=None if table.end is None else from_ms(table.end),
+        start=moment(table.start),
+        end=moment(table.end),
         misfire=table.misfire,
         misfire_after=table.late,
         overlap=table.overlap,
-        next_run=None if stored.ended else from_ms(stored.due),
+        next_run=None if stored.ended else moment(stored.due),
         runs=stored.count,
     )
 

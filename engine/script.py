@@ -7,6 +7,7 @@ cannot drift apart. lua/README.md describes the header.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from engine.errors import ScriptError, ServerError
+from engine.foreign import explained, is_foreign
 from engine.keys import Keys
 from engine.link import Argument, Link, Reply, Waiter
 
@@ -44,6 +46,8 @@ class Header(Struct, frozen=True):
     args: tuple[str, ...]
     rows: tuple[str, ...]
     returns: str
+    types: tuple[str, ...]
+    """Of the keys, in their order, as the header says them."""
 
 
 class Script:
@@ -76,13 +80,45 @@ class Script:
         """Call the script. `rows` are its rows, flattened. A server that does not know it is sent the text instead."""
         slots = self._slots(keys, args, rows)
         try:
-            return await link.call("EVALSHA", *slots)
+            try:
+                return await link.call("EVALSHA", *slots)
+            except ServerError as error:
+                if error.code != "NOSCRIPT":
+                    raise
+            # NOSCRIPT is said before anything runs, so sending again is safe; EVAL loads the script for the next call.
+            return await link.call("EVAL", self.body, *slots[1:])
         except ServerError as error:
-            if error.code != "NOSCRIPT":
-                raise
-        # NOSCRIPT is said before anything runs, so sending again is safe; EVAL loads the script for the next call.
-        slots[0] = self.body
-        return await link.call("EVAL", *slots)
+            if is_foreign(error):
+                raise await self.explained(link, error, slots) from None
+            raise
+
+    async def explained(self, link: Link, error: ServerError, slots: Sequence[Argument]) -> ServerError:
+        """The error of a call with these slots that met a foreign key: one that names the key, if it can be found."""
+        keys = dict(zip(self.keys, map(str, slots[2:]), strict=False))
+        expected = [
+            (keys[name], _TYPES.get(kind, kind))
+            for name, kind in zip(self.keys, self.header.types, strict=True)
+            if kind != "prefix"
+        ]
+        if "jobs" in keys:
+            expected += [(keys["jobs"] + suffix, kind) for suffix, kind in _APPENDED if self._mentions(suffix)]
+            if self.keys == ("jobs",):
+                queues = (
+                    slots[2 + len(self.keys) + len(self.args) :: len(self.rows)] if self.rows[:1] == ("queue",) else ()
+                )
+                expected += [
+                    (queue + suffix, kind) for queue in {keys["jobs"], *map(str, queues)} for suffix, kind in _KIN
+                ]
+            if self.rows[:1] == ("id",):
+                rows = [
+                    id for id in slots[2 + len(self.keys) + len(self.args) :: len(self.rows)] if isinstance(id, str)
+                ]
+                expected += [(keys["jobs"] + id + suffix, kind) for id in rows for suffix, kind in _BESIDE]
+        return await explained(link, error, expected)
+
+    def _mentions(self, suffix: str) -> bool:
+        first, second, *_ = suffix.split(":")
+        return (f"{first}:{second}" if first == "corral" else first) in self.body
 
     def post(self, link: Link, waiter: Waiter, keys: Keys, *args: Argument, rows: Iterable[Argument] = ()) -> None:
         """Call the script now, and tell the waiter its reply the moment it is read."""
@@ -108,9 +144,37 @@ class _Posted:
 
     def set_exception(self, error: Exception) -> None:
         if isinstance(error, ServerError) and error.code == "NOSCRIPT":
-            self._link.post(self._waiter, "EVAL", self._script.body, *self._slots[1:])
+            self._link.post(self._again(), "EVAL", self._script.body, *self._slots[1:])
+        elif is_foreign(error):
+            _explaining.add(task := asyncio.get_running_loop().create_task(self._explain(error)))
+            task.add_done_callback(_explaining.discard)
         else:
             self._waiter.set_exception(error)
+
+    def _again(self) -> _Posted:
+        return _Posted(self._script, self._link, self._waiter, self._slots)
+
+    async def _explain(self, error: ServerError) -> None:
+        self._waiter.set_exception(await self._script.explained(self._link, error, self._slots))
+
+
+_explaining: set[asyncio.Task[None]] = set()
+_TYPES = {"str": "string"}
+_APPENDED = (
+    ("metrics:completed", "hash"), ("metrics:completed:data", "list"), ("metrics:failed", "hash"), ("metrics:failed:data", "list"),
+    ("corral:dead:open", "zset"), ("corral:dead:replayed", "zset"), ("corral:dead:types", "zset"), ("corral:dead:errors", "zset"),
+    ("corral:dead:tenants", "zset"), ("corral:dead:alerts", "hash"), ("corral:cancelling", "zset"), ("corral:schedules:looked", "string"),
+)  # fmt: skip
+"""Keys that scripts append to the prefix, with their types."""
+_KIN = (
+    ("events", "stream"), ("meta", "hash"), ("wait", "list"), ("paused", "list"), ("active", "list"), ("prioritized", "zset"),
+    ("delayed", "zset"), ("waiting-children", "zset"), ("marker", "zset"), ("pc", "counter"), ("id", "counter"),
+)  # fmt: skip
+"""Those of each queue that scripts about flows reach by its prefix alone."""
+_BESIDE = (
+    ("", "hash"), (":logs", "list"), (":dependencies", "set"), (":processed", "hash"), (":failed", "hash"), (":unsuccessful", "zset"),
+)  # fmt: skip
+"""Keys of a job, behind its id."""
 
 
 def loading(*names: str) -> list[tuple[str, str, str]]:
@@ -185,4 +249,5 @@ def read_header(name: str, source: str) -> Header:
         args=slots("ARGV"),
         rows=slots("ROWS"),
         returns="\n".join(sections["RETURNS"]),
+        types=tuple(line.split()[1] for line in sections["KEYS"] if line),
     )

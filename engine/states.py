@@ -26,7 +26,8 @@ _RELEASED: Final = _moves(("waiting-children",), (*_QUEUED, "delayed"))
 """The parent of a job that ended or went, in whichever queue."""
 
 TRANSITIONS: Final[dict[str, frozenset[tuple[str, str]]]] = {
-    "add": _moves((NEW,), (*_QUEUED, "delayed")) | _moves(("delayed",), ("delayed", GONE)) | _RELEASED,
+    "add": _moves((NEW,), (*_QUEUED, "delayed")) | _moves(("delayed",), ("delayed", GONE))
+    | _moves(("wait",), ("paused",)) | _RELEASED,
     "claim": _moves(("wait", "prioritized"), ("active",)) | _moves(("delayed",), _QUEUED),
     "finish": _moves(("active",), ("completed", GONE)) | _moves(("completed",), (GONE,)) | _FOLLOWING | _RELEASED,
     "turn": _moves(("active",), ("completed", GONE)) | _moves(("completed",), (GONE,))
@@ -38,6 +39,7 @@ TRANSITIONS: Final[dict[str, frozenset[tuple[str, str]]]] = {
     "limit": _moves(("active",), _QUEUED),
     "release": _moves(("active",), _QUEUED),
     "sweep": _moves(("active",), _QUEUED),
+    "catch_up": _RELEASED | _moves(("delayed",), _QUEUED),
     "promote": _moves(("delayed",), _QUEUED),
     "promote_one": _moves(("delayed",), _QUEUED),
     "change_delay": _moves(("delayed",), ("delayed",)),

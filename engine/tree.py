@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,8 @@ from engine.options import POLICIES, JobOptions, Parent
 
 MAX_JOBS = 500
 """Jobs of a tree: all are added by one call of a script, which holds the server for some 15 us a job."""
+MAX_LINKS = 1_000
+"""Of jobs to those that wait for them, where jobs have several parents."""
 
 
 class FlowJob:
@@ -25,6 +27,8 @@ class FlowJob:
             FlowJob("load", "loads", {"table": "orders"}, attempts=3),
             FlowJob("load", "loads", {"table": "stock"}, ignore_dependency_on_failure=True),
         ])
+
+    The same FlowJob may stand among the children of several jobs: it runs once, and each of them has its result.
 
     name: the word that chooses the processor. queue: the name of its queue. data: JSON values or a msgspec Struct.
     options: those of `JobOptions`; a `delay` of a parent counts from when its children are done. Without a `job_id` the job
@@ -97,39 +101,73 @@ def plan(
     taken: Taken | None = None,
     is_root: bool = True,
 ) -> list[Planned]:
-    """The rows of a tree, each parent before its children; below `parent`, a queue and an id, if one is given.
+    """The rows of a tree, each job after all its parents; below `parent`, a queue and an id, if one is given.
 
     taken: what the same call has beside it. is_root: without a parent it may not say what a failure does to one.
     Raises InvalidInput, naming the job, for whatever cannot be.
     """
     taken = taken or Taken()
-    planned: list[Planned] = []
+    above: dict[int, list[tuple[Keys, str]]] = {id(tree): [parent] if parent else []}
     known: dict[str, Keys] = {}
-    ahead: list[tuple[Any, tuple[Keys, str] | None]] = [(tree, parent)]
-    while ahead:
-        job, above = ahead.pop()
-        if not isinstance(job, FlowJob):
-            raise InvalidInput(f"children: {job!r} is not a FlowJob; write FlowJob(name, queue, data)")
+    planned: list[Planned] = []
+    for job in _ordered(tree):
         if id(job) in taken.jobs:
-            raise InvalidInput(
-                f"children: {job!r} stands in the tree twice, and a job has one parent; make a FlowJob for each place"
-            )
+            raise InvalidInput(f"children: {job!r} stands in two trees that this job has gathered; make one of them")
         taken.jobs.add(id(job))
         if len(taken.jobs) > MAX_JOBS:
-            raise InvalidInput(
-                f"flow: it has more than {MAX_JOBS:,} jobs, which is the most that one call takes; let a job add the"
-                " others while it runs (`job.add_child`), or add them with the option `parent`"
-            )
+            raise _too_large()
         keys = known.get(job.queue) or known.setdefault(job.queue, Keys(job.queue, prefix))
-        if above is None and is_root:
+        if not above[id(job)] and is_root:
             _no_policy(job)
-        node = _row(job, keys, above)
+        node = _row(job, keys, above[id(job)])
         if (node.queue, node.row.id) in taken.ids:
             raise InvalidInput(f"job_id: {node.row.id!r} stands twice among the jobs of queue {job.queue!r}")
         taken.ids.add((node.queue, node.row.id))
         planned.append(Planned(job, keys, node))
-        ahead += [(child, (keys, node.row.id)) for child in reversed(job.children)]
+        for child in job.children:
+            above.setdefault(id(child), []).append((keys, node.row.id))
     return planned
+
+
+def _ordered(tree: FlowJob) -> list[FlowJob]:
+    """The jobs of a tree, each once and after all its parents; otherwise in the order in which they are written."""
+    done: list[FlowJob] = []
+    is_done: dict[int, bool] = {}
+    links, ahead = 0, [tree]
+    while ahead:
+        job = ahead[-1]
+        if id(job) not in is_done:
+            is_done[id(job)] = False
+            links += len(_children(job))
+            for child in job.children:
+                if is_done.get(id(child)) is False:
+                    raise InvalidInput(
+                        f"children: {child!r} would wait for itself, by way of {job!r}; take it out there"
+                    )
+            if links > MAX_LINKS:
+                raise _too_large()
+            ahead += job.children
+        elif is_done[id(ahead.pop())] is False:
+            is_done[id(job)] = True
+            done.append(job)
+    return done[::-1]
+
+
+def _children(job: FlowJob) -> list[FlowJob]:
+    if not isinstance(job, FlowJob):
+        raise InvalidInput(f"children: {job!r} is not a FlowJob; write FlowJob(name, queue, data)")
+    if len({id(child) for child in job.children}) < len(job.children):
+        raise InvalidInput(
+            f"children: one stands twice among those of {job!r}; make a FlowJob for each, or leave one out"
+        )
+    return job.children
+
+
+def _too_large() -> InvalidInput:
+    return InvalidInput(
+        f"flow: it has more than {MAX_JOBS:,} jobs, or more than {MAX_LINKS:,} links between them, which is the most that one"
+        " call takes; let a job add the others while it runs (`job.add_child`), or add them with the option `parent`"
+    )
 
 
 def _no_policy(job: FlowJob) -> None:
@@ -138,7 +176,7 @@ def _no_policy(job: FlowJob) -> None:
             raise InvalidOption(f"{name}: {job!r} is the root of the flow and has no parent; leave it out")
 
 
-def _row(job: FlowJob, keys: Keys, above: tuple[Keys, str] | None) -> NodeRow:
+def _row(job: FlowJob, keys: Keys, above: Sequence[tuple[Keys, str]]) -> NodeRow:
     options = job.options
     if not isinstance(job.name, str) or not job.name:
         raise InvalidInput(f"job name: {job.name!r} is empty or not text; it is the word that chooses the processor")
@@ -158,20 +196,22 @@ def node_row(
     name: str,
     data: bytes,
     options: JobOptions,
-    above: tuple[Keys, str] | None,
+    above: Sequence[tuple[Keys, str]],
     *,
     waits: bool = False,
 ) -> NodeRow:
-    """A row, its job below another if one is given."""
-    parent, link = "", b""
-    if above is not None:
-        queue, parent_id = above
+    """A row, its job below others if any are given. BullMQ knows of the first."""
+    parent, link, also = "", b"", b""
+    if above:
+        queue, parent_id = above[0]
         qualified = queue.jobs[:-1]
         options = msgspec.structs.replace(options, parent=Parent(parent_id, qualified))
         parent = queue.job(parent_id)
         link = msgspec.json.encode({"id": parent_id, "queueKey": qualified, **options.policy()})
+        if len(above) > 1:
+            also = "\n".join(queue.job(id) for queue, id in above[1:]).encode()
     row = NewRow(id, name, data, options.to_wire(), options.timestamp, options.delay, options.priority, options.lifo)
-    return NodeRow(keys.jobs, row, parent, link, waits)
+    return NodeRow(keys.jobs, row, parent, link, also, waits)
 
 
 class Gathered:

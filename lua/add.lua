@@ -1,7 +1,7 @@
 --[[
 add: put new jobs in line, or into the delayed set if they have a delay.
 
-MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, delayed -> delayed, delayed -> gone,
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, delayed -> delayed, delayed -> gone, wait -> paused,
   waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
 EMITS    added, waiting, delayed, duplicated, deduplicated, debounced, removed
 
@@ -43,6 +43,8 @@ local stride = 5
 --@include sound
 --@include due
 --@include place
+--@include gather
+--@include parents
 --@include kin
 --@include drop
 --@include forget
@@ -63,12 +65,25 @@ local any_special = next(specials) ~= nil
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
-sound(events, any_special and { list, active } or { list }, any_special and { delayed, prioritized } or {}, marker, {}, any_special and { pc } or {})
+local lists = any_special and { list, active } or { list }
+if is_paused then lists[#lists + 1] = wait end
+sound(events, lists, any_special and { delayed, prioritized } or {}, marker, {}, any_special and { pc } or {})
 
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
 local count = (#ARGV - 2) / stride
 local number = redis.call('INCRBY', counter, count) - count
+if number == 0 then
+  -- BullMQ's obliterate deletes the counter and leaves the parents that wait for children: their numbers are not free.
+  local highest = 0
+  for _, id in ipairs(redis.pcall('ZRANGE', jobs .. 'waiting-children', 0, 999)) do
+    if string.find(id, '^[1-9]%d*$') then highest = math.max(highest, tonumber(id)) end
+  end
+  if highest > 0 then number = redis.call('INCRBY', counter, highest) - count end
+end
+-- BullMQ 6 leaves jobs in `wait` when it pauses, and adds there. They were in line before these are, and a resume of BullMQ 5
+-- would delete them there.
+if is_paused then gather(wait, paused) end
 local ids, scores, last = {}, {}, {}
 local front, back, back_priorities = {}, {}, {}
 local owners = {}

@@ -21,6 +21,7 @@ ROWS
   lifo         int     1: to the front, of the jobs without a priority
   parent       str     key of the job that waits for this one, or empty
   link         bytes   JSON: that job and what it makes of a failure, as it stands in the hash
+  also         bytes   keys of further parents, one a line, or empty
   waits        int     1: the job has children among the rows, which follow it
 RETURNS
   for each row the id of its job, or 0 if a job of its id was there already, which is left as it was but for its parent;
@@ -35,6 +36,7 @@ local jobs = unpack(KEYS)
 --@include sound
 --@include due
 --@include place
+--@include parents
 --@include kin
 --@include plant
 

@@ -37,6 +37,7 @@ local now, state, grace, skip, count = unpack(ARGV)
 --@include sound
 --@include due
 --@include place
+--@include parents
 --@include kin
 --@include drop
 --@include forget

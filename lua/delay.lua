@@ -36,6 +36,7 @@ local stride, first = 7, 2
 --@include due
 --@include held
 --@include unlock
+--@include whole
 
 local now = clock(ARGV[1])
 local is_paused, room, kept = gate(meta, active)
@@ -50,7 +51,7 @@ for _, i in ipairs(good) do
   local id, due = ARGV[i], now + ARGV[i + 3]
   redis.call('HSET', jobs .. id, 'delay', ARGV[i + 3])
   if ARGV[i + 6] ~= '1' then
-    redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 4], 'stacktrace', ARGV[i + 5], 'atm', (tonumber(facts[i][1]) or 0) + 1)
+    redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 4], 'stacktrace', ARGV[i + 5], 'atm', whole(facts[i][1]) + 1)
   end
   redis.call('HDEL', jobs .. id, 'owner')
   redis.call('ZADD', delayed, due_score(delayed, due, last), id)

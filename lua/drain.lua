@@ -32,6 +32,7 @@ local now, state, skip, count = unpack(ARGV)
 --@include sound
 --@include due
 --@include place
+--@include parents
 --@include kin
 --@include drop
 --@include forget

@@ -51,10 +51,12 @@ local stride, first = 9, 4
 --@include trim
 --@include leave
 --@include place
+--@include parents
 --@include kin
 --@include policy
 --@include follow
 --@include meter
+--@include whole
 --@include settle
 --@include ended
 --@include shelves
@@ -77,7 +79,7 @@ if #good == 0 then return refused end
 local letters, drafts, counts = ARGV[2], {}, nil
 if letters ~= '' then
   for _, i in ipairs(good) do
-    local made = string.format('%d', (tonumber(facts[i][1]) or 0) + 1)
+    local made = string.format('%d', whole(facts[i][1]) + 1)
     drafts[#drafts + 1] = draft(jobs, ARGV[i], ARGV[i + 7], ARGV[i + 8], moment, ARGV[i + 3], ARGV[i + 5], made)
   end
   counts = shelves_sound(jobs, drafts)
@@ -86,15 +88,15 @@ end
 local family
 k.to_parent = function(i, goes)
   family = family or kin(now)
-  policy(family, jobs .. ARGV[i], facts[i][7], facts[i][8], ARGV[i + 3], now, goes)
+  policy(family, jobs .. ARGV[i], facts[i][7], facts[i][10], facts[i][8], ARGV[i + 3], now, goes)
 end
 -- A child that failed may still be waited for.
 k.unlink = function(ids)
   for _, id in ipairs(ids) do
-    local parent = redis.pcall('HGET', jobs .. id, 'parentKey')
-    if type(parent) == 'string' then
+    local job = redis.pcall('HMGET', jobs .. id, 'parentKey', 'also')
+    if job[1] then
       family = family or kin(now)
-      family.unlink(jobs .. id, parent)
+      family.unlink(jobs .. id, job[1], job[2])
     end
   end
 end

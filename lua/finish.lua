@@ -47,9 +47,11 @@ local stride, first = 6, 3
 --@include trim
 --@include leave
 --@include place
+--@include parents
 --@include kin
 --@include follow
 --@include meter
+--@include whole
 --@include settle
 --@include ended
 
@@ -66,7 +68,7 @@ if #good == 0 then return refused end
 local family
 k.to_parent = function(i)
   family = family or kin(now)
-  family.completed(jobs .. ARGV[i], facts[i][7], ARGV[i + 3])
+  family.completed(jobs .. ARGV[i], facts[i][7], facts[i][10], ARGV[i + 3])
 end
 unlock(jobs, stalled, ARGV, good)
 settle(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)

@@ -38,6 +38,7 @@ ROWS
   lifo         int     1: to the front, of the jobs without a priority
   parent       str     key of the job that waits for this one, or empty
   link         bytes   JSON: that job and what it makes of a failure, as it stands in the hash
+  also         bytes   keys of further parents, one a line, or empty
   waits        int     1: the job has children among the rows, which follow it
 RETURNS
   0 done
@@ -58,9 +59,11 @@ local first = 7
 --@include trim
 --@include leave
 --@include place
+--@include parents
 --@include kin
 --@include plant
 --@include follow
+--@include whole
 --@include settle
 --@include ended
 
@@ -79,7 +82,7 @@ local family = kin(now)
 local plan, _, code = survey(family, ARGV, first)
 if not plan then return code end
 
-k.to_parent = function() family.completed(jobs .. row[1], facts[1][7], row[4]) end
+k.to_parent = function() family.completed(jobs .. row[1], facts[1][7], facts[1][10], row[4]) end
 unlock(jobs, stalled, row, good)
 plant(family, ARGV, plan, now)
 settle(k, completed, 'returnvalue', 'completed', moment, row, good, facts)

@@ -46,6 +46,7 @@ local left = tonumber(ARGV[3])
 --@include sound
 --@include due
 --@include place
+--@include parents
 --@include kin
 --@include drop
 --@include forget
@@ -62,7 +63,7 @@ local lists, zsets = { active, wait, paused }, { prioritized, delayed, waiting_c
 local names = { meta, counter, pc, stalled, stalled_check, limiter, smoothed, marker, events, schedules, jobs .. 'delay', jobs .. 'priority',
   jobs .. 'corral:dead:types', jobs .. 'corral:dead:errors', jobs .. 'corral:dead:tenants', jobs .. 'corral:dead:alerts',
   jobs .. 'metrics:completed', jobs .. 'metrics:completed:data', jobs .. 'metrics:failed', jobs .. 'metrics:failed:data',
-  jobs .. 'corral:cancelling', jobs .. 'corral:schedules:looked' }
+  jobs .. 'corral:cancelling', jobs .. 'corral:schedules:looked', jobs .. 'corral:parents:looked' }
 local found = redis.call('EXISTS', unpack(names))
 for _, key in ipairs(lists) do found = found + redis.call('LLEN', key) end
 for _, key in ipairs(zsets) do found = found + redis.call('ZCARD', key) end

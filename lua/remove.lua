@@ -44,6 +44,7 @@ local meta, wait, paused, active, prioritized, pc, delayed, waiting_children, co
 --@include forget
 --@include scheduled
 --@include place
+--@include parents
 --@include kin
 --@include follow
 

@@ -1,5 +1,6 @@
 --[[
 remove_flow: delete a job with all that are below it in its flow, in whatever queues they are; none if a worker holds one of them.
+A child that has a parent elsewhere too is left to that one.
 
 MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, completed -> gone, failed -> gone,
   waiting-children -> gone, active -> gone,
@@ -20,7 +21,7 @@ RETURNS
 ]]
 local jobs = unpack(KEYS)
 local now, root, count = unpack(ARGV)
-local looked_at = 2000
+local looked_at, climbs = 2000, 2000
 
 --@include clock
 --@include gate
@@ -28,6 +29,7 @@ local looked_at = 2000
 --@include sound
 --@include due
 --@include place
+--@include parents
 --@include kin
 --@include known
 --@include drop
@@ -38,6 +40,26 @@ local family = kin(clock(now))
 count = tonumber(count)
 if not known(jobs, root) then return 2 end
 
+-- Jobs that go, and others that were asked about. The root's own parents stay.
+local goes = { [jobs .. root] = true }
+local function is_to_go(job)
+  if goes[job] ~= nil then return goes[job] end
+  -- Also where parents go round in a circle.
+  goes[job] = false
+  if climbs <= 0 then return false end
+  climbs = climbs - 1
+  local said, below = redis.pcall('HMGET', job, 'parentKey', 'also'), false
+  for _, parent in ipairs(said.err and {} or parents(said[1], said[2])) do
+    if is_to_go(parent) then
+      below = true
+    elseif redis.pcall('HEXISTS', parent, 'timestamp') == 1 then
+      return false
+    end
+  end
+  goes[job] = below
+  return below
+end
+
 local function children(job)
   local found = {}
   for _, asked in ipairs({ { 'SRANDMEMBER', ':dependencies', count }, { 'HRANDFIELD', ':processed', count },
@@ -45,8 +67,8 @@ local function children(job)
     local some = redis.pcall(asked[1], job .. asked[2], unpack(asked, 3))
     if not some.err then
       for _, child in ipairs(some) do
-        -- A child that another job has taken over since is not of this flow.
-        if redis.pcall('HGET', child, 'parentKey') == job then found[#found + 1] = child end
+        -- One that another job has taken over since is not of this flow.
+        if is_to_go(child) then found[#found + 1] = child end
       end
     end
   end
@@ -98,18 +120,20 @@ local function take(q, id)
   end
   return 'unknown'
 end
-local function in_flow(parent) return seen[parent] end
+local function in_flow(parent) return goes[parent] end
 
 for n, job in ipairs(going) do
   local q, id = family.queue_of(job)
-  local prev, parent = take(q, id), redis.call('HGET', job, 'parentKey')
+  local prev, said = take(q, id), redis.call('HMGET', job, 'parentKey', 'also')
   redis.call('SREM', q.jobs .. 'stalled', id)
   forget(q.jobs, { id }, family, in_flow)
-  if parent and seen[parent] then
-    redis.pcall('SREM', parent .. ':dependencies', job)
-    redis.pcall('HDEL', parent .. ':processed', job)
-    redis.pcall('HDEL', parent .. ':failed', job)
-    redis.pcall('ZREM', parent .. ':unsuccessful', job)
+  for _, parent in ipairs(parents(said[1], said[2])) do
+    if goes[parent] then
+      redis.pcall('SREM', parent .. ':dependencies', job)
+      redis.pcall('HDEL', parent .. ':processed', job)
+      redis.pcall('HDEL', parent .. ':failed', job)
+      redis.pcall('ZREM', parent .. ':unsuccessful', job)
+    end
   end
   q.tell('removed', 'jobId', id, 'prev', prev)
   if reach <= 0 and n < #going then return -1 end

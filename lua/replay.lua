@@ -6,6 +6,7 @@ EMITS    added, waiting
 
 KEYS
   meta         hash    of the queue
+  id           counter of the jobs ever added
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
   active       list    ids being run
@@ -26,10 +27,10 @@ ROWS
 RETURNS
   for each row that was refused: its number from 0, then 1 replayed already, 2 no letter, 3 a job of this id is in the queue and
   has not failed, 4 the letter is now one of a later failure
-  A job whose hash is there goes back with it; else it is made anew, under its old id. The letter is marked in the same call, so
+  A job whose hash is there goes back with it; else it is made anew, under its old id, which no new job will get. The letter is marked in the same call, so
   whoever comes second is told 1. Sent again with the same `by` it answers the same, and writes nothing.
 ]]
-local meta, wait, paused, active, prioritized, pc, failed, marker, events, jobs = unpack(KEYS)
+local meta, counter, wait, paused, active, prioritized, pc, failed, marker, events, jobs = unpack(KEYS)
 local by, stride, first = ARGV[2], 4, 3
 
 --@include clock
@@ -47,7 +48,7 @@ local moment = string.format('%d', clock(ARGV[1]))
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
-sound(events, { list }, { prioritized, failed }, marker, {}, { pc })
+sound(events, { list }, { prioritized, failed }, marker, {}, { pc, counter })
 local good, seen, refused = {}, {}, {}
 for i = first, #ARGV, stride do
   local one, code = letter(jobs, ARGV[i]), 0
@@ -72,6 +73,13 @@ end
 local counts = shelves_sound(jobs, good)
 if #good == 0 then return refused end
 
+-- BullMQ's obliterate leaves letters and no counter: a number that it is yet to give would stand for two jobs.
+local given = tonumber(redis.call('GET', counter) or 0)
+local most = given
+for _, one in ipairs(good) do
+  if not one.is_there and string.find(one.id, '^[1-9]%d*$') then most = math.max(most, tonumber(one.id)) end
+end
+if most > given then redis.call('SET', counter, string.format('%.0f', most)) end
 local ids, priorities = {}, {}
 for n, one in ipairs(good) do
   local job, i = jobs .. one.id, one.row

@@ -1,5 +1,5 @@
 --[[
-reprocess: put failed or completed jobs back in line, to run again from the start. A parent waits for such a child again.
+reprocess: put failed or completed jobs back in line, to run again from the start. Its parents wait for such a child again.
 
 MOVES    failed -> wait, failed -> paused, failed -> prioritized, completed -> wait, completed -> paused, completed -> prioritized
 EMITS    waiting
@@ -35,6 +35,7 @@ local stride, first = 2, 3
 --@include sound
 --@include known
 --@include place
+--@include parents
 --@include shelves
 --@include letter
 --@include shelve
@@ -54,8 +55,8 @@ for i = first, #ARGV, stride do
       local set = state == 'failed' and failed or completed
       if code ~= 0 and redis.call('ZSCORE', set, id) then
         code = 0
-        local said = redis.call('HMGET', jobs .. id, 'priority', 'parentKey')
-        good[#good + 1] = { id = id, priority = said[1], parent = said[2], front = ARGV[i + 1] == '1', set = set, state = state }
+        local said = redis.call('HMGET', jobs .. id, 'priority', 'parentKey', 'also')
+        good[#good + 1] = { id = id, priority = said[1], parents = parents(said[2], said[3]), front = ARGV[i + 1] == '1', set = set, state = state }
         local one = letter(jobs, id)
         if one.at and not one.replayed then letters[#letters + 1] = one end
       end
@@ -72,7 +73,7 @@ local counts = shelves_sound(jobs, letters)
 
 local function relink(child, parent, state)
   -- pcall: a parent stands in a queue of its own, which may not be sound.
-  if not parent or redis.pcall('HEXISTS', parent, 'timestamp') ~= 1 then return end
+  if redis.pcall('HEXISTS', parent, 'timestamp') ~= 1 then return end
   redis.pcall('SADD', parent .. ':dependencies', child)
   if state == 'failed' then
     redis.pcall('ZREM', parent .. ':unsuccessful', child)
@@ -85,7 +86,7 @@ end
 for _, job in ipairs(good) do
   place(list, prioritized, pc, { job.id }, { job.priority }, job.front)
   redis.call('ZREM', job.set, job.id)
-  relink(jobs .. job.id, job.parent, job.state)
+  for _, parent in ipairs(job.parents) do relink(jobs .. job.id, parent, job.state) end
   redis.call('HDEL', jobs .. job.id, 'finishedOn', 'processedOn', 'owner', 'defa', job.state == 'failed' and 'failedReason' or 'returnvalue')
   if ARGV[2] == '1' then redis.call('HDEL', jobs .. job.id, 'atm', 'stc') end
   tell('waiting', 'jobId', job.id, 'prev', job.state)

@@ -36,6 +36,7 @@ local stride, first = 6, 2
 --@include sound
 --@include held
 --@include unlock
+--@include whole
 --@include place
 
 local is_paused, room, kept = gate(meta, active)
@@ -48,7 +49,7 @@ if #good == 0 then return refused end
 unlock(jobs, stalled, ARGV, good)
 for _, i in ipairs(good) do
   local id = ARGV[i]
-  redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 3], 'stacktrace', ARGV[i + 4], 'atm', (tonumber(facts[i][1]) or 0) + 1)
+  redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 3], 'stacktrace', ARGV[i + 4], 'atm', whole(facts[i][1]) + 1)
   redis.call('HDEL', jobs .. id, 'owner')
   place(list, prioritized, pc, { id }, { facts[i][3] }, ARGV[i + 5] == '1' and (tonumber(facts[i][3]) or 0) == 0)
   redis.call('LREM', active, -1, id)

@@ -35,7 +35,7 @@ local looked = jobs .. 'corral:schedules:looked'
 if skip == 0 and redis.call('EXISTS', looked) == 1 then return { {}, -1 } end
 local k = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed, jobs = jobs }
 -- Soon is two looks: a run that is lost is made anew before it is due.
-local found = redis.call('ZRANGEBYSCORE', schedules, '-inf', now + 2 * interval, 'WITHSCORES', 'LIMIT', skip, count)
+local found = redis.call('ZRANGEBYSCORE', schedules, 0, now + 2 * interval, 'WITHSCORES', 'LIMIT', skip, count)
 local reach, walk = 100000, redis.call('LLEN', wait) + redis.call('LLEN', paused)
 local stuck = {}
 for i = 1, #found, 2 do

@@ -12,7 +12,7 @@ KEYS
   prioritized    zset    ids by priority
   pc             counter that keeps one priority first in, first out
   stalled        set     ids that a BullMQ worker suspects
-  stalled_check  str     there while a sweep of any worker is recent
+  stalled_check  str     time of the last sweep of any worker, ms
   repeat         zset    schedules
   marker         zset    wakes idle workers
   events         stream
@@ -37,13 +37,19 @@ skip, count = tonumber(skip) or 0, tonumber(count)
 --@include tell
 --@include sound
 --@include place
+--@include whole
 
 now = clock(now)
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list, active }, { prioritized, schedules }, marker, { stalled }, { pc })
-if begins and redis.call('EXISTS', stalled_check) == 1 then return { {}, -1 } end
+if begins then
+  -- By its age, and not by its time to live, which is the interval of whoever swept: one slow worker must not hold back the others.
+  local swept = redis.pcall('GET', stalled_check)
+  local age = type(swept) == 'string' and now - (tonumber(swept) or 0)
+  if age and age >= 0 and age < tonumber(interval) then return { {}, -1 } end
+end
 
 local ids = redis.call('LRANGE', active, -skip - count, -skip - 1)
 local locks, dead, lost, priorities = {}, {}, {}, {}
@@ -56,7 +62,7 @@ for i = #ids, 1, -1 do
     if job.err or not (job[1] or job[5]) then
       lost[#lost + 1] = ids[i]
     else
-      dead[#dead + 1] = { id = ids[i], stalls = (tonumber(job[3]) or 0) + 1, schedule = job[4] }
+      dead[#dead + 1] = { id = ids[i], stalls = whole(job[3]) + 1, schedule = job[4] }
       priorities[#dead] = job[2]
     end
   end

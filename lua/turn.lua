@@ -59,8 +59,10 @@ local stride, first = 6, 8
 --@include leave
 --@include meter
 --@include place
+--@include parents
 --@include kin
 --@include follow
+--@include whole
 --@include settle
 --@include promote
 --@include lock
@@ -80,7 +82,7 @@ local good, facts, refused = held(jobs, active, ARGV, first, stride, 5, late)
 local family
 k.to_parent = function(i)
   family = family or kin(now)
-  family.completed(jobs .. ARGV[i], facts[i][7], ARGV[i + 3])
+  family.completed(jobs .. ARGV[i], facts[i][7], facts[i][10], ARGV[i + 3])
 end
 unlock(jobs, stalled, ARGV, good)
 settle(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)

@@ -35,6 +35,7 @@ ROWS
   lifo         int     1: to the front, of the jobs without a priority
   parent       str     key of the job that waits for this one, or empty
   link         bytes   JSON: that job and what it makes of a failure, as it stands in the hash
+  also         bytes   keys of further parents, one a line, or empty
   waits        int     1: the job has children among the rows, which follow it
 RETURNS
   0 it waits; or all are done already and it is at the front of the line
@@ -54,6 +55,7 @@ local first = 5
 --@include held
 --@include unlock
 --@include place
+--@include parents
 --@include kin
 --@include plant
 

@@ -23,6 +23,7 @@ from engine.scripts.advance_schedule import advance_schedule
 from engine.scripts.answer import answer
 from engine.scripts.bury import bury
 from engine.scripts.cancel import cancel
+from engine.scripts.catch_up import catch_up
 from engine.scripts.change_delay import change_delay
 from engine.scripts.change_priority import change_priority
 from engine.scripts.claim import claim
@@ -429,6 +430,9 @@ CASES: dict[str, Case] = {
         _scheduled,
         lambda link, keys, rows: schedules(link, keys, page=(0, rows - 1)),
         lambda rows, found: len(found.schedules),
+    ),
+    "catch_up": Case(
+        _planted, lambda link, keys, _: catch_up(link, keys, interval_ms=1), _if_no_error, _ONE
     ),
     "stuck_schedules": Case(
         _scheduled, lambda link, keys, _: stuck_schedules(link, keys, interval_ms=1), _if_no_error, _ONE

@@ -70,12 +70,12 @@ def read_added(reply: Reply, rows: Sequence[NewRow], cap: int) -> Added:
     match reply:
         case list(ids):
             if 0 not in ids and len(ids) == len(rows):
-                return Added([id.decode() for id in ids], _NONE)
+                return Added([id.decode(errors="replace") for id in ids], _NONE)
             owners = iter(ids[len(rows) :])
             made = ids[: len(rows)]
             known = frozenset(number for number, id in enumerate(made) if isinstance(id, int))
             named = [
-                row.id if id == 0 else (next(owners) if id == 1 else id).decode()
+                row.id if id == 0 else (next(owners) if id == 1 else id).decode(errors="replace")
                 for id, row in zip(made, rows, strict=True)
             ]
             return Added(named, known)

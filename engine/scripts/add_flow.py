@@ -41,4 +41,4 @@ async def add_flow(
     reply = await _add_flow(link, keys, now, rows=node_slots(nodes))
     if len(reply) == 2 and isinstance(reply[1], int) and reply[1] != 0:
         return reply[0], NotPlanted(reply[1])
-    return [None if id == 0 else id.decode() for id in reply]
+    return [None if id == 0 else id.decode(errors="replace") for id in reply]

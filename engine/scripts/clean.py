@@ -43,7 +43,7 @@ async def clean(
         while limit is None or len(deleted) < limit:
             wanted = count if limit is None else min(count, limit - len(deleted))
             gone, stayed = await _clean(link, keys, now, structure, grace_ms, skip, wanted)
-            deleted += [id.decode() for id in gone]
+            deleted += [id.decode(errors="replace") for id in gone]
             skip += stayed
             if len(gone) + stayed < wanted:
                 break

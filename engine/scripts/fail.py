@@ -43,7 +43,7 @@ async def fail(
     """
     slots: list[Argument] = []
     for (job, failed, keep, attempts), tenant in zip(failures, chain(tenants, repeat("")), strict=False):
-        slots += (job.id, job.token, job.fence, failed.reason, keep_slot(keep), failed.stacktrace or b"[]", attempts)
+        slots += (job.slot, job.token, job.fence, failed.reason, keep_slot(keep), failed.stacktrace or b"[]", attempts)
         slots += (failed.error or UNKNOWN_ERROR, tenant[:MAX_TENANT])
     kept = "" if letters is None else keep_slot(letters) or ","
     return read_refusals(await _fail(link, keys, now, kept, metrics, rows=slots))

@@ -66,13 +66,21 @@ async def letters(
     count, rows, last_at, last_id, moment = await _letters(
         link, keys, now, what, 1 if sought.replayed else 0, sought.type, sought.error, sought.tenant, sought.text,
         "" if sought.since is None else sought.since, "" if sought.until is None else sought.until,
-        1 if newest else 0, at, id, look, most,
+        1 if newest else 0, at, id.encode(errors="surrogateescape"), look, most,
     )  # fmt: skip
     pairs = [(id.decode(errors="replace"), rest) for id, rest in rows]
     return Found(
         count,
-        [(id, int(rest)) for id, rest in pairs] if what == "ids" else [],
+        [(id, _ms(rest)) for id, rest in pairs] if what == "ids" else [],
         [(id, dict(zip(rest[::2], rest[1::2], strict=True))) for id, rest in pairs] if what == "records" else [],
-        (int(last_at), last_id.decode(errors="replace")) if last_id else None,
+        (_ms(last_at), last_id.decode(errors="surrogateescape")) if last_id else None,
         int(moment),
     )
+
+
+def _ms(score: bytes) -> int:
+    """A time of failure; one that another program made infinite is beyond every time."""
+    try:
+        return int(float(score))
+    except OverflowError:
+        return 2**53

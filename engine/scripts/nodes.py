@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from engine.job import NodeRow
 from engine.link import Argument
 
-NODE = "queue id name data opts timestamp delay priority lifo parent link waits"
+NODE = "queue id name data opts timestamp delay priority lifo parent link also waits"
 """The slots of a row."""
 
 
@@ -17,5 +17,5 @@ def node_slots(nodes: Iterable[NodeRow]) -> list[Argument]:
         row = node.row
         timestamp = "" if row.timestamp is None else row.timestamp
         slots += (node.queue, row.id, row.name, row.data, row.opts, timestamp, row.delay, row.priority)
-        slots += (int(row.lifo), node.parent, node.link, int(node.waits))
+        slots += (int(row.lifo), node.parent, node.link, node.also, int(node.waits))
     return slots

@@ -13,7 +13,7 @@ from engine.scripts.pace import LETTERS_PER_CALL, chunks
 
 _replay = Script(
     "replay",
-    keys="meta wait paused active prioritized pc failed marker events jobs",
+    keys="meta id wait paused active prioritized pc failed marker events jobs",
     args="now by",
     rows="id at edited data",
 )

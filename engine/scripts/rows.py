@@ -62,7 +62,7 @@ def finished_slots(finished: Iterable[Finished]) -> list[Argument]:
 def claims(jobs: Sequence[Claimed]) -> Iterator[Argument]:
     """The three slots that begin the row of a claim."""
     for job in jobs:
-        yield job.id
+        yield job.slot
         yield job.token
         yield job.fence
 
@@ -77,9 +77,12 @@ def _claimed(row: Sequence[Any], token: str) -> Claimed:
     progress, deferred, priority, made, stalls, stacktrace = row[6:] or _FRESH
     broken = None
     if name is None:
-        broken, name = "the job has no name: its hash was half written or damaged", b""
+        broken, name = "name: the job has none; its hash was half written or damaged", b""
+    text, raw = id.decode(errors="replace"), b""
+    if "\ufffd" in text and text.encode() != id:
+        broken, raw = f"id: {id[:100]!r} is not UTF-8 text; no processor can be given it", id
     return Claimed(
-        id.decode(errors="replace"),
+        text,
         int(fence),
         token,
         name.decode(errors="replace"),
@@ -93,6 +96,7 @@ def _claimed(row: Sequence[Any], token: str) -> Claimed:
         None if deferred is None else deferred.decode(errors="replace"),
         progress or b"",
         broken,
+        raw,
     )
 
 
@@ -100,10 +104,10 @@ _FRESH = (None,) * 6
 
 
 def _number(text: bytes | None) -> int:
-    """A stored number of any producer; 0 where it is missing or is none."""
+    """A stored number of any producer; 0 where it is missing, or none that is 0 or more."""
     if not text:
         return 0
     try:
-        return int(text)
+        return max(0, int(text))
     except ValueError:
         return 0

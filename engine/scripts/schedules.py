@@ -63,7 +63,15 @@ async def schedules(
 def _read(row: Sequence[Any]) -> StoredSchedule:
     id, due, flat = row
     fields = {_text(flat[i]): _text(flat[i + 1]) for i in range(0, len(flat), 2)}
-    return StoredSchedule(_text(id), int(due), fields)
+    return StoredSchedule(_text(id), _due(due), fields)
+
+
+def _due(text: bytes) -> int:
+    """A score as a time; one that another program made infinite is beyond every time."""
+    try:
+        return int(text)
+    except ValueError:
+        return -(2**53) if text.startswith(b"-") else 2**53
 
 
 def _text(value: bytes) -> str:

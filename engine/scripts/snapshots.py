@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.job import Snapshot
@@ -21,18 +21,18 @@ def read_snapshot(row: Sequence[Any], state: str) -> Snapshot:
         name=_text(fields, b"name") or "",
         data=fields.get(b"data", b"{}"),
         opts=fields.get(b"opts", b"{}"),
-        timestamp=_number(fields, b"timestamp") or 0,
-        delay=_number(fields, b"delay") or 0,
-        priority=_number(fields, b"priority") or 0,
-        attempts_made=_number(fields, b"atm") or 0,
-        attempts_started=_number(fields, b"ats") or 0,
-        stalls=_number(fields, b"stc") or 0,
+        timestamp=read_number(fields, b"timestamp") or 0,
+        delay=read_number(fields, b"delay") or 0,
+        priority=read_number(fields, b"priority") or 0,
+        attempts_made=read_number(fields, b"atm") or 0,
+        attempts_started=read_number(fields, b"ats") or 0,
+        stalls=read_number(fields, b"stc") or 0,
         progress=fields.get(b"progress", b""),
         return_value=fields.get(b"returnvalue", b""),
         failed_reason=_text(fields, b"failedReason"),
         stacktrace=fields.get(b"stacktrace", b"[]"),
-        processed_on=_number(fields, b"processedOn"),
-        finished_on=_number(fields, b"finishedOn"),
+        processed_on=read_number(fields, b"processedOn"),
+        finished_on=read_number(fields, b"finishedOn"),
         processed_by=_text(fields, b"pb"),
         parent_key=_text(fields, b"parentKey"),
         deduplication_id=_text(fields, b"deid"),
@@ -46,7 +46,7 @@ def _text(fields: dict[bytes, bytes], name: bytes) -> str | None:
     return None if value is None else value.decode(errors="replace")
 
 
-def _number(fields: dict[bytes, bytes], name: bytes) -> int | None:
+def read_number(fields: Mapping[bytes, bytes], name: bytes) -> int | None:
     """A stored number of any producer; None where it is missing or is none."""
     try:
         return int(fields[name])

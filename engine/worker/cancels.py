@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from engine import wire
 from engine.errors import JobCancelled, failure
+from engine.foreign import ask
 from engine.keys import Keys
 from engine.link import Link
 from engine.worker.hold import Hold, Holds
@@ -42,7 +43,7 @@ class Cancels:
     async def _turn(self) -> float:
         first = 0
         while len(self._holds):
-            ids = await self._link.call("ZRANGE", self._keys.cancelling, first, first + wire.MAX_ROWS - 1)
+            ids = await ask(self._link, "zset", "ZRANGE", self._keys.cancelling, first, first + wire.MAX_ROWS - 1)
             if ids:
                 await self._look({id.decode(errors="replace") for id in ids})
             if len(ids) < wire.MAX_ROWS:

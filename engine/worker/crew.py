@@ -71,8 +71,11 @@ class Crew:
         return f"<Crew {len(self.running)} of {self._concurrency} running, {len(self.abandoned)} abandoned{', closed' if self._closed else ''}>"
 
     def free(self) -> int:
-        """Slots without a job; none while too many outcomes wait for Redis."""
-        free = self._concurrency - len(self.running)
+        """Slots without a job; none while too many outcomes wait for Redis.
+
+        A job that goes back in line keeps its slot until it stands there: the next claim is to find it, or its rate limit.
+        """
+        free = self._concurrency - len(self.running) - self._outbox.returning
         if len(self.abandoned) > MAX_ABANDONED:
             free = max(0, free - (len(self.abandoned) - MAX_ABANDONED))
         waiting = len(self._holds) - len(self.running)

@@ -96,6 +96,11 @@ class Outbox:
     def __repr__(self) -> str:
         return f"<Outbox {', '.join(f'{len(lane.holds)} to {lane.name}' for lane in self._lanes)}>"
 
+    @property
+    def returning(self) -> int:
+        """Jobs on their way back in line that Redis has not taken yet."""
+        return len(self._retried) + len(self._limited)
+
     def put(self, hold: Hold, outcome: Outcome) -> None:
         hold.outcome = outcome
         match outcome:
@@ -209,7 +214,11 @@ class _Lane:
         self._report = report
         self._most = most
         self._task: asyncio.Task[None] | None = None
+        self._sent = 0
         self._context = contextvars.copy_context()  # lest it runs in that of a job
+
+    def __len__(self) -> int:
+        return len(self.holds) + self._sent
 
     def put(self, hold: Hold) -> None:
         self.holds.append(hold)
@@ -232,6 +241,7 @@ class _Lane:
         setbacks = Setbacks()
         while self.holds:
             holds = self._next()
+            self._sent = len(holds)
             try:
                 refused = await self._send(holds)
             except LinkClosed:
@@ -247,6 +257,7 @@ class _Lane:
                 self._report(error)
                 await asyncio.sleep(setbacks.wait())
                 continue
+            self._sent = 0
             setbacks.clear()
             self._settled(holds, refused)
         self._task = None
@@ -255,6 +266,7 @@ class _Lane:
         return [self.holds.popleft() for _ in range(min(len(self.holds), self._most))]
 
     def _back(self, holds: list[Hold]) -> None:
+        self._sent = 0
         self.holds.extendleft(reversed(holds))
 
 

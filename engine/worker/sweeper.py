@@ -1,4 +1,4 @@
-"""Looks after jobs of dead workers: every few seconds those whose lock has ended go back in line."""
+"""Looks after jobs of dead workers, whose locks have ended, and parents that were not told of their children."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Protocol
 from engine.clock import monotonic
 from engine.keys import Keys
 from engine.link import Link
+from engine.scripts.catch_up import catch_up
 from engine.scripts.sweep import sweep
 from engine.worker.service import Report, Service
 
@@ -62,6 +63,7 @@ class Sweeper:
         if missing > 0:
             return missing + 0.001
         self._stalled(await sweep(self._link, self._keys, interval_ms=self._interval_ms, max_stalls=self._max_stalls))
+        await catch_up(self._link, self._keys, interval_ms=self._interval_ms)
         # By chance, so that the sweeps of many workers do not fall together.
         return self._interval_ms / 1000 * random.uniform(1.0, 1.2)
 

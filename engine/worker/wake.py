@@ -10,6 +10,7 @@ from typing import Protocol
 
 from engine import wire
 from engine.errors import LinkError
+from engine.foreign import explained, is_foreign
 from engine.keys import Keys
 from engine.link import Link, Reply
 from engine.scripts.promote import promote
@@ -104,9 +105,11 @@ class Wake:
             popped = await self._line.call_blocking(
                 "BZPOPMIN", self._keys.marker, self._drain_delay, timeout=self._drain_delay
             )
-        except LinkError:
+        except LinkError as error:
             # The reply that was lost may have been a marker.
             self._turns.look()
+            if is_foreign(error):
+                raise await explained(self._link, error, [(self._keys.marker, "zset")]) from None
             raise
         if popped is None or self._free() > 0:
             # Also for the marker of a delayed job: a turn tells when it is due, by the server's clock.

@@ -67,6 +67,7 @@ _SCRIPTS = (
     "limit",
     "renew",
     "sweep",
+    "catch_up",
     "promote",
     "recover",
     "progress",

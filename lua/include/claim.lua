@@ -38,7 +38,9 @@ local function claim(k, moment, token, lock_ms, worker, count)
       else
         job[7] = nil
       end
-      job[5] = (tonumber(job[5]) or 0) + 1
+      local starts = tonumber(job[5]) or 0
+      -- A count that is none, of any producer, begins anew: as a fence it would fit no claim.
+      job[5] = starts >= 0 and starts < 2 ^ 53 and starts % 1 == 0 and starts + 1 or 1
       job[6] = id
       good[#good + 1] = id
       rows[#rows + 1] = job

@@ -1,8 +1,14 @@
--- Put waiting jobs behind those of a paused queue, in their order, at most 1,000 unless one move does it. Returns whether
--- all are there. Never renames onto a list that exists: that would delete its jobs.
+-- Put waiting jobs behind those of a paused queue, in their order, at most 1,000 unless a few moves do it. Returns
+-- whether all are there. Never renames onto a list that exists: that would delete its jobs.
 local function gather(wait, paused)
-  if redis.call('EXISTS', wait) == 0 then return true end
-  if redis.call('EXISTS', paused) == 0 then
+  local waiting, aside = redis.call('LLEN', wait), redis.call('LLEN', paused)
+  if waiting == 0 then return true end
+  if aside <= math.min(waiting, 1000) then
+    -- The shorter line goes in front of the longer one.
+    if aside > 0 then
+      redis.call('RPUSH', wait, unpack(redis.call('LRANGE', paused, 0, -1)))
+      redis.call('DEL', paused)
+    end
     redis.call('RENAME', wait, paused)
     return true
   end

@@ -20,7 +20,7 @@ local function held(jobs, active, rows, first, stride, made, late)
     elseif job and job[1] == rows[i + 2] and not job[2] then
       facts[i] = { rows[i + made] }
     else
-      job = redis.pcall('HMGET', jobs .. id, 'atm', 'deid', 'priority', 'ats', 'owner', 'finishedOn', 'parentKey', 'parent', 'defa')
+      job = redis.pcall('HMGET', jobs .. id, 'atm', 'deid', 'priority', 'ats', 'owner', 'finishedOn', 'parentKey', 'parent', 'defa', 'also')
       facts[i] = job
       if job.err or not job[4] then
         code = (job.err or redis.call('EXISTS', jobs .. id) == 1) and 1 or 2

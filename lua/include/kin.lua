@@ -1,6 +1,6 @@
 -- The parents of jobs that end or go, in whichever queues they stand. `now` is the time in ms. Each function takes the keys of a
--- child and of its parent, and writes nothing where that parent is gone or does not wait for that child. A parent whose queue
--- has a structure of a foreign type is let be: a child must not suffer for another queue.
+-- child and of a parent, or what names all its parents (see parents), and writes nothing where a parent is gone or does not wait
+-- for that child. A parent whose queue has a structure of a foreign type is let be: a child must not suffer for another queue.
 local function kin(now)
   local queues = {}
 
@@ -58,17 +58,20 @@ local function kin(now)
     redis.call('SREM', parent .. ':dependencies', child)
   end
 
-  local function completed(child, parent, value)
-    if not waits_for(child, parent) then return end
-    redis.pcall('HSET', parent .. ':processed', child, value)
-    strike(child, parent)
+  local function completed(child, first, also, value)
+    for _, parent in ipairs(parents(first, also)) do
+      if waits_for(child, parent) then
+        redis.pcall('HSET', parent .. ':processed', child, value)
+        strike(child, parent)
+      end
+    end
   end
 
   -- A child goes without having ended. `goes(parent)` says of a parent that it goes too, and so is not to be released.
-  local function unlink(child, parent, goes)
-    if not waits_for(child, parent) then return end
-    if goes and goes(parent) then return end
-    strike(child, parent)
+  local function unlink(child, first, also, goes)
+    for _, parent in ipairs(parents(first, also)) do
+      if waits_for(child, parent) and not (goes and goes(parent)) then strike(child, parent) end
+    end
   end
 
   return { queue_of = queue_of, line_up = line_up, release = release, waits_for = waits_for, strike = strike, completed = completed,

@@ -1,14 +1,14 @@
 -- Rows of new jobs that may be each other's children, a parent before its children, each of PLANT slots: queue (the prefix of its
 -- keys), id (empty for a number), name, data, opts, timestamp (empty for now), delay, priority, lifo, parent (key, empty for none),
--- link (JSON that stands in the hash as `parent`), waits (1: has children among the rows).
-local PLANT = 12
+-- link (JSON that stands in the hash as `parent`), also (keys of further parents, one a line), waits (1: has children among the rows).
+local PLANT = 13
 
 -- Reads and checks all of it. `waiter` is the key of a job that will wait as soon as they are there. Returns the plan; or nil, the
 -- number of a row from 0, and a code: 5 its parent is not there, 6 a job of its id is there already and is the child of another.
 local function survey(family, rows, first, waiter)
   local plan, made, queues, there = { queues = {} }, {}, {}, {}
   for i = first, #rows, PLANT do
-    local job, parent = rows[i] .. rows[i + 1], rows[i + 9]
+    local job, above = rows[i] .. rows[i + 1], parents(rows[i + 9], rows[i + 11])
     local q = queues[rows[i]]
     if not q then
       q = family.queue_of(rows[i] .. 'id')
@@ -22,23 +22,30 @@ local function survey(family, rows, first, waiter)
     end
     q.count = q.count + 1
     local exists = rows[i + 1] ~= '' and redis.call('EXISTS', job) == 1
-    local linked = exists and redis.pcall('HGET', job, 'parentKey')
-    if type(linked) ~= 'string' then linked = nil end
-    if parent ~= '' then
+    local said = exists and redis.pcall('HMGET', job, 'parentKey', 'also')
+    local before, known = said and not said.err and parents(said[1], said[2]) or {}, {}
+    for _, parent in ipairs(before) do known[parent] = true end
+    local one = { q = q, at = i, job = job, exists = exists, links = {}, late = {} }
+    for _, parent in ipairs(above) do
       if not there[parent] then
         if not made[parent] and redis.pcall('HEXISTS', parent, 'timestamp') ~= 1 then return nil, (i - first) / PLANT, 5 end
         -- A foreign type now, not midway.
         redis.call('SCARD', parent .. ':dependencies')
         there[parent] = true
       end
-      if linked and linked ~= parent and redis.call('EXISTS', linked) == 1 then return nil, (i - first) / PLANT, 6 end
+      -- A child of before stays as it is, but where its parent is made anew.
+      if made[parent] or not known[parent] then
+        one.links[#one.links + 1] = parent
+        -- The queue of a parent that is there already, and may be running.
+        if not made[parent] and parent ~= waiter then one.late[#one.late + 1] = string.match(parent, '^(.*:)[^:]+$') end
+      end
+      known[parent] = nil
+    end
+    for parent in pairs(#one.links > 0 and known or {}) do
+      if redis.call('EXISTS', parent) == 1 then return nil, (i - first) / PLANT, 6 end
     end
     if not exists then made[job] = true end
-    -- A child of before stays as it is, but where its parent is made anew.
-    local known = exists and linked == parent and not made[parent]
-    plan[#plan + 1] = { q = q, at = i, job = job, exists = exists, links = parent ~= '' and not known,
-      -- The queue of a parent that is there already, and may be running.
-      late = parent ~= '' and not made[parent] and parent ~= waiter and string.match(parent, '^(.*:)[^:]+$') }
+    plan[#plan + 1] = one
   end
   return plan
 end
@@ -55,21 +62,29 @@ local function plant(family, rows, plan, now)
     local jobs = open[parent]
     if jobs then jobs[#jobs + 1] = job else open[parent] = { job } end
   end
+  local function link(one, job)
+    local i = one.at
+    redis.call('HSET', job, 'parentKey', rows[i + 9], 'parent', rows[i + 10])
+    redis.call('HDEL', job, 'also')
+    if rows[i + 11] ~= '' then redis.call('HSET', job, 'also', rows[i + 11]) end
+  end
   for n, one in ipairs(plan) do
     local q, i, job = one.q, one.at, one.job
     local id, parent, priority, delay = rows[i + 1], rows[i + 9], rows[i + 7], rows[i + 6]
     q.number = q.number + 1
+    for _, jobs in ipairs(one.late) do redis.call('HSET', jobs .. 'meta', 'late', 1) end
     if one.exists then
       ids[n] = 0
-      if one.links then
-        if redis.call('ZSCORE', q.jobs .. 'completed', id) then
+      local done = #one.links > 0 and redis.call('ZSCORE', q.jobs .. 'completed', id)
+      for _, parent in ipairs(one.links) do
+        if done then
           redis.call('HSET', parent .. ':processed', job, redis.call('HGET', job, 'returnvalue') or 'null')
           touched[#touched + 1] = parent
         else
           waits_for(parent, job)
         end
-        redis.call('HSET', job, 'parentKey', parent, 'parent', rows[i + 10])
       end
+      if #one.links > 0 then link(one, job) end
       q.tell('duplicated', 'jobId', id)
     else
       if id == '' then
@@ -81,14 +96,14 @@ local function plant(family, rows, plan, now)
       if parent ~= '' then
         redis.call('HSET', job, 'name', rows[i + 2], 'data', rows[i + 3], 'opts', rows[i + 4], 'timestamp', timestamp,
           'delay', delay, 'priority', priority, 'parentKey', parent, 'parent', rows[i + 10])
-        if one.late then redis.call('HSET', one.late .. 'meta', 'late', 1) end
-        waits_for(parent, job)
+        if rows[i + 11] ~= '' then redis.call('HSET', job, 'also', rows[i + 11]) end
+        for _, above in ipairs(one.links) do waits_for(above, job) end
       else
         redis.call('HSET', job, 'name', rows[i + 2], 'data', rows[i + 3], 'opts', rows[i + 4], 'timestamp', timestamp,
           'delay', delay, 'priority', priority)
       end
       q.tell('added', 'jobId', id, 'name', rows[i + 2])
-      if rows[i + 11] == '1' then
+      if rows[i + 12] == '1' then
         redis.call('ZADD', q.waiting_children, timestamp, id)
         q.tell('waiting-children', 'jobId', id)
       elseif delay ~= '0' then

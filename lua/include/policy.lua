@@ -13,13 +13,8 @@ local function doom(family, parent, reason)
   if redis.call('HEXISTS', parent, 'finishedOn') == 0 then redis.call('HSET', parent, 'defa', reason) end
 end
 
--- What the final failure of a child does to its parent, by the flags in the child's hash: `said` is its field `parent`, JSON of any
--- producer. Without a flag the child stays among those that are waited for; if it `goes` at once, it is nobody's.
-local function policy(family, child, parent, said, reason, now, goes)
-  if not family.waits_for(child, parent) then return end
-  -- pcall: foreign text. A flag is `true` and nothing else, since a JSON null is true to Lua.
-  local read, flags = pcall(cjson.decode, said or '')
-  if not read or type(flags) ~= 'table' then flags = {} end
+-- What the final failure of a child does to one parent that waits for it.
+local function suffer(family, child, parent, flags, reason, now, goes)
   if flags.fpof == true then
     redis.pcall('ZADD', parent .. ':unsuccessful', string.format('%.0f', now), child)
     doom(family, parent, 'child ' .. child .. ' failed')
@@ -36,5 +31,16 @@ local function policy(family, child, parent, said, reason, now, goes)
     family.strike(child, parent)
   elseif flags.rdof == true or goes then
     family.strike(child, parent)
+  end
+end
+
+-- What the final failure of a child does to its parents, by the flags in the child's hash: `said` is its field `parent`, JSON of any
+-- producer. Without a flag the child stays among those that are waited for; if it `goes` at once, it is nobody's.
+local function policy(family, child, first, also, said, reason, now, goes)
+  -- pcall: foreign text. A flag is `true` and nothing else, since a JSON null is true to Lua.
+  local read, flags = pcall(cjson.decode, said or '')
+  if not read or type(flags) ~= 'table' then flags = {} end
+  for _, parent in ipairs(parents(first, also)) do
+    if family.waits_for(child, parent) then suffer(family, child, parent, flags, reason, now, goes) end
   end
 end

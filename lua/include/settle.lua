@@ -26,7 +26,7 @@ local function settle(k, set, field, event, moment, rows, good, facts, extra)
     -- The same few numbers again and again: their text is made once.
     local made = next_of[atm]
     if not made then
-      made = string.format('%d', (tonumber(atm) or 0) + 1)
+      made = string.format('%d', whole(atm) + 1)
       next_of[atm] = made
     end
     if surplus[i] then

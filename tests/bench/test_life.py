@@ -114,8 +114,9 @@ def test_the_network_bounds_what_waits_for_each_reply_and_not_what_goes_together
 
 def test_a_far_worker_begins_a_job_after_every_hop(on: Stand) -> None:
     figures = NETWORK.measure(on, ENGINE, Variant({"what": "latency", "load": "idle", "concurrency": 10}), 10)
-    # There with the job, back with the mark, there with the claim, back with the job.
-    assert figures["p1_ms"] >= 4
+    # There with the job, back with the mark, there with the claim, back with the job. One that meets a call which is on its way
+    # already saves a hop, so not every job takes all four.
+    assert figures["p50_ms"] >= 4
 
 
 def test_a_pace_is_kept_however_long_the_replies_take(on: Stand) -> None:

@@ -15,14 +15,14 @@ ROOT = Path(__file__).parents[2]
 ORDER: list[str] = []
 for floor in (
     "errors wire clock timetable keys states backoff options job limits codec payloads",
-    "embedded link script",
+    "embedded link foreign script",
     "tree scripts",
     "happened events queue_events measures handle hooks processor adding dead_letters schedules queue flows blocking sync",
     "settings",
     "worker",
     "registry service",
     "testing",
-    "printing doctor demo commands steering cli __main__",
+    "printing doctor migrate demo commands steering cli __main__",
 ):
     ORDER += floor.split()
 """A module of `engine/` imports from those before it; a folder stands for all in it. A new module is put here."""

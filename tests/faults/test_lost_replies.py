@@ -18,6 +18,7 @@ from engine.options import Keep
 from engine.script import loading
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish
+from engine.scripts.pace import LETTERS_PER_CALL
 from engine.scripts.recover import recover
 from engine.scripts.rows import Refusal
 from tests.support.letters import Death, bury_jobs
@@ -93,8 +94,8 @@ async def test_a_replay_whose_reply_is_lost_is_made_again_and_runs_no_job_twice(
         await direct.dead_letters.replay("none")  # the server has the script now, so no NOSCRIPT is what gets lost
 
     def lose_one(letter: DeadLetter) -> int:
-        """Called for each letter, so in the middle: a slice has ten."""
-        proxy.drop_replies = int(letter.id[1:]) >= 10 * replies
+        """Called for each letter, so in the middle."""
+        proxy.drop_replies = int(letter.id[1:]) >= LETTERS_PER_CALL * replies
         return 1
 
     async with Queue("q", redis=through(proxy)) as queue:
@@ -103,10 +104,10 @@ async def test_a_replay_whose_reply_is_lost_is_made_again_and_runs_no_job_twice(
         proxy.drop_replies = False
         report = await queue.dead_letters.replay(everything=True, data=lambda letter: 2)
     # The last call of the first replay was carried out, though nobody was told.
-    assert report.count == 250 - 10 * (replies + 1)
+    assert report.count == 250 - LETTERS_PER_CALL * (replies + 1)
     waiting = await direct.jobs("waiting", 0, 300)
     assert sorted(job.id for job in waiting) == sorted(f"j{n}" for n in range(250))
-    assert sum(job.data == 1 for job in waiting) == 10 * (replies + 1)
+    assert sum(job.data == 1 for job in waiting) == LETTERS_PER_CALL * (replies + 1)
 
 
 @pytest.mark.slow

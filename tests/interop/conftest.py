@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.interop.side import VERSIONS, NodeSide, need
+from tests.interop.standing import StandingNodeSide
 
 
 @pytest.fixture(params=VERSIONS)
 async def node(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[NodeSide]:
-    """A Node process for each version of BullMQ; `@pytest.mark.parametrize("node", [...], indirect=True)` chooses some."""
+    """Each version of BullMQ, in a Node process that may have served other tests; `@pytest.mark.parametrize("node", [...], indirect=True)` chooses some."""
     need(request.param)
-    async with NodeSide(request.param, redis_url) as side:
+    async with StandingNodeSide(request.param, redis_url) as side:
         yield side

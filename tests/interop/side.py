@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,36 +33,55 @@ def need(*versions: str) -> None:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not on PATH: install Node.js 20 to test against the real BullMQ")
     for version in versions:
-        try:
-            modules(version)
-        except NotInstalled as error:
-            pytest.skip(str(error))
+        if why := _missing(version):
+            pytest.skip(why)
+
+
+@cache
+def _missing(version: str) -> str:
+    # Asked once: without a network each try takes a while.
+    try:
+        modules(version)
+    except NotInstalled as error:
+        return str(error)
+    return ""
 
 
 def modules(version: str) -> Path:
-    """The node_modules of that BullMQ, installed if they are not there yet. Raises NotInstalled."""
-    folder = PACKAGES / version
+    """The node_modules of that BullMQ. Raises NotInstalled."""
+    return fetched(version, {"bullmq": version} | ({"ioredis": IOREDIS} if version.startswith("6") else {}))
+
+
+def fetched(name: str, wanted: dict[str, str]) -> Path:
+    """The node_modules with these packages of npm's, installed if they are not there yet. Raises NotInstalled."""
+    folder = PACKAGES / name
     folder.mkdir(parents=True, exist_ok=True)
     # Several test processes may want it at once.
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = folder / "installed"
         if not done.exists():
-            wanted = {"bullmq": version} | ({"ioredis": IOREDIS} if version.startswith("6") else {})
             (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": wanted}))
             npm = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
             try:
                 subprocess.run(npm, cwd=folder, check=True, capture_output=True, text=True, timeout=300)
             except subprocess.CalledProcessError as error:
-                raise NotInstalled(f"npm could not install bullmq {version}: {error.stderr}") from None
+                raise NotInstalled(f"npm could not install {wanted}: {error.stderr}") from None
             except subprocess.TimeoutExpired as error:
-                raise NotInstalled(f"npm could not install bullmq {version}: {error}") from None
+                raise NotInstalled(f"npm could not install {wanted}: {error}") from None
             done.touch()
     return folder / "node_modules"
 
 
+def connection(url: str) -> dict[str, Any]:
+    """What ioredis wants to know for this URL."""
+    settings = RedisSettings.parse(url)
+    place = {"path": settings.unix_socket} if settings.unix_socket else {"host": settings.host, "port": settings.port}
+    return {**place, "maxRetriesPerRequest": None}
+
+
 class NotInstalled(Exception):
-    """BullMQ is not here and cannot be fetched."""
+    """A package of npm's is not here and cannot be fetched."""
 
 
 class Told(list[dict[str, Any]]):
@@ -86,18 +106,17 @@ class NodeSide:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> NodeSide:
-        settings = RedisSettings.parse(self._url)
-        place = (
-            {"path": settings.unix_socket} if settings.unix_socket else {"host": settings.host, "port": settings.port}
-        )
-        connection = {**place, "maxRetriesPerRequest": None}
+        program, env = self._program()
         self._process = await asyncio.create_subprocess_exec(
-            "node", str(HERE / "node" / "side.js"), json.dumps(connection),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24,
-            env=os.environ | {"NODE_PATH": str(modules(self.version))},
-        )  # fmt: skip
+            *program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24, env=os.environ | env
+        )
         self._reader = asyncio.create_task(self._read())
         return self
+
+    def _program(self) -> tuple[list[str], dict[str, str]]:
+        """The other side's command, and what its environment has beside ours."""
+        command = ["node", str(HERE / "node" / "side.js"), json.dumps(connection(self._url))]
+        return command, {"NODE_PATH": str(modules(self.version))}
 
     async def __aexit__(self, *_: object) -> None:
         await self.kill()
@@ -111,7 +130,7 @@ class NodeSide:
             self._process.kill()
         await self._process.wait()
 
-    async def make(self, kind: str, name: str, *args: Any, **options: Any) -> None:
+    async def make(self, kind: str, name: str, /, *args: Any, **options: Any) -> None:
         """`new bullmq[kind](...args, options)`, called `name` here; ready when this returns."""
         await self._ask(make=kind, args=[*args, options], **{"as": name})
 

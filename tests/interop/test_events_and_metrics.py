@@ -1,58 +1,87 @@
-"""What happens in a queue is told in one stream and counted in one place, whoever works on it."""
+"""What happens in a queue is counted in one place, and a cancellation told as BullMQ tells a failure, whoever works on it."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+import itertools
+import random
+from typing import Literal
 
 import pytest
 
-from engine import Cancellation, Job, Queue, QueueEvents, Worker, happened
-from tests.interop.side import NodeSide
-from tests.support.running import running
+from engine import Cancellation, NewJob, Queue
+from engine.keys import Keys
+from engine.link import Link
+from tests.interop.side import VERSIONS, NodeSide
+from tests.interop.sides import Ours, both, counted
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
 
-async def test_we_hear_what_node_does(redis_url: str, node: NodeSide) -> None:
-    await node.make("Queue", "queue", "q")
-    await node.make("Worker", "worker", "q")
-    added = await node.call("queue", "add", "n", {"do": "progress", "value": {"done": 1}})
-    failing = await node.call("queue", "add", "n", {"do": "throw", "reason": "boom"})
-    heard: dict[str, list[type]] = {added["id"]: [], failing["id"]: []}
-    ends = 0
-    async with asyncio.timeout(10), QueueEvents("q", redis=redis_url) as events:
-        async for event in events.events(after="0"):
-            if isinstance(event, happened.Drained):
-                continue
-            heard[str(event.job_id)].append(type(event))
-            if isinstance(event, happened.Progress):
-                assert event.data == {"done": 1}
-            if isinstance(event, happened.Failed):
-                assert event.reason == "boom"
-            ends += isinstance(event, happened.Completed | happened.Failed)
-            if ends == 2:
-                break
-    assert heard[added["id"]] == [
-        happened.Added, happened.Waiting, happened.Active, happened.Progress, happened.Completed,
+@pytest.mark.parametrize("node", [VERSIONS[0], VERSIONS[-1]], indirect=True)
+async def test_whoever_finishes_jobs_the_buckets_are_those_of_node_alone(
+    redis_url: str, node: NodeSide, link: Link
+) -> None:
+    chance = random.Random()
+    steps = [
+        # Minutes since the last finish, what becomes of the jobs, who does it, how many.
+        (chance.choice([0, 0, 1, 2, MINUTES - 1, MINUTES, 100]), chance.choice(ENDS), chance.random() < 0.5, chance.choice([1, 1, 3]))
+        for _ in range(16)
     ]  # fmt: skip
-    assert heard[failing["id"]][:4] == [happened.Added, happened.Waiting, happened.Active, happened.Failed]
+    async with both(redis_url, node) as (ours, theirs):
+        for again in itertools.count():
+            alone, mixed = f"alone-{again}", f"mixed-{again}"
+            for queue in (alone, mixed):
+                await node.make("Worker", queue, queue, autorun=False, metrics={"maxDataPoints": MINUTES})
+            began = await _minute(link)
+            for minutes, end, by_us, count in steps:
+                for queue in (alone, mixed):
+                    await _let_pass(link, Keys(queue), end, minutes)
+                    data = {"do": "throw"} if end == "failed" else {}
+                    await (await ours.queue(queue)).add_many([NewJob("n", data) for _ in range(count)])
+                    await (_by_us(ours, queue) if by_us and queue == mixed else _by_hand(node, queue, end))
+            # The clock is the server's: where a minute of it began meanwhile, the two stand for different times.
+            if await _minute(link) == began:
+                break
+        for end in ENDS:
+            wanted = await theirs.call(alone, "getMetrics", end)
+            found = await theirs.call(mixed, "getMetrics", end)
+            for one in (wanted, found):
+                one["meta"].pop("prevTS")
+            assert found == wanted, steps
+            measured = await (await ours.queue(mixed)).metrics(end)
+            assert (measured.total, measured.per_minute) == (int(wanted["meta"]["count"]), [*map(int, wanted["data"])])
 
 
-async def test_both_sides_count_into_the_same_buckets(redis_url: str, node: NodeSide) -> None:
-    async def nothing(job: Job[Any]) -> None: ...
+ENDS: tuple[Literal["completed", "failed"], ...] = ("completed", "failed")
+MINUTES = 5
+"""How many are kept."""
 
-    await node.make("Queue", "queue", "q")
-    async with Queue("q", redis=redis_url) as queue:
-        for number in range(3):
-            async with running(Worker("q", nothing, redis=redis_url, metrics=60)):
-                await asyncio.gather(*[(await queue.add("n", {})).result(timeout=10) for _ in range(4)])
-            await node.make("Worker", f"worker {number}", "q", metrics={"maxDataPoints": 60})
-            await asyncio.gather(*[(await queue.add("n", {})).result(timeout=10) for _ in range(4)])
-            await node.call(f"worker {number}", "close")
-        ours, theirs = await queue.metrics("completed"), await node.call("queue", "getMetrics", "completed")
-    assert ours.total == theirs["meta"]["count"] == 24
-    assert len(ours.per_minute) == theirs["count"]
+
+async def _minute(link: Link) -> int:
+    return int((await link.call("TIME"))[0]) // 60
+
+
+async def _let_pass(link: Link, keys: Keys, end: str, minutes: int) -> None:
+    """Put the last finish so many minutes back."""
+    key = f"{keys.jobs}metrics:{end}"
+    if await link.call("EXISTS", key):
+        now = int((await link.call("TIME"))[0]) * 1_000
+        await link.call("HSET", key, "prevTS", now - minutes * 60_000)
+
+
+async def _by_us(ours: Ours, queue: str) -> None:
+    await ours.work(queue, metrics=MINUTES, concurrency=3)
+    await counted(await ours.queue(queue), waiting=0, active=0)
+    await ours.rest()
+
+
+async def _by_hand(node: NodeSide, queue: str, end: str) -> None:
+    """One job after the other, as a worker of Node's would, until none is left."""
+    while job := await node.call(queue, "getNextJob", "token", {"block": False}):
+        if end == "failed":
+            await node.call(queue, "moveToFailed", {"message": "boom"}, "token", False, job=job["id"])
+        else:
+            await node.call(queue, "moveToCompleted", 1, "token", False, job=job["id"])
 
 
 async def test_node_sees_a_cancelled_job_as_failed(redis_url: str, node: NodeSide) -> None:

@@ -157,5 +157,22 @@ async def test_node_reads_our_tree_and_retries_a_child_of_it(redis_url: str, nod
                 assert list((await tree.job.result(timeout=10)).values()) == [5]
 
 
+async def test_a_job_of_several_parents_can_be_run_by_node_as_well(redis_url: str, node: NodeSide) -> None:
+    await node.make("Worker", "worker", "theirs")
+    await node.make("FlowProducer", "flows")
+    shared = FlowJob("shared", "theirs", {"value": 5})
+    parents = [FlowJob(name, "parents", {}, children=[shared]) for name in ("a", "b")]
+    async with (
+        FlowProducer(redis=redis_url) as flows,
+        # BullMQ tells one of the two parents. The other hears of it in the next look, one in each of these intervals.
+        running(Worker("parents", children_values, redis=redis_url, stalled_interval=100, lock_duration=400)),
+    ):
+        tree = await flows.add(FlowJob("top", "parents", {}, children=parents))
+        values = (await tree.job.result(timeout=10)).values()
+        assert list(values) == 2 * [{f"bull:theirs:{tree.children[0].children[0].job.id}": 5}]
+        seen = await node.call("flows", "getFlow", {"queueName": "parents", "id": tree.job.id})
+        assert [[below["job"]["name"] for below in inner["children"]] for inner in seen["children"]] == 2 * [["shared"]]
+
+
 async def _is(job: Job[Any], state: str) -> bool:
     return await job.state() == state

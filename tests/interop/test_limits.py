@@ -1,4 +1,4 @@
-"""Limits that both worlds keep: no more jobs at once, no more in a window, whoever runs them."""
+"""Limits that both worlds keep: no more jobs at once, no more in a window, whoever runs them. The event stream is the witness."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from typing import Any
 
 import pytest
 
-from engine import Job, NewJob, Queue, Worker
-from tests.interop.side import NodeSide
+from engine import Job, NewJob, Queue, RateLimited, Worker
+from engine.keys import Keys
+from engine.link import Link
+from engine.options import Keep
+from engine.scripts.claim import claim
+from engine.scripts.finish import finish
+from tests.interop.side import PATIENCE, NodeSide
+from tests.interop.stream import starts, told
 from tests.support.running import running, until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+
+
+async def nothing(job: Job[Any]) -> None: ...
 
 
 async def test_a_mixed_fleet_never_runs_more_at_once_than_the_queue_allows(redis_url: str, node: NodeSide) -> None:
@@ -20,40 +29,79 @@ async def test_a_mixed_fleet_never_runs_more_at_once_than_the_queue_allows(redis
 
     await node.make("Queue", "queue", "q")
     await node.call("queue", "setGlobalConcurrency", 3)
-    most = 0
     async with Queue("q", redis=redis_url) as queue:
         assert await queue.concurrency() == 3
-        await queue.add_many([NewJob("n", {}) for _ in range(300)])
+        await queue.add_many([NewJob("n", {}) for _ in range(150)])
         await node.make("Worker", "worker", "q", concurrency=10)
         async with running(Worker("q", brief, redis=redis_url, concurrency=10)):
-
-            async def all_done() -> bool:
-                nonlocal most
-                counts = await queue.counts()
-                most = max(most, counts.active)
-                return counts.completed == 300
-
-            await until(all_done, "all were done")
-        assert 1 <= most <= 3
-        assert node.told.of("worker", "completed"), "node had a share"
+            await until(lambda: _completed(queue, 150), "all were done", timeout=PATIENCE)
+        assert await _most_at_once(queue) == 3
+    assert node.told.of("worker", "completed"), "node had a share"
 
 
-async def test_a_mixed_fleet_keeps_the_rate_of_the_queue(redis_url: str, node: NodeSide) -> None:
-    async def nothing(job: Job[Any]) -> None: ...
-
+async def test_a_slot_that_we_leave_wakes_a_node_worker(redis_url: str, node: NodeSide, link: Link, keys: Keys) -> None:
+    """It sleeps for a minute when it hears nothing."""
     async with Queue("q", redis=redis_url) as queue:
-        await queue.set_rate_limit(10, 200)
-        await queue.add_many([NewJob("n", {}) for _ in range(60)])
-        await node.make("Worker", "worker", "q", concurrency=10, limiter={"max": 10, "duration": 200})
-        async with running(Worker("q", nothing, redis=redis_url, concurrency=10)):
+        await queue.set_concurrency(1)
+        await queue.add("n", {})
+        (held,) = (await claim(link, keys, token="t", lock_ms=60_000, worker="w", count=1)).jobs
+        second = await queue.add("n", {})
+        await node.make("Worker", "worker", "q", drainDelay=60)
+        await until(lambda: _is_asleep(queue), "node's worker sleeps", timeout=PATIENCE)
+        await finish(link, keys, [(held, b"1", Keep())])
+        await second.result(timeout=PATIENCE)
 
-            async def all_done() -> bool:
-                return (await queue.counts()).completed == 60
 
-            await until(all_done, "all were done", timeout=20)
-        starts = sorted(job.processed_on for job in await queue.jobs("completed", 0, 99) if job.processed_on)
-        # Windows are fixed: two of them may touch, so 20 in any 200 ms, and 60 take five windows at least.
-        assert (starts[-1] - starts[0]).total_seconds() >= 0.8
+async def test_a_mixed_fleet_keeps_the_rate_of_the_queue_and_that_of_its_workers(
+    redis_url: str, node: NodeSide
+) -> None:
+    limit = {"max": 10, "duration": 150}
+    async with Queue("of-queue", redis=redis_url) as of_queue, Queue("of-workers", redis=redis_url) as of_workers:
+        await of_queue.set_rate_limit(limit["max"], limit["duration"])
+        for queue in (of_queue, of_workers):
+            await queue.add_many([NewJob("n", {}) for _ in range(45)])
+        # BullMQ's workers look at the queue's limit by themselves.
+        await node.make("Worker", "of-queue", "of-queue", concurrency=10)
+        await node.make("Worker", "of-workers", "of-workers", concurrency=10, limiter=limit)
+        async with (
+            running(Worker("of-queue", nothing, redis=redis_url, concurrency=10)),
+            running(Worker("of-workers", nothing, redis=redis_url, concurrency=10, limiter=limit)),
+        ):
+            for queue in (of_queue, of_workers):
+                await until(lambda queue=queue: _completed(queue, 45), "all were done", timeout=PATIENCE)  # type: ignore[misc]
+                sizes = _windows(await starts(queue), limit["duration"])
+                assert max(sizes) <= limit["max"], f"{queue.name}: {sizes}"
+
+
+@pytest.mark.parametrize("limited", ["us", "node"])
+async def test_a_limit_that_one_side_meets_holds_up_the_other_too(redis_url: str, node: NodeSide, limited: str) -> None:
+    """Also that job itself, which comes first when the time is over and has used no attempt."""
+    hold = 250
+
+    async def act(job: Job[Any]) -> None:
+        if job.data.get("do") == "limit" and job.attempts_started == 1:
+            raise RateLimited(hold)
+
+    await node.make("Queue", "queue", "q")
+    async with Queue("q", redis=redis_url) as queue:
+        # BullMQ's workers keep to it only where there is some limit at all.
+        await queue.set_rate_limit(1_000, 1)
+        first = await queue.add("n", {"do": "limit", "queue": "queue", "ms": hold})
+        await queue.add_many([NewJob("n", {}) for _ in range(5)])
+        worker = Worker("q", act, redis=redis_url, concurrency=1)
+        if limited == "node":
+            await node.make("Worker", "worker", "q")
+            await until(lambda: _came_back(queue), "node met a limit", timeout=PATIENCE)
+        async with running(worker):
+            if limited == "us":
+                await until(lambda: _came_back(queue), "we met a limit", timeout=PATIENCE)
+                await node.make("Worker", "worker", "q")
+            await until(lambda: _completed(queue, 6), "all were done", timeout=PATIENCE)
+        began, next_one = [entry for entry in await told(queue) if entry["event"] == "active"][:2]
+        assert began["jobId"] == next_one["jobId"] == first.id
+        assert int(next_one["at"]) - int(began["at"]) >= hold - 1
+        await first.refresh()
+        assert (first.attempts_started, first.attempts_made) == (2, 1)
 
 
 async def test_a_manual_limit_of_nodes_holds_us_back(redis_url: str, node: NodeSide) -> None:
@@ -73,3 +121,35 @@ async def test_a_manual_limit_of_nodes_holds_us_back(redis_url: str, node: NodeS
             assert await queue.rate_limit_ttl() > 0
             await node.call("queue", "removeRateLimitKey")
             await until(lambda: started, "the job ran once the limit was gone")
+
+
+async def _completed(queue: Queue, count: int) -> bool:
+    return (await queue.counts()).completed == count
+
+
+async def _is_asleep(queue: Queue) -> bool:
+    return b"blocked_clients:1\r\n" in await queue.link.call("INFO", "clients")
+
+
+async def _came_back(queue: Queue) -> bool:
+    return any(entry.get("prev") == "active" for entry in await told(queue))
+
+
+async def _most_at_once(queue: Queue) -> int:
+    running = most = 0
+    for entry in await told(queue):
+        running += {"active": 1, "completed": -1}.get(entry["event"], 0)
+        most = max(most, running)
+    return most
+
+
+def _windows(starts: list[int], duration: int) -> list[int]:
+    """How many jobs started in each window: one begins with the first start after the one before, and ends in its last ms."""
+    sizes: list[int] = []
+    ends = 0
+    for start in starts:
+        if start >= ends:
+            sizes.append(0)
+            ends = start + duration - 2  # the counter's clock and the stream's may be a ms apart
+        sizes[-1] += 1
+    return sizes

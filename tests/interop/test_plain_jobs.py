@@ -8,7 +8,8 @@ import pytest
 
 from engine import Job, Queue, Worker
 from engine.errors import JobFailed
-from tests.interop.side import NodeSide
+from tests.interop.side import NodeError, NodeSide
+from tests.interop.stream import stored
 from tests.support.running import running
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
@@ -22,44 +23,6 @@ AWKWARD: dict[str, Any] = {
 }
 
 
-async def test_node_works_off_our_jobs_in_their_order(redis_url: str, node: NodeSide) -> None:
-    async with Queue("q", redis=redis_url) as queue:
-        for name, options in (
-            ("ranked 2", {"priority": 2}),
-            ("first", {}),
-            ("second", {}),
-            ("ranked 1", {"priority": 1}),
-            ("front", {"lifo": True}),
-        ):
-            await queue.add(name, {"value": name}, **options)
-        await node.make("Worker", "worker", "q")
-        told = await node.heard("worker", "completed", 5)
-        assert [args[0]["name"] for args in told] == ["front", "first", "second", "ranked 1", "ranked 2"]
-        assert (await queue.counts()).completed == 5
-
-
-async def test_we_work_off_nodes_jobs_in_their_order(redis_url: str, node: NodeSide) -> None:
-    await node.make("Queue", "queue", "q")
-    for name, options in (
-        ("ranked 2", {"priority": 2}),
-        ("first", {}),
-        ("second", {}),
-        ("ranked 1", {"priority": 1}),
-        ("front", {"lifo": True}),
-    ):
-        await node.call("queue", "add", name, {}, options)
-    ran: list[str] = []
-
-    async def note(job: Job[Any]) -> None:
-        ran.append(job.name)
-
-    async with Queue("q", redis=redis_url) as queue, running(Worker("q", note, redis=redis_url, concurrency=1)):
-        for number in range(1, 6):
-            await (await _job(queue, str(number))).result(timeout=10)
-    assert ran == ["front", "first", "second", "ranked 1", "ranked 2"]
-    assert (await node.call("queue", "getJobCounts"))["completed"] == 5
-
-
 async def test_results_and_data_come_over_byte_for_byte(redis_url: str, node: NodeSide) -> None:
     async def echo(job: Job[Any]) -> Any:
         return job.data
@@ -67,12 +30,20 @@ async def test_results_and_data_come_over_byte_for_byte(redis_url: str, node: No
     await node.make("Queue", "queue", "ours")
     await node.make("QueueEvents", "events", "ours")
     await node.make("Worker", "worker", "theirs")
-    async with Queue("theirs", redis=redis_url) as queue, running(Worker("ours", echo, redis=redis_url)):
+    async with (
+        Queue("theirs", redis=redis_url) as queue,
+        Queue("ours", redis=redis_url) as ours,
+        running(Worker("ours", echo, redis=redis_url)),
+    ):
         job = await queue.add("n", {"value": AWKWARD})
         assert await job.result(timeout=10) == AWKWARD
+        there = await stored(queue, job.id)
+        assert there["data"] == f'{{"value":{there["returnvalue"]}}}'
         theirs = await node.call("queue", "add", "n", AWKWARD)
         result = await node.call("queue", "waitUntilFinished", job=theirs["id"], with_="events")
         assert result == AWKWARD
+        here = await stored(ours, theirs["id"])
+        assert here["data"] == here["returnvalue"] == there["returnvalue"]
         assert [args[0].get("prev") for args in await node.heard("events", "active")] == ["waiting"]
         assert [args[0].get("prev") for args in await node.heard("events", "completed")] == ["active"]
 
@@ -80,11 +51,12 @@ async def test_results_and_data_come_over_byte_for_byte(redis_url: str, node: No
 async def test_failures_and_retries_come_over(redis_url: str, node: NodeSide) -> None:
     await node.make("Worker", "worker", "theirs")
     await node.make("Queue", "queue", "ours")
+    await node.make("QueueEvents", "events", "ours")
 
     async def fail(job: Job[Any]) -> None:
         raise ValueError(f"attempt {job.attempts_made + 1}")
 
-    async with Queue("theirs", redis=redis_url) as queue, Queue("ours", redis=redis_url) as ours:
+    async with Queue("theirs", redis=redis_url) as queue:
         failing = await queue.add("n", {"do": "throw", "reason": "no such mailbox"}, attempts=2, backoff=10)
         with pytest.raises(JobFailed, match="no such mailbox"):
             await failing.result(timeout=10)
@@ -95,8 +67,8 @@ async def test_failures_and_retries_come_over(redis_url: str, node: NodeSide) ->
 
         added = await node.call("queue", "add", "n", {}, {"attempts": 2, "backoff": {"type": "fixed", "delay": 10}})
         async with running(Worker("ours", fail, redis=redis_url)):
-            with pytest.raises(JobFailed):
-                await (await _job(ours, added["id"])).result(timeout=10)
+            with pytest.raises(NodeError, match="attempt 2"):
+                await node.call("queue", "waitUntilFinished", job=added["id"], with_="events")
         found = await node.call("queue", "getJob", added["id"])
         assert (found["failedReason"], found["attemptsMade"]) == ("attempt 2", 2)
         assert len(found["stacktrace"]) == 2
@@ -122,27 +94,3 @@ async def test_progress_and_logs_come_over(redis_url: str, node: NodeSide) -> No
         await logging.result(timeout=10)
         assert (await reporting.refresh()).progress == 42
         assert await queue.logs(logging.id) == ["from Node"]
-
-
-async def test_an_idle_worker_of_either_side_is_woken_by_the_other(redis_url: str, node: NodeSide) -> None:
-    """Each sleeps for seconds when it hears nothing; a job that is done at once shows that it was woken."""
-    await node.make("Worker", "worker", "theirs", drainDelay=60)
-    await node.make("Queue", "queue", "ours")
-    await node.make("QueueEvents", "events", "ours")
-
-    async def nothing(job: Job[Any]) -> None: ...
-
-    async with (
-        Queue("theirs", redis=redis_url) as queue,
-        running(Worker("ours", nothing, redis=redis_url, drain_delay=60_000)),
-    ):
-        for _ in range(3):
-            await (await queue.add("n", {})).result(timeout=10)
-            added = await node.call("queue", "add", "n", {})
-            await node.call("queue", "waitUntilFinished", job=added["id"], with_="events")
-
-
-async def _job(queue: Queue, job_id: str) -> Job[Any]:
-    job = await queue.get_job(job_id)
-    assert job is not None
-    return job

@@ -67,6 +67,13 @@ async def test_an_id_that_is_there_is_told_and_its_job_left_alone(link: Link, ke
     assert await events(link, keys) == ["added b name=n", "waiting b", "duplicated a", "duplicated b"]
 
 
+async def test_a_new_counter_passes_over_the_parents_that_bullmq_left_behind(link: Link, keys: Keys) -> None:
+    """Its obliterate deletes the counter, and not the jobs that wait for children."""
+    await seed(link, keys, waiting_children={"12": 1, "3": 2, "7-a": 3})
+    assert (await add(link, keys, [row(), row("mine"), row()], now=7)).ids == ["13", "mine", "15"]
+    assert (await add(link, keys, [row()], now=7)).ids == ["16"]
+
+
 async def test_sent_twice_a_job_with_an_id_of_its_own_is_there_once(link: Link, keys: Keys) -> None:
     first = await add(link, keys, [row("a"), row("d", delay=5), row("p", priority=1)], now=7)
     before = {name: value for name, value in (await dump(link)).items() if name not in (keys.events, keys.id)}
@@ -148,6 +155,23 @@ async def test_data_over_the_cap_refuses_the_whole_call(link: Link, keys: Keys) 
     with pytest.raises(PayloadTooLarge, match="11 bytes are over the queue's limit of 10"):
         await add(link, keys, [row("a"), row("b", data=b"x" * 11)], cap=10, now=7)
     assert await dump(link) == {}
+
+
+async def test_what_others_left_in_wait_of_a_paused_queue_stays_before_new_jobs(link: Link, keys: Keys) -> None:
+    left = [f"a{n:04}" for n in range(2_000)]
+    await seed(link, keys, wait=left, meta={"paused": 1})
+    await add(link, keys, [row("b"), row("l", lifo=True)], now=7)
+    assert (await census(link, keys))["paused"] == ["l", *left, "b"]
+    later = [f"c{n:04}" for n in range(1_500)]
+    await seed(link, keys, wait=later[:2])
+    await add(link, keys, [row("d", delay=5), row("e")], now=8)
+    assert (await census(link, keys))["paused"] == ["l", *left, "b", *later[:2], "e"]
+    await seed(link, keys, wait=later[2:])
+    await add(link, keys, [row("f")], now=9)
+    found = await census(link, keys)
+    # Neither line is short: 1,000 at a time.
+    assert found["paused"] == ["l", *left, "b", *later[:2], "e", *later[2:1_002], "f"]
+    assert found["wait"] == later[1_002:]
 
 
 async def test_a_paused_queue_takes_jobs_into_paused_and_wakes_nobody(link: Link, keys: Keys) -> None:

@@ -18,14 +18,21 @@ OTHER = Keys("other")
 
 
 def node(
-    id: str, above: str = "", keys: Keys | None = None, parent_keys: Keys | None = None, **fields: bool | int
+    id: str,
+    above: str = "",
+    keys: Keys | None = None,
+    parent_keys: Keys | None = None,
+    *also: str,
+    **fields: bool | int,
 ) -> NodeRow:
-    """A row below the job `above`; `waits` is whether it has children, the other fields are those of NewRow."""
+    """A row below the job `above` and those of the ids `also`; `waits` is whether it has children, the other fields are NewRow's."""
     own, over = keys or Keys("q"), parent_keys or Keys("q")
     waits = bool(fields.pop("waits", False))
     link = f'{{"id":"{above}","queueKey":"{over.jobs[:-1]}"}}'.encode() if above else b""
     row = NewRow(id, "n", b"{}", b"{}", **fields)  # type: ignore[arg-type]
-    return NodeRow(own.jobs, row, over.job(above) if above else "", link, waits)
+    return NodeRow(
+        own.jobs, row, over.job(above) if above else "", link, "\n".join(map(over.job, also)).encode(), waits
+    )
 
 
 async def test_parents_wait_and_children_are_in_line_in_their_own_queues(link: Link, keys: Keys) -> None:
@@ -151,3 +158,53 @@ async def test_a_thousand_rows(link: Link, keys: Keys) -> None:
     assert await link.call("SCARD", keys.helper("top", "dependencies")) == 999
     await check_invariants(link, keys)
     await check_invariants(link, OTHER)
+
+
+DIAMOND = [
+    node("top", waits=True),
+    node("a", "top", waits=True),
+    node("b", "top", waits=True),
+    node("shared", "a", None, None, "b", "top"),
+]
+
+
+async def test_a_job_of_several_parents_is_told_to_each_of_them(link: Link, keys: Keys) -> None:
+    assert await add_flow(link, keys, DIAMOND, now=7) == ["top", "a", "b", "shared"]
+    found = await snapshot(link, keys)
+    assert found["job:shared"]["parentKey"] == "bull:q:a"
+    assert found["job:shared"]["also"] == "bull:q:b\nbull:q:top"
+    assert (found["dependencies:a"], found["dependencies:b"]) == (["bull:q:shared"], ["bull:q:shared"])
+    assert found["dependencies:top"] == ["bull:q:a", "bull:q:b", "bull:q:shared"]
+    [done] = (await claim(link, keys, token="t", lock_ms=9_000, worker="w", count=1, now=8)).jobs
+    await finish(link, keys, [(done, b"5", Keep())], now=9)
+    found = await snapshot(link, keys)
+    assert sorted(found["wait"]) == ["a", "b"]
+    assert {found[f"processed:{parent}"]["bull:q:shared"] for parent in ("a", "b", "top")} == {"5"}
+    assert found["dependencies:top"] == ["bull:q:a", "bull:q:b"]
+    await check_invariants(link, keys)
+
+
+async def test_a_diamond_that_is_sent_again_changes_nothing(link: Link, keys: Keys) -> None:
+    await add_flow(link, keys, DIAMOND, now=7)
+    before = await dump(link)
+    assert await add_flow(link, keys, DIAMOND, now=8) == [None, None, None, None]
+    after = await dump(link)
+    for key in (keys.events, keys.id):
+        before.pop(key), after.pop(key)
+    assert after == before
+
+
+async def test_a_parent_that_is_made_anew_waits_for_the_shared_job_as_well(link: Link, keys: Keys) -> None:
+    await add_flow(link, keys, DIAMOND, now=7)
+    await link.call("DEL", keys.job("b"), keys.helper("b", "dependencies"))
+    await link.call("ZREM", keys.waiting_children, "b")
+    assert await add_flow(link, keys, DIAMOND, now=8) == [None, None, "b", None]
+    assert (await snapshot(link, keys))["dependencies:b"] == ["bull:q:shared"]
+
+
+async def test_a_job_of_others_is_not_taken_from_them(link: Link, keys: Keys) -> None:
+    await add_flow(link, keys, DIAMOND, now=7)
+    before = await dump(link)
+    stranger = [node("new", waits=True), node("shared", "new", None, None, "a")]
+    assert await add_flow(link, keys, stranger, now=8) == (1, NotPlanted.ANOTHERS)
+    assert await dump(link) == before

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from engine.job import Failed
 from engine.keys import Keys
 from engine.link import Link
+from engine.options import Keep
 from engine.scripts.claim import Claims, claim
+from engine.scripts.fail import fail
+from engine.scripts.renew import renew
 from tests.support.queues import Held, census, dump, events, job, seed, snapshot
 
 
@@ -176,3 +180,24 @@ async def test_the_stream_is_trimmed_to_the_length_that_meta_names(link: Link, k
     for _ in range(9):
         await take(link, keys, 100)
     assert await link.call("XLEN", keys.events) < 900
+
+
+@pytest.mark.parametrize(
+    ("starts", "fence"), [("3", 4), ("abc", 1), ("-5", 1), ("1.5", 1), ("1e300", 1), ("inf", 1), ("nan", 1)]
+)
+async def test_a_start_count_that_is_none_begins_anew(link: Link, keys: Keys, starts: str, fence: int) -> None:
+    await seed(link, keys, wait=["a"], jobs={"a": {"ats": starts}})
+    (held,) = (await claim(link, keys, token="t", lock_ms=9_000, worker="w", count=1, now=7)).jobs
+    assert (held.fence, (await job(link, keys, "a"))["ats"]) == (fence, str(fence))
+    assert await renew(link, keys, [held], lock_ms=9_000, now=7) == {}, "the claim holds"
+
+
+async def test_an_id_that_is_no_text_comes_with_what_is_wrong_and_can_be_failed(link: Link, keys: Keys) -> None:
+    raw = keys.jobs.encode() + b"caf\xe9"
+    await link.call("HSET", raw, "name", "n", "data", "{}", "timestamp", 0)
+    await link.call("LPUSH", keys.wait, b"caf\xe9")
+    (held,) = (await claim(link, keys, token="t", lock_ms=9_000, worker="w", count=1, now=7)).jobs
+    assert (held.id, held.raw) == ("caf\ufffd", b"caf\xe9")
+    assert held.broken is not None
+    assert await fail(link, keys, [(held, Failed(held.broken), Keep(), 1)], now=7) == {}
+    assert await link.call("ZRANGE", keys.failed, 0, -1) == [b"caf\xe9"]

@@ -90,3 +90,16 @@ async def test_finished_jobs_that_are_too_young_are_not_looked_at(link: Link, ke
     assert await clean(link, keys, state="completed", grace_ms=60, now=100) == []
     stats = (await link.call("INFO", "commandstats")).decode()
     assert "cmdstat_hmget:calls=1," in stats, "that of the gate"
+
+
+async def test_an_id_that_names_a_structure_takes_nothing_with_it(link: Link, keys: Keys) -> None:
+    """Left by another program. To delete "its hash" would delete the line, the queue's settings, or a schedule."""
+    await seed(link, keys, wait=["a", "b"], meta={"concurrency": 5})
+    await link.call("HSET", keys.repeat + ":s", "ic", 1)
+    await link.call("ZADD", keys.repeat, 9, "s")
+    await link.call("LPUSH", keys.wait, "wait", "meta", "repeat:s")
+    await link.call("HSET", keys.job("a"), "timestamp", 9_000)
+    assert await clean(link, keys, state="waiting", now=7) == ["b", "wait", "meta", "repeat:s"]
+    assert (await census(link, keys))["wait"] == ["a"]
+    assert await link.call("HGET", keys.meta, "concurrency") == b"5"
+    assert await link.call("HGET", keys.repeat + ":s", "ic") == b"1"

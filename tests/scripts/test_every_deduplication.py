@@ -151,14 +151,6 @@ async def test_a_delayed_owner_is_rescheduled_to_the_new_jobs_time(link: Link, k
     ]
 
 
-async def test_an_owner_without_a_hash_and_without_an_end_is_replaced_by_the_living(link: Link, keys: Keys) -> None:
-    await link.call("SET", keys.deduplication("d"), "gone")
-    await link.call("HSET", keys.jobs + "dn:d", "name", "n", "data", "old", "opts", "{}", "jid", "x")
-    assert await add(link, keys, [row("a")], now=7) == Added(["a"], frozenset())
-    assert await owner(link, keys) == ("a", -1)
-    assert await link.call("EXISTS", keys.jobs + "dn:d") == 0
-
-
 async def test_a_window_of_time_outlives_its_owner(link: Link, keys: Keys) -> None:
     await add(link, keys, [row("a", dedup={"ttl": 60_000})], now=7)
     await finish(link, keys, [(await run(link, keys), b"1", Keep(count=0))], now=9)

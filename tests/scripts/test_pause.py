@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from engine.job import NewRow
 from engine.keys import Keys
 from engine.link import Link
@@ -31,8 +33,11 @@ async def test_sent_twice_it_does_nothing_more(link: Link, keys: Keys) -> None:
     assert await dump(link) == before
 
 
-async def test_jobs_that_others_put_in_wait_meanwhile_go_behind_the_paused_ones(link: Link, keys: Keys) -> None:
-    first, later = [f"a{n:04}" for n in range(10)], [f"b{n:04}" for n in range(2_500)]
+@pytest.mark.parametrize(("aside", "waiting"), [(10, 2_500), (1_500, 2_500), (2_500, 10)])
+async def test_jobs_that_others_put_in_wait_meanwhile_go_behind_the_paused_ones(
+    link: Link, keys: Keys, aside: int, waiting: int
+) -> None:
+    first, later = [f"a{n:04}" for n in range(aside)], [f"b{n:04}" for n in range(waiting)]
     await seed(link, keys, paused=first, wait=later, meta={"paused": 1})
     assert await pause(link, keys, now=7) is False
     found = await census(link, keys)

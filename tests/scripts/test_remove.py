@@ -88,20 +88,6 @@ async def test_an_id_without_a_hash_and_a_hash_without_a_place_are_cleared_away(
     assert await events(link, keys) == ["removed orphan prev=unknown", "removed ghost prev=wait"]
 
 
-async def test_many_jobs_of_a_long_line_go_in_short_calls(link: Link, keys: Keys) -> None:
-    ids = [f"j{n:04}" for n in range(1_500)]
-    await seed(link, keys, wait=ids)
-    assert await remove(link, keys, [*ids[::2], "gone"], now=7) == {"gone": NotRemoved.MISSING}
-    assert (await census(link, keys))["wait"] == ids[1::2]
-    stats = (await link.call("INFO", "commandstats")).decode()
-    calls = sum(
-        int(line.partition("calls=")[2].partition(",")[0])
-        for line in stats.splitlines()
-        if line.startswith(("cmdstat_evalsha:", "cmdstat_eval:"))
-    )
-    assert calls >= 5
-
-
 def test_each_refusal_has_its_exception() -> None:
     assert isinstance(NotRemoved.LOCKED.error("a"), JobLocked)
     assert isinstance(NotRemoved.MISSING.error("a", "q"), JobNotFound)

@@ -11,7 +11,7 @@ from engine.scripts.add_flow import add_flow
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish
 from engine.scripts.remove_flow import NotRemovedFlow, remove_flow
-from tests.scripts.test_add_flow import OTHER, node
+from tests.scripts.test_add_flow import DIAMOND, OTHER, node
 from tests.support.queues import dump, seed, snapshot
 
 TREE = [
@@ -83,3 +83,23 @@ async def test_a_child_that_another_took_over_stays(link: Link, keys: Keys) -> N
     assert await remove_flow(link, keys, id="p", now=7) is None
     found = await snapshot(link, keys)
     assert (found["wait"], found["waiting-children"]) == (["c"], {"q": 1})
+
+
+async def test_a_job_of_several_parents_goes_with_the_last_of_them(link: Link, keys: Keys) -> None:
+    await add_flow(link, keys, DIAMOND, now=7)
+    assert await remove_flow(link, keys, id="a", now=8) is None
+    found = await snapshot(link, keys)
+    assert (found["wait"], found["dependencies:b"]) == (["shared"], ["bull:q:shared"])
+    assert "job:a" not in found
+    assert await remove_flow(link, keys, id="top", now=9) is None
+    assert await left(link) == set()
+
+
+async def test_in_parts_too_a_shared_job_goes_before_all_its_parents(link: Link, keys: Keys) -> None:
+    await add_flow(link, keys, DIAMOND, now=7)
+    assert await remove_flow(link, keys, id="top", count=1, now=8) is None
+    assert await left(link) == set()
+    said = (await snapshot(link, keys))["events"]
+    removed = [line.split()[1] for line in said if line.startswith("removed")]
+    assert (removed[0], removed[-1]) == ("shared", "top")
+    assert not [line for line in said if line.startswith("waiting ") and "prev=waiting-children" in line]

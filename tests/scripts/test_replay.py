@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import ServerBusy, ServerError
-from engine.job import Failed
+from engine.job import Failed, NewRow
 from engine.keys import Keys
 from engine.link import Link
+from engine.scripts.add import add
 from engine.scripts.claim import claim
 from engine.scripts.fail import fail
 from engine.scripts.replay import NotReplayed, replay
@@ -43,6 +44,16 @@ async def test_a_job_that_is_still_failed_leaves_there_and_its_fence_stays(link:
     assert (fields["data"], fields["ats"]) == ("[1]", "4")
     assert not fields.keys() & {"atm", "stc", "owner", "finishedOn", "processedOn", "failedReason"}
     assert await events(link, keys) == ["waiting a prev=failed"]
+
+
+async def test_the_number_of_a_job_made_anew_is_not_given_again(link: Link, keys: Keys) -> None:
+    """As after BullMQ's obliterate, which deletes the counter and leaves the letters."""
+    await bury_jobs(link, keys, {"2": Death(3), "9": Death(3), "10-a": Death(3)})
+    await link.call("SET", keys.id, 4)
+    await replay(link, keys, [("2", 3, None), ("10-a", 3, None)], by="x", now=7)
+    assert await link.call("GET", keys.id) == b"4"
+    await replay(link, keys, [("9", 3, None)], by="y", now=7)
+    assert (await add(link, keys, [NewRow("", "n", b"{}", b"{}")], now=8)).ids == ["10"]
 
 
 async def test_sent_twice_it_answers_the_same_and_another_caller_is_told(link: Link, keys: Keys) -> None:
@@ -108,7 +119,7 @@ async def test_a_full_server_refuses_it_wholly(link: Link, keys: Keys) -> None:
     assert await dump(link) == before
 
 
-FOREIGN = ["meta", "wait", "prioritized", "pc", "failed", "marker", "events",
+FOREIGN = ["meta", "id", "wait", "prioritized", "pc", "failed", "marker", "events",
            "corral:dead:open", "corral:dead:replayed", "corral:dead:types", "corral:dead:type:1:n:ids", "corral:dead:type+error:1:n:10:ValueError:ids"]  # fmt: skip
 
 

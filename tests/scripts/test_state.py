@@ -28,13 +28,3 @@ async def test_every_place_has_its_word(link: Link, keys: Keys) -> None:
 async def test_a_hash_that_nothing_names_is_in_no_state(link: Link, keys: Keys) -> None:
     await seed(link, keys, jobs={"orphan": {}})
     assert await state(link, keys, ["orphan"]) == ["unknown"]
-
-
-async def test_long_lists_are_not_walked_for_every_one_of_many_ids(link: Link, keys: Keys) -> None:
-    ids = [f"j{n}" for n in range(1_000)]
-    await seed(link, keys, wait=ids)
-    await link.call("CONFIG", "RESETSTAT")
-    assert await state(link, keys, ids[:250]) == ["waiting"] * 250
-    stats = (await link.call("INFO", "commandstats")).decode()
-    [line] = [line for line in stats.splitlines() if line.startswith("cmdstat_lpos:")]
-    assert int(line.partition("calls=")[2].partition(",")[0]) <= 210

@@ -17,6 +17,10 @@ async def swept(link: Link, keys: Keys, *, now: int = 7, max_stalls: int = 1, co
     return await sweep(link, keys, interval_ms=9_000, max_stalls=max_stalls, count=count, now=now)
 
 
+async def swept_by(link: Link, keys: Keys, *, interval_ms: int) -> list[str]:
+    return await sweep(link, keys, interval_ms=interval_ms, max_stalls=1, now=7)
+
+
 async def test_a_job_whose_lock_has_ended_is_first_in_line_and_used_no_attempt(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=["w"], active={"a": DEAD, "b": Held(), "c": DEAD}, stalled=["a", "b"])
     assert await swept(link, keys) == ["a", "c"]
@@ -39,6 +43,14 @@ async def test_one_sweep_an_interval_whoever_made_it(link: Link, keys: Keys) -> 
     assert await dump(link) == before
     await link.call("DEL", keys.stalled_check)
     assert await swept(link, keys) == ["a"]
+
+
+@pytest.mark.parametrize("swept", ["1", "99999999", "foreign"])
+async def test_the_interval_that_counts_is_ones_own(link: Link, keys: Keys, swept: str) -> None:
+    """Whoever swept before may have a longer one, or a clock that is ahead."""
+    await seed(link, keys, active={"a": DEAD})
+    await link.call("SET", keys.stalled_check, swept, "PX", 60_000)
+    assert await swept_by(link, keys, interval_ms=5) == ["a"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 1_000])

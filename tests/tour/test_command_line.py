@@ -139,7 +139,20 @@ async def test_the_doctor_looks_at_a_server_line_by_line() -> None:
 @ONE_LOOP
 async def test_every_command_has_help_with_an_example(corral: Corral) -> None:
     assert await corral("--help") == 0
-    for command in ("stats", "jobs", "job", "add", "retry", "remove", "pause", "resume", "clean", "doctor", "demo"):
+    for command in (
+        "stats",
+        "jobs",
+        "job",
+        "add",
+        "retry",
+        "remove",
+        "pause",
+        "resume",
+        "clean",
+        "doctor",
+        "migrate",
+        "demo",
+    ):
         assert f"\n    {command} " in corral.out
     assert await corral("clean", "--help") == 0
     assert "example:\n  python -m engine clean sms-queue completed --older-than" in corral.out

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from engine import Job, NewJob, Queue, Worker
-from engine.errors import InvalidOption, JobNotFound
+from engine.errors import InvalidOption
 from tests.support.running import running
 
 
@@ -44,30 +44,8 @@ async def test_a_number_of_events_that_is_none_is_refused() -> None:
         Queue("q", max_events=-1)
 
 
-async def test_a_removed_job_is_said_to_be_gone(redis_url: str) -> None:
-    async with Queue("q", redis=redis_url) as queue:
-        job = await queue.add("echo")
-        waiting = asyncio.create_task(job.result(timeout=10))
-        await asyncio.sleep(0)
-        await queue.remove(job.id)
-        with pytest.raises(JobNotFound):
-            await waiting
-
-
 async def test_waiting_ends_when_its_time_is_over(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
         job = await queue.add("echo")
         with pytest.raises(TimeoutError, match="did not finish"):
             await job.result(timeout=0.05)
-
-
-async def test_an_event_that_was_missed_is_made_good_by_asking(redis_url: str) -> None:
-    async with Queue("q", redis=redis_url) as queue:
-        job = await queue.add("echo", 1)
-        waiting = asyncio.create_task(job.result(timeout=10))
-        async with running(Worker("q", echo, redis=redis_url)):
-            # The stream is emptied again and again: no event can be relied on.
-            while not waiting.done():
-                await queue.link.call("XTRIM", queue.keys.events, "MAXLEN", 0)
-                await asyncio.sleep(0)
-        assert await waiting == 1

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
-import msgspec
 import pytest
 
 from engine import FlowJob, FlowNode, FlowProducer, Job, Queue, RedisSettings, WaitForChildren, Worker, processor
@@ -17,6 +16,7 @@ from engine.embedded import EmbeddedServer
 from engine.errors import JobFailed
 from engine.keys import Keys
 from engine.link import Link
+from engine.options import JobOptions
 from engine.script import loading
 from tests.support.proxy import Proxy
 from tests.support.queues import check_invariants
@@ -26,13 +26,20 @@ QUEUES = ("one", "two", "three")
 POLICIES = ("fail_parent_on_failure", "ignore_dependency_on_failure", "remove_dependency_on_failure")
 
 
-def grown(chance: random.Random, depth: int) -> FlowJob:
-    """A tree of chance. Its data says how a leaf ends."""
-    children = [grown(chance, depth - 1) for _ in range(chance.randint(0, 3))] if depth else []
+def grown(chance: random.Random, depth: int, others: list[FlowJob]) -> FlowJob:
+    """A tree of chance, some of whose jobs are those of other branches too. Its data says how a leaf ends."""
+    children = [grown(chance, depth - 1, others) for _ in range(chance.randint(0, 3))] if depth else []
+    if others and chance.random() < 0.4:
+        children += {id(job): job for job in chance.choices(others, k=3) if job not in children}.values()
     tree = FlowJob("n", chance.choice(QUEUES), chance.random() < 0.8, children=children, attempts=chance.choice([1, 2]),
-                   priority=chance.choice([0, 0, 3]), delay=chance.choice([0, 0, 5]))  # fmt: skip
-    for child in children:
-        child.options = msgspec.structs.replace(child.options, **{chance.choice(POLICIES): True})
+                   priority=chance.choice([0, 0, 3]), delay=chance.choice([0, 0, 5]), **{chance.choice(POLICIES): True})  # fmt: skip
+    others.append(tree)
+    return tree
+
+
+def planted(chance: random.Random) -> FlowJob:
+    tree = grown(chance, 4, [])
+    tree.options = JobOptions()
     return tree
 
 
@@ -57,7 +64,7 @@ async def work(job: Job[bool]) -> dict[str, int]:
 @pytest.mark.parametrize("seed", range(4))
 async def test_trees_of_chance_come_to_what_their_options_say(redis_url: str, link: Link, seed: int) -> None:
     chance = random.Random(seed)
-    trees = [grown(chance, 4) for _ in range(25)]
+    trees = [planted(chance) for _ in range(25)]
     async with AsyncExitStack() as stack:
         flows = await stack.enter_async_context(FlowProducer(redis=redis_url))
         for queue in (*QUEUES, QUEUES[0]):

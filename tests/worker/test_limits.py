@@ -77,20 +77,6 @@ async def test_several_workers_keep_to_one_window_and_start_again_when_it_ends(q
     assert max(late) < 250, "the next window begins when the old one ends"
 
 
-async def test_no_span_of_a_smoothed_limit_has_more_starts_than_it_allows(queue: Queue, redis_url: str) -> None:
-    limit, span = 40, 800
-    await queue.set_rate_limit(limit, span, smooth=True)
-    async with AsyncExitStack() as stack:
-        for worker in fleet(redis_url, 3):
-            await stack.enter_async_context(worker)
-        jobs = await queue.add_many(NewJob("x", n) for n in range(100))
-        await until(lambda: done(queue, 100), "all are done")
-    starts = await starts_of(queue, jobs)
-    assert all(later - first >= span for first, later in zip(starts, starts[limit:], strict=False))
-    # 38 in a span at most, and the first 3 at once.
-    assert starts[-1] - starts[0] < 3 * (100 / 38) * span
-
-
 async def test_adding_to_a_closed_window_costs_no_turn(queue: Queue, redis_url: str) -> None:
     await queue.set_rate_limit(1, 60_000)
     async with Worker("q", echo, redis=redis_url, drain_delay=LONG) as worker:
@@ -182,28 +168,6 @@ async def test_workers_with_a_limit_of_their_own_share_it_and_leave_jobs_to_othe
 
 
 # --- concurrency ------------------------------------------------------------------------------------------------------
-
-
-async def test_a_slot_that_another_worker_leaves_is_taken_at_once(queue: Queue, redis_url: str) -> None:
-    go = asyncio.Event()
-
-    async def run(job: Job[int]) -> None:
-        if job.data == 0:
-            await go.wait()
-
-    await queue.set_concurrency(1)
-    first = Worker("q", run, redis=redis_url, name="first", drain_delay=LONG)
-    async with first, Worker("q", run, redis=redis_url, name="second", drain_delay=LONG) as second:
-        jobs = [await queue.add("x", n) for n in range(2)]
-        await until(lambda: first.running_jobs() or second.running_jobs(), "one has it")
-        busy, idle = (first, second) if first.running_jobs() else (second, first)
-        closing = asyncio.create_task(busy.close())
-        await until(lambda: "stopping" in repr(busy), "it takes no more jobs")
-        assert idle.running_jobs() == []
-        go.set()
-        await closing
-        await jobs[1].result(timeout=5)
-        assert await queue.link.call("HGET", queue.keys.job(jobs[1].id), "pb") == idle.name.encode()
 
 
 async def test_a_concurrency_that_is_raised_or_removed_lets_sleeping_workers_start(

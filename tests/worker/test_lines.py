@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any
 
 import pytest
 
@@ -73,22 +72,3 @@ async def test_a_server_that_comes_back_finds_every_job_once(how: str) -> None:
             assert (await queue.counts()).completed == 2_000
     assert {starts[job.id] for job in jobs[1::5]} == {1}, told
     assert {starts[job.id] for job in jobs[0::5]} == {2}
-
-
-async def test_a_wrong_type_on_a_key_is_told_and_lived_through(redis_url: str) -> None:
-    told: list[BaseException] = []
-
-    async def run(job: Job[Any]) -> str:
-        return "done"
-
-    keys = Keys("q")
-    link = await open_link(redis_url)
-    async with Queue("q", redis=redis_url) as queue, Worker("q", run, redis=redis_url, drain_delay=50) as worker:
-        worker.on("error", told.append)
-        await link.call("SET", keys.completed, "foreign")
-        job = await queue.add("x", {})
-        await until(lambda: len(told) > 2, "the trouble is told")
-        await link.call("DEL", keys.completed)
-        assert await job.result(timeout=10) == "done"
-    await link.close()
-    assert "WRONGTYPE" in str(told[0])

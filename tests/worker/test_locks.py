@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,8 +13,7 @@ from engine.embedded import EmbeddedServer
 from engine.keys import Keys
 from engine.link import Link
 from engine.scripts.claim import claim
-from tests.support.queues import events, snapshot
-from tests.support.queues import job as stored
+from tests.support.queues import snapshot
 from tests.support.running import until
 
 SHORT: dict[str, Any] = {"lock_duration": 600, "lock_renew": 100, "stalled_interval": 200}
@@ -25,23 +23,6 @@ SHORT: dict[str, Any] = {"lock_duration": 600, "lock_renew": 100, "stalled_inter
 async def queue(redis_url: str) -> AsyncIterator[Queue]:
     async with Queue("q", redis=redis_url) as queue:
         yield queue
-
-
-async def test_locks_are_renewed_while_the_loop_is_blocked(
-    queue: Queue, redis_url: str, link: Link, keys: Keys
-) -> None:
-    async def block(job: Job[Any]) -> str:
-        time.sleep(1.8)  # noqa: ASYNC251
-        return "done"
-
-    async with (
-        Worker("q", block, redis=redis_url, name="w", concurrency=1, **SHORT) as worker,
-    ):
-        job = await queue.add("x", {})
-        assert await job.result(timeout=10) == "done"
-        assert "0 renewed" not in repr(worker)
-    assert (await stored(link, keys, job.id)).get("stc") is None
-    assert not [line for line in await events(link, keys) if line.startswith("stalled")]
 
 
 async def test_a_lost_lock_cancels_the_run_and_nothing_is_written(

@@ -10,11 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import Job, Queue, Worker, errors, processor
+from engine import Job, NewJob, Queue, Worker, errors, processor
 from engine.keys import Keys
 from engine.link import Link
 from tests.support.queues import job as stored
-from tests.support.queues import snapshot
 from tests.support.running import until
 
 
@@ -57,6 +56,25 @@ async def test_a_failing_job_runs_as_often_as_it_may_and_then_fails(
     traces = msgspec.json.decode(found["stacktrace"])
     assert [trace.splitlines()[-1] for trace in traces] == [f"ValueError: attempt {n}" for n in range(3)]
     assert "test_outcomes.py" in traces[0]
+
+
+async def test_a_job_that_goes_back_in_line_is_there_for_the_next_claim(queue: Queue, redis_url: str) -> None:
+    """To the front, by its options or by a rate limit: with one slot, nobody passes it."""
+    ran: list[str] = []
+
+    async def run(job: Job[Any]) -> None:
+        ran.append(job.id)
+        if job.data["first"] == "fails" and job.attempts_started < 4:
+            raise ValueError("not yet")
+        if job.data["first"] == "is limited" and job.attempts_started < 4:
+            raise errors.RateLimited(1)
+
+    await queue.add_many([NewJob("n", {"first": "is done"}) for _ in range(5)])
+    failing = await queue.add("n", {"first": "fails"}, lifo=True, attempts=4)
+    limited = await queue.add("n", {"first": "is limited"}, lifo=True)
+    async with Worker("q", run, redis=redis_url, concurrency=1, drain_delay=10):
+        await until(lambda: len(ran) == 13, "all ran")
+    assert ran == [limited.id] * 4 + [failing.id] * 4 + ["1", "2", "3", "4", "5"]
 
 
 @pytest.mark.parametrize("backoff", [None, 20, {"type": "mine"}])
@@ -168,30 +186,6 @@ async def test_data_that_is_not_what_the_processor_takes_fails_without_retry(que
         job = await queue.add("size", {"width": "wide"}, attempts=5)
         with pytest.raises(errors.JobFailed, match=r"\$\.width: Expected `int`, got `str`"):
             await job.result(timeout=5)
-
-
-@pytest.mark.parametrize(
-    ("fields", "reason"),
-    [
-        (["name", "n", "data", "{nonsense"], "data: "),
-        (["name", "n", "data", "{}", "opts", "[1"], "options cannot be read"),
-        (["data", "{}"], "no name"),
-        (["name", "n", "data", "{}", "defa", "stalled too often"], "stalled too often"),
-        (["name", "n", "data", "[" * 50_000], "data: "),
-    ],
-)
-async def test_a_foreign_job_that_cannot_run_fails_and_does_not_cycle(
-    redis_url: str, link: Link, keys: Keys, fields: list[str], reason: str
-) -> None:
-    async def never(job: Job[Any]) -> None:
-        raise AssertionError("it must not run")
-
-    await link.call("HSET", keys.job("f"), *fields)
-    await link.call("LPUSH", keys.wait, "f")
-    async with Worker("q", never, redis=redis_url) as worker:
-        await until(lambda: worker.counters.failed == 1, "the job has failed")
-    assert reason in (await stored(link, keys, "f"))["failedReason"]
-    assert (await snapshot(link, keys))["failed"].keys() == {"f"}
 
 
 class Silent(Exception):

@@ -8,8 +8,6 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from typing import Any
 
-import pytest
-
 from engine import Job, Queue, Worker, processor
 from engine.errors import ConnectFailed
 from engine.job import Claimed
@@ -154,24 +152,6 @@ async def test_a_run_that_no_processor_takes_makes_the_next_one_too(redis_url: s
         await queue.schedules.remove("s")
 
 
-@pytest.mark.parametrize("loss", ["job", "line", "all of it"])
-async def test_any_worker_mends_a_chain_whose_run_was_lost(redis_url: str, loss: str) -> None:
-    runs = Runs()
-    async with Queue("q", redis=redis_url) as queue:
-        await queue.schedules.upsert("s", "work", {"n": 1}, every=50)
-        (run,) = await queue.jobs("delayed") + await queue.jobs("waiting")
-        if loss != "line":
-            await queue.link.call("DEL", queue.keys.job(run.id))
-        if loss != "job":
-            await queue.link.call("DEL", queue.keys.delayed, queue.keys.wait)
-        async with running(worker(redis_url, runs)):
-            await until(lambda: len(runs.ids) >= 3, "the chain goes on")
-            await queue.schedules.remove("s")
-        assert set(runs.ids.values()) == {1}
-        if loss == "line":
-            assert run.id in runs.ids, "it had not run"
-
-
 async def test_a_run_lost_before_its_time_runs_at_its_time(redis_url: str) -> None:
     runs = Runs()
     async with Queue("q", redis=redis_url) as queue, running(worker(redis_url, runs)):
@@ -179,24 +159,6 @@ async def test_a_run_lost_before_its_time_runs_at_its_time(redis_url: str) -> No
         await queue.schedules.upsert("s", "work", every=3_600_000, start=start, limit=1)
         await queue.link.call("DEL", queue.keys.job(f"repeat:s:{start}"), queue.keys.delayed)
         await until(lambda: runs.due() == [start], "the run that was lost")
-
-
-async def test_a_chain_that_ended_at_a_job_that_was_there_goes_on(redis_url: str) -> None:
-    # What BullMQ answers with `duplicated`, and then the schedule stands still for good.
-    runs = Runs()
-    async with Queue("q", redis=redis_url) as queue:
-        start = await server_now(queue) + 200
-        there = f"repeat:s:{start + 100}"
-        await queue.link.call(
-            "HSET", queue.keys.job(there), "name", "work", "data", "1", "opts", "{}", "timestamp", 1, "processedOn", 1,
-            "finishedOn", 1, "atm", 1, "ats", 1, "returnvalue", "1",
-        )  # fmt: skip
-        await queue.link.call("ZADD", queue.keys.completed, 1, there)
-        await queue.schedules.upsert("s", "work", every=100, start=start)
-        async with running(worker(redis_url, runs)):
-            await until(lambda: len(runs.ids) >= 3, "the chain is beyond that job")
-            await queue.schedules.remove("s")
-    assert there not in runs.ids
 
 
 class Broken:

@@ -34,31 +34,6 @@ async def test_an_idle_worker_takes_a_job_in_one_turn_and_hands_it_in_with_the_n
         assert worker.counters.turns == 3
 
 
-async def test_an_idle_worker_sends_nothing_but_its_wait(queue: Queue, redis_url: str, link: Link) -> None:
-    async with Worker("q", echo, redis=redis_url) as worker:
-        await until(lambda: worker.counters.turns == 1, "the first look is over")
-        for _ in range(100):
-            await asyncio.sleep(0)
-            await link.call("PING")
-        assert worker.counters.turns == 1
-
-
-async def test_delayed_jobs_run_when_they_are_due_and_never_before(queue: Queue, redis_url: str) -> None:
-    loop, ran = asyncio.get_running_loop(), {}
-
-    async def run(job: Job[int]) -> None:
-        ran[job.data] = loop.time()
-
-    async with Worker("q", run, redis=redis_url, drain_delay=60_000) as worker:
-        await until(lambda: worker.counters.turns == 1, "the first look is over")
-        added = loop.time()
-        for delay in (250, 40, 120):
-            await queue.add("x", delay, delay=delay)
-        await until(lambda: len(ran) == 3, "all have run")
-    for delay, at in ran.items():
-        assert delay - 2 <= (at - added) * 1000 < delay + 200
-
-
 async def test_a_busy_worker_puts_due_jobs_in_line_for_others(queue: Queue, redis_url: str) -> None:
     go = asyncio.Event()
 

@@ -4,6 +4,7 @@
 //   {"id": 2, "on": "queue", "call": "add", "args": ["n", {"a": 1}]}         a method of it
 //   {"id": 3, "on": "queue", "job": "7", "call": "promote", "args": []}      a method of one of its jobs
 //   {"id": 4, "release": "7"}                                                lets a job that holds go on
+//   {"id": 5, "reset": true}                                                 closes and forgets all objects; what they do late is not told
 //
 // Answers {"id": 1, "result": ...} or {"id": 1, "error": "..."}; tells {"from": "worker", "event": "completed", "args": [...]}.
 // What a worker's job does, its data say: see `run`.
@@ -15,6 +16,7 @@ const bullmq = require('bullmq');
 const connection = JSON.parse(process.argv[2]);
 const things = new Map();
 const held = new Map();
+let resets = 0;
 
 const TOLD = {
   Worker: ['active', 'completed', 'failed', 'stalled', 'error', 'progress', 'drained'],
@@ -51,6 +53,8 @@ async function run(job, token) {
       return null;
     case 'hold':
       return new Promise((resolve) => held.set(job.id, () => resolve(data.value ?? null)));
+    case 'nothing':
+      return undefined;
     case 'children':
       return job.getChildrenValues();
     case 'limit':
@@ -58,7 +62,7 @@ async function run(job, token) {
       await things.get(data.queue).rateLimit(data.ms);
       throw bullmq.Worker.RateLimitError();
     default:
-      return 'value' in data ? data.value : data;
+      return typeof data === 'object' && 'value' in data ? data.value : data;
   }
 }
 
@@ -79,11 +83,15 @@ async function make({ make: kind, as: name, args }) {
   const last = args.length > 0 && typeof args[args.length - 1] === 'object' && args[args.length - 1] !== null ? args.pop() : {};
   const options = { connection, ...last };
   if (kind === 'Worker') args.push(run);
+  // {"steps": 1000}: a strategy of that name, which waits so many ms for each attempt that was made.
+  if (options.backoffs) options.settings = { backoffStrategy: (made, type) => options.backoffs[type] * made };
   const thing = new bullmq[kind](...args, options);
   things.set(name, thing);
-  thing.on('error', (error) => say({ from: name, event: 'error', args: [shown(error)] }));
+  const since = resets;
+  const tell = (event, told) => since === resets && say({ from: name, event, args: told.map(shown) });
+  thing.on('error', (error) => tell('error', [error]));
   for (const event of TOLD[kind] ?? []) {
-    if (event !== 'error') thing.on(event, (...told) => say({ from: name, event, args: told.map(shown) }));
+    if (event !== 'error') thing.on(event, (...told) => tell(event, told));
   }
   if (thing.waitUntilReady) await thing.waitUntilReady();
   return null;
@@ -97,6 +105,16 @@ async function call({ on, job: jobId, call: method, args, with: other }) {
   }
   if (other !== undefined) args.unshift(things.get(other));
   return shown(await target[method](...args));
+}
+
+async function reset() {
+  const old = [...things.values()];
+  resets += 1;
+  things.clear();
+  held.clear();
+  // true: a worker does not wait for its jobs.
+  await Promise.all(old.map((thing) => thing.close(true)));
+  return null;
 }
 
 async function obey(order) {
@@ -113,10 +131,15 @@ async function obey(order) {
 const lines = readline.createInterface({ input: process.stdin });
 lines.on('line', async (line) => {
   const order = JSON.parse(line);
+  if (order.reset) return say({ id: order.id, result: await reset() });
+  const since = resets;
+  const answer = (what) => since === resets && say({ id: order.id, ...what });
   try {
-    say({ id: order.id, result: (await obey(order)) ?? null });
+    answer({ result: (await obey(order)) ?? null });
   } catch (error) {
-    say({ id: order.id, error: String(error.message ?? error) });
+    answer({ error: String(error.message ?? error) });
   }
 });
+// Of an object that was closed in the middle of something.
+process.on('unhandledRejection', (error) => console.error(error));
 lines.on('close', () => process.exit(0));

@@ -1,0 +1,22 @@
+"""Let parents that wait hear of children that have ended without telling them (lua/catch_up.lua)."""
+
+from __future__ import annotations
+
+from engine.keys import Keys
+from engine.link import Link
+from engine.script import Now, Script
+
+PATIENCE = 60_000
+"""Milliseconds after which a child that is not there counts as gone."""
+COUNT = 50
+"""Parents looked at, twice: the server is held for some 10 us by each."""
+
+_catch_up = Script("catch_up", keys="jobs", args="now interval patience count")
+
+
+async def catch_up(
+    link: Link, keys: Keys, *, interval_ms: int, patience_ms: int = PATIENCE, count: int = COUNT, now: Now = ""
+) -> list[str]:
+    """One look, unless another worker's is recent; the ids of the parents that were told something."""
+    told = await _catch_up(link, keys, now, interval_ms, patience_ms, count)
+    return [id.decode(errors="surrogateescape") for id in told]

@@ -1,0 +1,8 @@
+-- The keys of all parents of a job: `first`, which stands in its hash as BullMQ's `parentKey`, and those of its field `also`, one a
+-- line. Either may be empty or nothing.
+local function parents(first, also)
+  local keys = {}
+  if first and first ~= '' then keys[1] = first end
+  for key in string.gmatch(also or '', '[^\n]+') do keys[#keys + 1] = key end
+  return keys
+end

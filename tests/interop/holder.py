@@ -1,0 +1,16 @@
+"""A processor that never ends, for daemons that are to be killed while they hold a job."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from engine import Job, processor
+
+
+@processor("hold")
+async def hold(job: Job[Any]) -> None:
+    await asyncio.Event().wait()
+
+
+PROCESSORS = [hold]
