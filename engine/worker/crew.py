@@ -73,7 +73,8 @@ class Crew:
     def free(self) -> int:
         """Slots without a job; none while too many outcomes wait for Redis.
 
-        A job that goes back in line keeps its slot until it stands there: the next claim is to find it, or its rate limit.
+        A job that goes back in line keeps its slot until the call that puts it there has left: the next claim is to find it, or
+        its rate limit.
         """
         free = self._concurrency - len(self.running) - self._outbox.returning
         if len(self.abandoned) > MAX_ABANDONED:

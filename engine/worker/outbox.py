@@ -98,8 +98,8 @@ class Outbox:
 
     @property
     def returning(self) -> int:
-        """Jobs on their way back in line that Redis has not taken yet."""
-        return len(self._retried) + len(self._limited)
+        """Jobs that go back in line and whose call has not left. What leaves after it finds them there."""
+        return len(self._retried.holds) + len(self._limited.holds)
 
     def put(self, hold: Hold, outcome: Outcome) -> None:
         hold.outcome = outcome
@@ -214,11 +214,7 @@ class _Lane:
         self._report = report
         self._most = most
         self._task: asyncio.Task[None] | None = None
-        self._sent = 0
         self._context = contextvars.copy_context()  # lest it runs in that of a job
-
-    def __len__(self) -> int:
-        return len(self.holds) + self._sent
 
     def put(self, hold: Hold) -> None:
         self.holds.append(hold)
@@ -241,7 +237,6 @@ class _Lane:
         setbacks = Setbacks()
         while self.holds:
             holds = self._next()
-            self._sent = len(holds)
             try:
                 refused = await self._send(holds)
             except LinkClosed:
@@ -257,8 +252,7 @@ class _Lane:
                 self._report(error)
                 await asyncio.sleep(setbacks.wait())
                 continue
-            self._sent = 0
-            setbacks.clear()
+                setbacks.clear()
             self._settled(holds, refused)
         self._task = None
 
@@ -266,7 +260,6 @@ class _Lane:
         return [self.holds.popleft() for _ in range(min(len(self.holds), self._most))]
 
     def _back(self, holds: list[Hold]) -> None:
-        self._sent = 0
         self.holds.extendleft(reversed(holds))
 
 
