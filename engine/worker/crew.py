@@ -73,10 +73,11 @@ class Crew:
     def free(self) -> int:
         """Slots without a job; none while too many outcomes wait for Redis.
 
-        A job that goes back in line keeps its slot until the call that puts it there has left: the next claim is to find it, or
-        its rate limit.
+        A job that goes back in line keeps its slot until the call that puts it there has left, lest the next claim misses the
+        limit that it met; and with one slot, where jobs start in the order of the line, so that no other passes it.
         """
-        free = self._concurrency - len(self.running) - self._outbox.returning
+        returning = self._outbox.returning(in_order=self._concurrency == 1)
+        free = self._concurrency - len(self.running) - returning
         if len(self.abandoned) > MAX_ABANDONED:
             free = max(0, free - (len(self.abandoned) - MAX_ABANDONED))
         waiting = len(self._holds) - len(self.running)

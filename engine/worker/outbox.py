@@ -96,10 +96,10 @@ class Outbox:
     def __repr__(self) -> str:
         return f"<Outbox {', '.join(f'{len(lane.holds)} to {lane.name}' for lane in self._lanes)}>"
 
-    @property
-    def returning(self) -> int:
-        """Jobs that go back in line and whose call has not left. What leaves after it finds them there."""
-        return len(self._retried.holds) + len(self._limited.holds)
+    def returning(self, *, in_order: bool) -> int:
+        """Jobs that met a limit and whose call has not left: what leaves after it finds the limit. `in_order`: also those that
+        failed, which it finds in line."""
+        return len(self._limited.holds) + (len(self._retried.holds) if in_order else 0)
 
     def put(self, hold: Hold, outcome: Outcome) -> None:
         hold.outcome = outcome
@@ -252,7 +252,7 @@ class _Lane:
                 self._report(error)
                 await asyncio.sleep(setbacks.wait())
                 continue
-                setbacks.clear()
+            setbacks.clear()
             self._settled(holds, refused)
         self._task = None
 
