@@ -32,10 +32,11 @@ local sample = 10
 --@include parents
 --@include kin
 --@include policy
+--@include recent
 
 now = clock(now)
 local waiting_children, looked = jobs .. 'waiting-children', jobs .. 'corral:parents:looked'
-if redis.call('ZCARD', waiting_children) == 0 or redis.call('EXISTS', looked) == 1 then return {} end
+if redis.call('ZCARD', waiting_children) == 0 or recent(looked, now, interval) then return {} end
 local family = kin(now)
 if not family.queue_of(jobs .. 'id') then error('a structure of the queue is not of its type') end
 

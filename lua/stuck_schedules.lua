@@ -29,10 +29,11 @@ skip, count = tonumber(skip), tonumber(count)
 --@include clock
 --@include known
 --@include standing
+--@include recent
 
 now = clock(now)
 local looked = jobs .. 'corral:schedules:looked'
-if skip == 0 and redis.call('EXISTS', looked) == 1 then return { {}, -1 } end
+if skip == 0 and recent(looked, now, interval) then return { {}, -1 } end
 local k = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed, jobs = jobs }
 -- Soon is two looks: a run that is lost is made anew before it is due.
 local found = redis.call('ZRANGEBYSCORE', schedules, 0, now + 2 * interval, 'WITHSCORES', 'LIMIT', skip, count)

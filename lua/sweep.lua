@@ -38,18 +38,14 @@ skip, count = tonumber(skip) or 0, tonumber(count)
 --@include sound
 --@include place
 --@include whole
+--@include recent
 
 now = clock(now)
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list, active }, { prioritized, schedules }, marker, { stalled }, { pc })
-if begins then
-  -- By its age, and not by its time to live, which is the interval of whoever swept: one slow worker must not hold back the others.
-  local swept = redis.pcall('GET', stalled_check)
-  local age = type(swept) == 'string' and now - (tonumber(swept) or 0)
-  if age and age >= 0 and age < tonumber(interval) then return { {}, -1 } end
-end
+if begins and recent(stalled_check, now, interval) then return { {}, -1 } end
 
 local ids = redis.call('LRANGE', active, -skip - count, -skip - 1)
 local locks, dead, lost, priorities = {}, {}, {}, {}

@@ -82,3 +82,5 @@ async def test_one_look_is_enough_for_all_workers(link: Link, keys: Keys) -> Non
     before = await dump(link)
     assert await catch_up(link, keys, interval_ms=60_000, patience_ms=0, now=10) == []
     assert await dump(link) == before
+    # Whose interval is shorter does not wait for that of the other.
+    assert await catch_up(link, keys, interval_ms=1, patience_ms=0, now=10) == ["p"]

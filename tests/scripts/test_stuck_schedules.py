@@ -88,3 +88,12 @@ async def test_a_look_goes_on_call_by_call(link: Link, keys: Keys) -> None:
             await link.call("ZADD", keys.repeat, 5_000, one.id)
     assert found == ["s1", "s3", "s5"]
     await link.call("DEL", keys.jobs + "corral:schedules:looked")
+
+
+async def test_the_interval_that_counts_is_ones_own(link: Link, keys: Keys) -> None:
+    await seed_schedule(link, keys, 1_000, place="")
+    assert [len(await _found(link, keys, ms, now=1_000 + ms // 2)) for ms in (600, 600, 200)] == [1, 0, 1]
+
+
+async def _found(link: Link, keys: Keys, interval_ms: int, now: int) -> list[Stuck]:
+    return (await stuck_schedules(link, keys, interval_ms=interval_ms, now=now))[0]

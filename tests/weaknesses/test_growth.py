@@ -119,7 +119,8 @@ async def test_row_23_what_is_removed_leaves_nothing(queue: Queue, redis_url: st
     other = {key: value for key, value in (await dump(link)).items() if not key.startswith("bull:q:")}
     for job in (flow.job, kept):
         await queue.remove(job.id)
-        assert not await link.call("KEYS", f"bull:q:{job.id}*")
+        assert not await link.call("EXISTS", queue.keys.job(job.id))
+        assert not await link.call("KEYS", f"bull:q:{job.id}:*")
     await queue.pause()
     await queue.obliterate()
     assert await dump(link) == other
