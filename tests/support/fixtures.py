@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from engine import Queue
 from engine.keys import Keys
 from engine.link import Link
 from engine.link.address import RedisSettings
@@ -30,6 +31,13 @@ async def link(redis_url: str) -> AsyncIterator[Link]:
 def keys() -> Keys:
     """The keys of a queue."""
     return Keys("q")
+
+
+@pytest.fixture
+async def queue(redis_url: str) -> AsyncIterator[Queue]:
+    """The queue of those keys."""
+    async with Queue("q", redis=redis_url) as queue:
+        yield queue
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -24,12 +23,6 @@ from tests.support.running import running, until
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
 SHORT: dict[str, Any] = {"lock_duration": 600, "lock_renew": 100, "stalled_interval": 200}
-
-
-@pytest.fixture
-async def queue(redis_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis_url) as queue:
-        yield queue
 
 
 async def test_row_01_a_cpu_bound_processor_keeps_its_lock(

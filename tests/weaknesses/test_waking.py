@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -20,12 +19,6 @@ pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
 LONG = 60_000
 """A drain delay, ms, that no test lives through: who is late for want of a signal fails it."""
-
-
-@pytest.fixture
-async def queue(redis_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis_url) as queue:
-        yield queue
 
 
 async def echo(job: Job[Any]) -> Any:

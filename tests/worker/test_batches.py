@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,12 +17,6 @@ from tests.support.queues import snapshot
 from tests.support.running import until
 
 SHORT: dict[str, Any] = {"lock_duration": 600, "lock_renew": 100}
-
-
-@pytest.fixture
-async def queue(redis_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis_url) as queue:
-        yield queue
 
 
 async def _steal(link: Link, keys: Keys, job: Job[Any]) -> None:

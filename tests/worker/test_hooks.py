@@ -26,12 +26,6 @@ RunNext = Callable[[Job[Any]], Awaitable[Any]]
 word: ContextVar[str] = ContextVar("word", default="nothing")
 
 
-@pytest.fixture
-async def queue(redis_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis_url) as queue:
-        yield queue
-
-
 # --- around running -----------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,6 @@ from tests.support.running import until
 LONG = 60_000
 """A drain delay, ms, that no test lives through: who is late for want of a signal fails it."""
 SHORT: dict[str, Any] = {"lock_duration": 200, "stalled_interval": 100}
-
-
-@pytest.fixture
-async def queue(redis_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis_url) as queue:
-        yield queue
 
 
 async def echo(job: Job[Any]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,12 +16,6 @@ from tests.support.queues import snapshot
 from tests.support.running import until
 
 SHORT: dict[str, Any] = {"lock_duration": 600, "lock_renew": 100, "stalled_interval": 200}
-
-
-@pytest.fixture
-async def queue(redis_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis_url) as queue:
-        yield queue
 
 
 async def test_a_lost_lock_cancels_the_run_and_nothing_is_written(

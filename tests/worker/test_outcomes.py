@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -19,12 +18,6 @@ from tests.support.running import until
 
 class Size(msgspec.Struct):
     width: int
-
-
-@pytest.fixture
-async def queue(redis_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis_url) as queue:
-        yield queue
 
 
 async def test_a_job_is_run_and_its_result_is_stored(queue: Queue, redis_url: str, link: Link, keys: Keys) -> None:

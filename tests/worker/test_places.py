@@ -7,7 +7,6 @@ import contextvars
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,12 +14,6 @@ import pytest
 from engine import Job, Queue, Worker, errors, processor
 from tests.support.probes import async_child, child
 from tests.support.running import until
-
-
-@pytest.fixture
-async def queue(redis_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis_url) as queue:
-        yield queue
 
 
 async def test_plain_functions_run_side_by_side_in_threads(queue: Queue, redis_url: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,12 +14,6 @@ from engine.keys import Keys
 from engine.link import Link
 from tests.support.queues import snapshot
 from tests.support.running import until
-
-
-@pytest.fixture
-async def queue(redis_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis_url) as queue:
-        yield queue
 
 
 async def test_jobs_that_run_may_finish_and_no_others_start(queue: Queue, redis_url: str) -> None:

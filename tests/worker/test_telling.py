@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -13,12 +12,6 @@ import pytest
 from engine import BaseProcessor, Job, Queue, Worker, errors
 from engine.worker import traces
 from tests.support.running import until
-
-
-@pytest.fixture
-async def queue(redis_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis_url) as queue:
-        yield queue
 
 
 async def test_listeners_hear_of_each_step(queue: Queue, redis_url: str) -> None:

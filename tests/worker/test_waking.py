@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
-
-import pytest
 
 from engine import Job, Queue, Worker
 from engine.keys import Keys
 from engine.link import Link
 from tests.support.queues import seed
 from tests.support.running import until
-
-
-@pytest.fixture
-async def queue(redis_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis_url) as queue:
-        yield queue
 
 
 async def echo(job: Job[Any]) -> Any:
