@@ -16,7 +16,7 @@ from engine.options import POLICIES, JobOptions, Parent
 
 MAX_JOBS = 500
 """Jobs of a tree: all are added by one call of a script, which holds the server for some 15 us a job."""
-MAX_LINKS = 1_000
+MAX_LINKS = 700
 """Of jobs to those that wait for them, where jobs have several parents."""
 
 

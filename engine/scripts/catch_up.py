@@ -8,8 +8,8 @@ from engine.script import Now, Script
 
 PATIENCE = 60_000
 """Milliseconds after which a child that is not there counts as gone."""
-COUNT = 50
-"""Parents looked at, twice: the server is held for some 10 us by each."""
+COUNT = 20
+"""Parents looked at, twice: the server is held for some 10 us by each child of theirs, of which ten are looked at."""
 
 _catch_up = Script("catch_up", keys="jobs", args="now interval patience count")
 

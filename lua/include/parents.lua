@@ -3,6 +3,8 @@
 local function parents(first, also)
   local keys = {}
   if first and first ~= '' then keys[1] = first end
-  for key in string.gmatch(also or '', '[^\n]+') do keys[#keys + 1] = key end
+  if also and also ~= '' then
+    for key in string.gmatch(also, '[^\n]+') do keys[#keys + 1] = key end
+  end
   return keys
 end

@@ -22,9 +22,11 @@ local function survey(family, rows, first, waiter)
     end
     q.count = q.count + 1
     local exists = rows[i + 1] ~= '' and redis.call('EXISTS', job) == 1
-    local said = exists and redis.pcall('HMGET', job, 'parentKey', 'also')
-    local before, known = said and not said.err and parents(said[1], said[2]) or {}, {}
-    for _, parent in ipairs(before) do known[parent] = true end
+    local known = {}
+    if exists then
+      local said = redis.pcall('HMGET', job, 'parentKey', 'also')
+      for _, parent in ipairs(said.err and {} or parents(said[1], said[2])) do known[parent] = true end
+    end
     local one = { q = q, at = i, job = job, exists = exists, links = {}, late = {} }
     for _, parent in ipairs(above) do
       if not there[parent] then

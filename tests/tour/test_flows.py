@@ -276,6 +276,7 @@ async def test_a_flow_can_be_read_and_removed_as_a_whole(redis_url: str) -> None
 
 async def test_what_cannot_be_is_said_before_anything_is_written(redis_url: str) -> None:
     leaf = FlowJob("leaf", "work")
+    leaves = [FlowJob("leaf", "work") for _ in range(90)]
     wrong: list[tuple[Any, str]] = [
         (lambda: FlowJob("x", "work", colour="red"), "colour: no such option"),
         (
@@ -297,6 +298,10 @@ async def test_what_cannot_be_is_said_before_anything_is_written(redis_url: str)
         (FlowJob("x", "work", children=[FlowJob("y", "work", job_id="a"), FlowJob("y", "work", job_id="a")]), "twice"),
         (FlowJob("x", "work", object()), "data"),
         (FlowJob("x", "work", children=[FlowJob("y", "work") for _ in range(500)]), "more than 500 jobs"),
+        (
+            FlowJob("x", "work", children=[FlowJob("y", "work", children=leaves) for _ in range(8)]),
+            "more than 700 links",
+        ),
     ]
     async with FlowProducer(redis=redis_url) as flows, Queue("work", redis=redis_url) as queue:
         for tree, said in trees:
