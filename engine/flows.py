@@ -127,7 +127,7 @@ class FlowProducer:
         """Remove a job and all that are below it; False if there is none.
 
         Raises JobLocked, and removes nothing, while a worker runs one of them. A parent of the job waits for it no longer.
-        A tree of more than 250 jobs takes several steps; what a worker takes between two of them stays, with those above it.
+        A tree of more than 100 jobs takes several steps; what a worker takes between two of them stays, with those above it.
         """
         refused = await remove_flow(await self._ready(), Keys(queue, self.prefix), id=job_id)
         if refused is None:

@@ -8,12 +8,14 @@ import pytest
 
 from engine import FlowNode, Queue, wire
 from engine.clock import to_ms
+from engine.measures import Finished
+from engine.queue import State
 from tests.interop.side import NodeSide
 from tests.interop.sides import Ours, Side, Theirs, as_node_shows, both, counted
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
-SHOWN = {
+SHOWN: dict[State, list[str]] = {
     "waiting": ["front", "w1", "w2", "w3"],
     "active": ["held"],
     "prioritized": ["p1", "p1-later", "p9"],
@@ -97,7 +99,7 @@ async def compare_pages(queue: Queue, theirs: Theirs) -> None:
         for (start, end), ascending in itertools.product(((0, -1), (0, 0), (1, 2), (2, 99), (50, 60)), (True, False)):
             found = await theirs.call("q", "getJobs", [state], start, end, ascending)
             last = 99 if end < 0 else end
-            shown = await queue.jobs(state, start, last, newest_first=not ascending)  # type: ignore[arg-type]
+            shown = await queue.jobs(state, start, last, newest_first=not ascending)
             assert [job["id"] for job in found] == [job.id for job in shown], (state, start, end, ascending)
             line = wanted if ascending else wanted[::-1]
             cut = [job.id.rpartition(":")[0] if job.id.startswith("repeat:") else job.id for job in shown]
@@ -110,7 +112,7 @@ async def compare_pages(queue: Queue, theirs: Theirs) -> None:
 
 async def compare_jobs(queue: Queue, theirs: Theirs) -> None:
     for state in SHOWN:
-        for job in await queue.jobs(state):  # type: ignore[arg-type]
+        for job in await queue.jobs(state):
             found = await theirs.call("q", "getJob", job.id)
             assert as_node_shows(job) == {name: found[name] for name in as_node_shows(job)}
             assert await theirs.call("q", "getJobState", job.id) == await job.state() == state
@@ -132,9 +134,10 @@ async def compare_counts(queue: Queue, theirs: Theirs) -> None:
     ranked = await theirs.call("q", "getCountsPerPriority", [0, 1, 2, 9])
     assert {int(priority): count for priority, count in ranked.items()} == {0: 4, 1: 2, 2: 0, 9: 1}
     assert await queue.counts_per_priority([0, 1, 2, 9]) == {0: 4, 1: 2, 2: 0, 9: 1}
-    for kind, total in (("completed", 3), ("failed", 2)):
+    totals: dict[Finished, int] = {"completed": 3, "failed": 2}
+    for kind, total in totals.items():
         found = await theirs.call("q", "getMetrics", kind)
-        measured = await queue.metrics(kind)  # type: ignore[arg-type]
+        measured = await queue.metrics(kind)
         assert (int(found["meta"]["count"]), found["count"]) == (total, len(found["data"]))
         assert (measured.total, measured.minutes) == (total, found["count"])
         assert measured.per_minute == [int(count) for count in found["data"]]

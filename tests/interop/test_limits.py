@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -68,7 +69,7 @@ async def test_a_mixed_fleet_keeps_the_rate_of_the_queue_and_that_of_its_workers
             running(Worker("of-workers", nothing, redis=redis_url, concurrency=10, limiter=limit)),
         ):
             for queue in (of_queue, of_workers):
-                await until(lambda queue=queue: _completed(queue, 45), "all were done", timeout=PATIENCE)  # type: ignore[misc]
+                await until(partial(_completed, queue, 45), "all were done", timeout=PATIENCE)
                 sizes = _windows(await starts(queue), limit["duration"])
                 assert max(sizes) <= limit["max"], f"{queue.name}: {sizes}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -160,12 +161,12 @@ async def test_rows_and_stack_traces_are_kept_as_the_other_side_said(redis_url: 
         await node.make("Queue", "theirs", "theirs")
         for limit in (0, 2):
             job = await theirs.add("n", {"do": "throw"}, attempts=4, keep_logs=2, stack_trace_limit=limit)
-            await until(lambda job=job: _in(theirs, job.id, "failed"), "node gave up")  # type: ignore[misc]
+            await until(partial(_in, theirs, job.id, "failed"), "node gave up")
             traces = (await job.refresh()).stacktrace
             assert [trace.splitlines()[0] for trace in traces] == ["Error: boom"] * limit
             added = await node.call("ours", "add", "n", {}, {"attempts": 4, "keepLogs": 2, "stackTraceLimit": limit})
             async with running(Worker("ours", fail, redis=redis_url)):
-                await until(lambda id=added["id"]: _in(ours, id, "failed"), "we gave up")  # type: ignore[misc]
+                await until(partial(_in, ours, added["id"], "failed"), "we gave up")
             traces = (await node.call("ours", "getJob", added["id"]))["stacktrace"]
             assert [trace.splitlines()[-1] for trace in traces] == ["ValueError: attempt 3", "ValueError: attempt 4"][
                 :limit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ async def test_a_schedule_goes_on_from_hand_to_hand(redis_url: str, node: NodeSi
         await _upsert(maker, node, queue, "tick", {"value": [1, None]}, every=50, offset=13)
         for turn in range(2):
             async with running(Worker("q", note, redis=redis_url)):
-                await until(lambda turn=turn: len(ran["us"]) >= 2 * turn + 2, "two runs of ours", timeout=PATIENCE)  # type: ignore[misc]
+                await until(partial(_has, ran["us"], 2 * turn + 2), "two runs of ours", timeout=PATIENCE)
             await node.make("Worker", f"worker {turn}", "q")
             await node.heard(f"worker {turn}", "completed", 2)
             await node.call(f"worker {turn}", "close")
@@ -117,7 +118,7 @@ async def test_both_sides_agree_on_the_times_of_cron_patterns(redis_url: str, no
             await node.call("ours", "promote", job=f"repeat:{tz}:{due}")
             await theirs.promote(f"repeat:{tz}:{due}")
         for queue in (ours, theirs):
-            await until(lambda queue=queue: _completed(queue, len(TIMES)), "all have run", timeout=PATIENCE)  # type: ignore[misc]
+            await until(partial(_completed, queue, len(TIMES)), "all have run", timeout=PATIENCE)
         second = await _next_runs(ours)
         assert second == await _next_runs(theirs)
         assert all(second[tz] > first[tz] for tz in first)
@@ -134,7 +135,7 @@ async def test_a_run_that_is_tried_again_makes_the_next_one_once(redis_url: str,
             due = (await _next_runs(queue))["s"]
             async with running(Worker(queue.name, act, redis=redis_url)):
                 await queue.promote(f"repeat:s:{due}")
-                await until(lambda queue=queue: _completed(queue, 1), "it was done", timeout=PATIENCE)  # type: ignore[misc]
+                await until(partial(_completed, queue, 1), "it was done", timeout=PATIENCE)
             assert (await stored(queue, f"repeat:s:{due}"))["atm"] == "6"
             assert (await stored(queue, "repeat:s"))["ic"] == "2"
             assert len([entry for entry in await told(queue) if entry["event"] == "added"]) == 2
@@ -169,3 +170,7 @@ async def _completed(queue: Queue, count: int) -> bool:
 async def _nothing_left(queue: Queue) -> bool:
     counts = await queue.counts()
     return counts.completed > 0 and counts.delayed + counts.waiting + counts.active == 0
+
+
+def _has(runs: list[str], count: int) -> bool:
+    return len(runs) >= count
