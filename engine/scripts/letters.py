@@ -9,6 +9,7 @@ from msgspec import Struct
 from engine.keys import Keys
 from engine.link import Link
 from engine.script import Now, Script
+from engine.scripts.snapshots import read_score
 
 _letters = Script(
     "letters",
@@ -71,16 +72,8 @@ async def letters(
     pairs = [(id.decode(errors="replace"), rest) for id, rest in rows]
     return Found(
         count,
-        [(id, _ms(rest)) for id, rest in pairs] if what == "ids" else [],
+        [(id, read_score(rest)) for id, rest in pairs] if what == "ids" else [],
         [(id, dict(zip(rest[::2], rest[1::2], strict=True))) for id, rest in pairs] if what == "records" else [],
-        (_ms(last_at), last_id.decode(errors="surrogateescape")) if last_id else None,
+        (read_score(last_at), last_id.decode(errors="surrogateescape")) if last_id else None,
         int(moment),
     )
-
-
-def _ms(score: bytes) -> int:
-    """A time of failure; one that another program made infinite is beyond every time."""
-    try:
-        return int(float(score))
-    except OverflowError:
-        return 2**53

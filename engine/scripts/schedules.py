@@ -11,6 +11,7 @@ from engine.errors import ScriptError
 from engine.keys import Keys
 from engine.link import Link
 from engine.script import Now, Script
+from engine.scripts.snapshots import read_score
 
 _schedules = Script("schedules", keys="repeat jobs", args="now first last", rows="id")
 
@@ -63,15 +64,7 @@ async def schedules(
 def _read(row: Sequence[Any]) -> StoredSchedule:
     id, due, flat = row
     fields = {_text(flat[i]): _text(flat[i + 1]) for i in range(0, len(flat), 2)}
-    return StoredSchedule(_text(id), _due(due), fields)
-
-
-def _due(text: bytes) -> int:
-    """A score as a time; one that another program made infinite is beyond every time."""
-    try:
-        return int(text)
-    except ValueError:
-        return -(2**53) if text.startswith(b"-") else 2**53
+    return StoredSchedule(_text(id), read_score(due), fields)
 
 
 def _text(value: bytes) -> str:

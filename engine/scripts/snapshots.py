@@ -52,3 +52,11 @@ def read_number(fields: Mapping[bytes, bytes], name: bytes) -> int | None:
         return int(fields[name])
     except (KeyError, ValueError):
         return None
+
+
+def read_score(score: bytes) -> int:
+    """A score as a time; one that another program made infinite is beyond every time."""
+    try:
+        return int(float(score))
+    except OverflowError:
+        return -(2**53) if score.startswith(b"-") else 2**53
