@@ -89,6 +89,7 @@ async def test_row_07_an_idle_worker_sends_nothing_but_its_wait_and_a_burst_wake
     """Partly: every 5 s (`drain_delay`) it looks unasked, as in BullMQ, and each queue of a process has a wait of its own."""
     async with Worker("q", echo, redis=redis_url, concurrency=200, drain_delay=LONG) as worker:
         await until(lambda: worker.counters.turns == 1, "the first look is over")
+        await until(lambda: _is_asleep(link), "it waits for the marker")
         await link.call("CONFIG", "RESETSTAT")
         for _ in range(100):
             await link.call("PING")
@@ -133,6 +134,10 @@ async def test_row_20_a_slot_that_another_worker_leaves_is_taken_at_once(queue: 
         await closing
         await jobs[1].result(timeout=20)
         assert await queue.link.call("HGET", queue.keys.job(jobs[1].id), "pb") == idle.name.encode()
+
+
+async def _is_asleep(link: Link) -> bool:
+    return b"blocked_clients:1\r\n" in await link.call("INFO", "clients")
 
 
 async def _calls(link: Link) -> dict[str, int]:
