@@ -138,7 +138,8 @@ class Job(Generic[D]):
     async def result(self, timeout: float | None = None) -> Any:
         """Wait until the job is finished and return what its processor returned, as plain JSON values.
 
-        timeout: seconds. Raises JobFailed with the reason, JobNotFound if the job was removed, TimeoutError.
+        timeout: seconds. Raises JobFailed with the reason, TimeoutError, JobNotFound if the job was removed: also by
+        `remove_on_complete`, where its event has left the stream before it was read.
         """
         if self._answers is not None:
             return await self._answers.wait(self.id, timeout)

@@ -78,8 +78,9 @@ class Queue:
 
     redis: a URL (`redis:`, `rediss:`, `unix:`, `embedded:`), RedisSettings, or None for the environment's.
     max_payload: bytes that a job's data may have. max_events: entries kept in the queue's event stream, for all who use
-    the queue; None leaves what it says already, 10,000 in a new one. With 0 no event is written, by no Corral program:
-    for a queue that nobody watches. `job.result()` then learns a result that is kept, within about a second.
+    the queue; None leaves what it says already, 10,000 in a new one. With 0 no Corral program writes events, for a queue
+    that nobody watches, until a Queue gives another number; `job.result()` then gets a result that is kept, within about a
+    second. BullMQ's `maxLen: 0` is not this switch: with it about 100 entries are kept.
     link: an open connection to share, which stays open when the queue is closed.
     middleware: stands around the adding of every job by `add` and `add_many`, the first outermost; see AroundAdd.
     The connection is made by `async with` or by the first call; the queue belongs to the event loop that made it.

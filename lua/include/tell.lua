@@ -1,14 +1,30 @@
--- Returns the function that writes an event: its name, then names and values. The first of a call shortens the stream too.
--- A queue whose stream is to keep none has none written.
+-- Returns the function that writes an event: its name, then names and values. The first event of a call trims the stream to about
+-- `kept` entries. With `kept` false no event is written.
+-- Large values are trimmed by their bytes too. Redis stores a value of over 4 KiB in a node of its own, so `~` can remove it. Each
+-- 8 MiB of them begin a period; entries from before the last full period are removed, and no others: a reader that finds its last
+-- entry still there has missed none.
+local function trim_large(events, id, bytes)
+  local meta = string.sub(events, 1, -7) .. 'meta'
+  -- pcall: what another program put into these fields must not break off a script that has written.
+  local total = redis.pcall('HINCRBY', meta, 'large', bytes)
+  if type(total) == 'number' and total <= 8388608 then return end
+  local since = redis.call('HGET', meta, 'large_since')
+  redis.call('HSET', meta, 'large', 0, 'large_since', id)
+  if since then redis.pcall('XTRIM', events, 'MINID', '~', since, 'LIMIT', 100000) end
+end
+
 local function teller(events, kept)
-  if kept == '0' then return function() end end
+  if not kept then return function() end end
   local first = true
   return function(name, ...)
+    local id
     if first then
       first = false
-      redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'event', name, ...)
+      id = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'event', name, ...)
     else
-      redis.call('XADD', events, '*', 'event', name, ...)
+      id = redis.call('XADD', events, '*', 'event', name, ...)
     end
+    local _, _, _, value = ...
+    if type(value) == 'string' and #value > 4096 then trim_large(events, id, #value) end
   end
 end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import operator
 import random
 from collections.abc import AsyncIterator
@@ -15,7 +16,9 @@ from engine.embedded import EmbeddedServer
 from engine.errors import ServerError
 from engine.keys import Keys
 from engine.link import Link
+from engine.scripts.progress import progress
 from tests.support.proxy import Proxy
+from tests.support.queues import Held, claimed, seed
 from tests.support.running import until
 
 
@@ -40,6 +43,22 @@ async def events(redis_url: str) -> AsyncIterator[QueueEvents]:
 async def take(events: QueueEvents, count: int, after: str) -> list[happened.Event]:
     reading = events.events(after)
     return [await asyncio.wait_for(anext(reading), 10) for _ in range(count)]
+
+
+async def test_large_values_that_nobody_read_are_a_gap(link: Link, keys: Keys, events: QueueEvents) -> None:
+    await seed(link, keys, active={"a": Held()})
+    reading = events.events()
+    for n in range(40):
+        await progress(link, keys, [("a", claimed("a"), json.dumps(f"{n} " + "x" * 2**20).encode())])
+        if n == 0:
+            assert isinstance(await asyncio.wait_for(anext(reading), 10), happened.Progress)
+    gap = await asyncio.wait_for(anext(reading), 10)
+    assert isinstance(gap, happened.Gap)
+    assert gap.missed is not None
+    for n in range(1 + gap.missed, 40):
+        event = await asyncio.wait_for(anext(reading), 10)
+        assert isinstance(event, happened.Progress)
+        assert event.data.startswith(f"{n} ")
 
 
 async def test_however_a_stream_is_trimmed_what_was_given_and_what_was_missed_is_all_there_was(

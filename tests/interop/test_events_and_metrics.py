@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 from typing import Literal
@@ -93,3 +94,38 @@ async def test_node_sees_a_cancelled_job_as_failed(redis_url: str, node: NodeSid
         (told,) = await node.heard("events", "failed")
         assert told[0]["failedReason"] == "cancelled: no longer wanted"
         assert (await node.call("queue", "getJobCounts"))["failed"] == 1
+
+
+async def test_node_waits_for_us_under_a_stream_length_of_0(redis_url: str, node: NodeSide, link: Link) -> None:
+    await node.make("Queue", "queue", "q", streams={"events": {"maxLen": 0}})
+    await node.make("QueueEvents", "events", "q")
+    async with both(redis_url, node) as (ours, _):
+        await ours.work("q", concurrency=5)
+        # Delayed, so that Node waits before they end.
+        added = [await node.call("queue", "add", "n", {"value": n}, {"delay": 300}) for n in range(10)]
+        waits = [node.call("queue", "waitUntilFinished", job=job["id"], with_="events") for job in added]
+        assert await asyncio.gather(*waits) == list(range(10))
+        assert await link.call("HGET", Keys("q").meta, "opts.maxLenEvents") == b"0"
+
+
+async def test_a_silent_queue_stays_so_when_node_opens_it(redis_url: str, node: NodeSide, link: Link) -> None:
+    async with Queue("q", redis=redis_url, max_events=0) as queue, both(redis_url, node) as (ours, _):
+        await node.make("Queue", "queue", "q", streams={"events": {"maxLen": 500}})
+        await ours.work("q")
+        assert await (await queue.add("n", {"value": 7})).result(timeout=10) == 7
+        assert await link.call("XLEN", Keys("q").events) == 0
+
+
+async def test_node_hears_large_results_and_the_stream_is_bounded(redis_url: str, node: NodeSide, link: Link) -> None:
+    await node.make("QueueEvents", "events", "q")
+    async with both(redis_url, node) as (ours, theirs):
+        await ours.work("q")
+        for n in range(1, 31):
+            value = f"{n} " + "x" * MIB
+            await theirs.add("q", "n", {"value": value}, removeOnComplete=True)
+            told = (await node.heard("events", "completed", n))[-1][0]
+            assert told["returnvalue"] == value
+    assert await link.call("MEMORY", "USAGE", Keys("q").events, "SAMPLES", 0) < 20 * MIB
+
+
+MIB = 2**20

@@ -30,6 +30,21 @@ async def test_what_a_queue_says_of_itself_stays(link: Link, keys: Keys) -> None
 
 
 async def test_a_length_of_the_stream_that_is_asked_for_counts_from_then_on(link: Link, keys: Keys) -> None:
-    for asked, written in ((70, True), (70, False), (None, False), (0, True), (None, False)):
+    for asked, written in ((70, True), (70, False), (None, False), (1, True), (None, False)):
         assert await meta(link, keys, version="corral:1.0.0", max_events=asked, now=7) is written
-    assert await link.call("HGET", keys.meta, "opts.maxLenEvents") == b"0"
+    assert await link.call("HGET", keys.meta, "opts.maxLenEvents") == b"1"
+
+
+async def test_a_silent_queue_has_a_word_that_bullmq_does_not_write(link: Link, keys: Keys) -> None:
+    asked = ((70, "70", False), (0, "70", True), (None, "70", True), (80, "80", False))
+    for max_events, kept, silent in asked:
+        for written in (max_events is not None, False):
+            assert await meta(link, keys, version="corral:1.0.0", max_events=max_events, now=7) is written
+        found = await link.call("HMGET", keys.meta, "opts.maxLenEvents", "silent")
+        assert found == [kept.encode(), b"1" if silent else None]
+
+
+async def test_bullmqs_length_of_0_is_left_and_is_not_silence(link: Link, keys: Keys) -> None:
+    await seed(link, keys, meta={"opts.maxLenEvents": 0, "version": "bullmq:6.2.0"})
+    assert await meta(link, keys, version="corral:1.0.0", now=7) is True
+    assert await link.call("HMGET", keys.meta, "opts.maxLenEvents", "silent") == [b"0", None]

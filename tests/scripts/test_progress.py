@@ -8,6 +8,8 @@ from engine.scripts.progress import progress
 from engine.scripts.rows import Refusal
 from tests.support.queues import Held, claimed, dump, events, job, seed
 
+MIB = 2**20
+
 
 async def test_progress_is_stored_and_told(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held(), "b": Held("t2", fence=3)})
@@ -36,3 +38,36 @@ async def test_the_refused_row_holds_up_no_other(link: Link, keys: Keys) -> None
     await seed(link, keys, active={"a": Held()})
     assert await progress(link, keys, [("gone", None, b"1"), ("a", claimed("a"), b"2")], now=7) == {0: Refusal.MISSING}
     assert await events(link, keys) == ["progress a data=2"]
+
+
+async def test_large_values_are_trimmed_by_bytes_not_before_8_mib(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held()})
+    size = MIB // 2
+    small = ("XADD", keys.events, "*", "event", "active", "jobId", "s")
+    for n in range(60):
+        assert await progress(link, keys, [("a", claimed("a"), str(n).encode().ljust(size, b"0"))], now=7) == {}
+        await link.call(*small)
+        kept = [fields[-1] for _, fields in await link.call("XRANGE", keys.events, "-", "+")]
+        large = [value for value in kept if len(value) == size]
+        # In order, with what stood between them, and none is gone that has less than 8 MiB behind it.
+        assert len(large) >= min(n + 1, 8 * MIB // size)
+        assert large == [str(m).encode().ljust(size, b"0") for m in range(n + 1 - len(large), n + 1)]
+        assert kept[kept.index(large[0]) :] == [value for one in large for value in (one, b"s")]
+        assert await link.call("MEMORY", "USAGE", keys.events, "SAMPLES", 0) < 20 * MIB
+    assert (await job(link, keys, "a"))["progress"].startswith("59")
+
+
+async def test_small_values_are_trimmed_by_number_only(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held()})
+    for _ in range(30):
+        await progress(link, keys, [("a", claimed("a"), b"0" * 4096)] * 100, now=7)
+    assert await link.call("XLEN", keys.events) == 3_000
+    assert await link.call("HMGET", keys.meta, "large", "large_since") == [None, None]
+
+
+async def test_foreign_fields_in_meta_stop_no_event(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held()}, meta={"large": "x", "large_since": "y"})
+    for _ in range(3):
+        assert await progress(link, keys, [("a", claimed("a"), b"0" * 5_000)], now=7) == {}
+    assert len(await events(link, keys)) == 3
+    assert await link.call("HGET", keys.meta, "large") == b"10000"
