@@ -287,12 +287,20 @@ NO_OPTIONS = JobOptions()
 NO_OPTIONS_WIRE = NO_OPTIONS.to_wire()
 
 
-@lru_cache(maxsize=4096)
 def read_options(stored: bytes) -> JobOptions:
     """The options of a stored job, whoever wrote it: what cannot be understood counts as not said.
 
-    Raises ValueError where the text is not a JSON object at all. Most jobs of a queue share one text, hence the cache.
+    Raises ValueError where the text is not a JSON object at all.
     """
+    return _read_known(stored) if len(stored) <= MAX_CACHED else decode_options(stored)
+
+
+MAX_CACHED: Final = 1024
+"""Bytes of stored options that are cached. Most jobs of a queue share one short text; long ones are seldom the same."""
+
+
+def decode_options(stored: bytes) -> JobOptions:
+    """`read_options` without its cache."""
     if not stored:
         return NO_OPTIONS
     found = _STORED.decode(stored)
@@ -332,6 +340,7 @@ def read_options(stored: bytes) -> JobOptions:
     )
 
 
+_read_known = lru_cache(maxsize=1024)(decode_options)
 _STORED = msgspec.json.Decoder(dict[str, Any])
 
 

@@ -123,9 +123,12 @@ def _is_real(local: datetime) -> bool:
     return local.astimezone(UTC).astimezone(local.tzinfo).replace(tzinfo=None) == local.replace(tzinfo=None)
 
 
-@lru_cache(maxsize=1024)
 def cron_of(pattern: str, tz: str) -> Cron:
-    return Cron(pattern, tz)
+    """The cron pattern's times. Raises InvalidOption. Patterns of a usual length are cached."""
+    return _known_cron(pattern, tz) if len(pattern) <= 256 else Cron(pattern, tz)
+
+
+_known_cron = lru_cache(maxsize=1024)(Cron)
 
 
 @lru_cache(maxsize=1024)

@@ -20,7 +20,7 @@ from engine.job import Claimed, NewJob, NewRow, Snapshot
 from engine.keys import Keys
 from engine.link import Argument, Link, Reply, Waiter
 from engine.link.line import Line, error_reply, pack
-from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions, Keep, read_options
+from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions, Keep, decode_options, read_options
 from engine.payloads import JOB_TYPES, JobData, check
 from engine.scripts.add import Added, add
 from engine.scripts.claim import Claims, claim
@@ -250,7 +250,7 @@ OPERATIONS: dict[str, Operation] = {
     "check options": _of(JobOptions.check, {"attempts": 3, "delay": 5_000, "priority": 10}),
     "write options": _of(JobOptions(attempts=3, delay=5_000, priority=10).to_wire),
     "read known options": _of(read_options, NO_OPTIONS_WIRE),
-    "read new options": _of(read_options.__wrapped__, JobOptions(attempts=3, priority=10).to_wire()),
+    "read new options": _of(decode_options, JobOptions(attempts=3, priority=10).to_wire()),
     "make a NewJob": _of(NewJob, "job", {"n": 1}),
     "make a NewRow": _of(NewRow, "", "job", data(1), NO_OPTIONS_WIRE),
     # engine/handle.py

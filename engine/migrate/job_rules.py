@@ -12,7 +12,7 @@ from msgspec import Struct
 from engine import codec, wire
 from engine.backoff import BUILT_IN
 from engine.errors import InvalidInput
-from engine.options import JobOptions, Parent, read_options
+from engine.options import MAX_CACHED, JobOptions, Parent, read_options
 from engine.wire import JOB_HELPERS
 
 Said = Iterator[tuple[str, str]]
@@ -77,7 +77,8 @@ def _of_fields(job: StoredJob) -> Said:
 def _of_options(job: StoredJob) -> Said:
     finished = job.state in FINISHED
     try:
-        yield from _options_rules(job.opts or b"{}", finished)
+        opts = job.opts or b"{}"
+        yield from (_known_rules if len(opts) <= MAX_CACHED else _options_rules)(opts, finished)
         if (
             job.schedule is not None
             and not finished
@@ -89,9 +90,8 @@ def _of_options(job: StoredJob) -> Said:
             yield "bad-options", str(error)
 
 
-@lru_cache(maxsize=4096)
 def _options_rules(opts: bytes, finished: bool) -> tuple[tuple[str, str], ...]:
-    """Most jobs of a queue share one text, hence the cache. Raises ValueError where it is no JSON object."""
+    """Raises ValueError where the text is no JSON object."""
     found, options = _STORED.decode(opts), read_options(opts)
     said = list(() if finished else _of_next_run(options))
     if problem := _refused(options):
@@ -103,6 +103,7 @@ def _options_rules(opts: bytes, finished: bool) -> tuple[tuple[str, str], ...]:
     return tuple(said)
 
 
+_known_rules = lru_cache(maxsize=1024)(_options_rules)
 _STORED = msgspec.json.Decoder(dict[str, Any])
 
 

@@ -1,8 +1,15 @@
-"""The text of failures as it is stored: cut to size, free of what JSON and terminals cannot carry. Never raises."""
+"""The text of failures as it is stored: cut to size, without the server's folders, free of what JSON and terminals cannot carry.
+
+Never raises.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 import traceback
+from functools import lru_cache
 from types import CodeType, TracebackType
 
 import msgspec
@@ -50,29 +57,50 @@ def trace(error: BaseException) -> str:
 
 def _lines(error: BaseException) -> list[str]:
     if error.__cause__ or error.__context__ or isinstance(error, BaseExceptionGroup):
-        return traceback.format_exception(type(error), error, error.__traceback__, limit=-MAX_FRAMES)
+        lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-MAX_FRAMES)
+        return [_without_folders(line) for line in lines]
     frames, entry = [], error.__traceback__
     while entry is not None:
         frames.append(entry)
         entry = entry.tb_next
     lines = ["Traceback (most recent call last):\n"] if frames else []
     lines += map(_shown, frames[-MAX_FRAMES:])
-    return lines + traceback.format_exception_only(error)
+    return lines + [_without_folders(line) for line in traceback.format_exception_only(error)]
 
 
 def _shown(entry: TracebackType) -> str:
     """A frame as `traceback` shows it. Jobs that fail fail in the same few places, and showing one looks at its file."""
-    place = entry.tb_frame.f_code, entry.tb_lasti
+    code = entry.tb_frame.f_code
+    # Code of two files is equal where it reads the same and stands in the same line.
+    place = code.co_filename, code, entry.tb_lasti
     text = _places.get(place)
     if text is None:
         if len(_places) >= _MOST_PLACES:
             _places.clear()
-        text = _places[place] = "".join(traceback.format_tb(entry, limit=1))
+        text = _places[place] = _without_folders(cut("".join(traceback.format_tb(entry, limit=1)), MAX_MESSAGE))
     return text
 
 
 _MOST_PLACES = 4096
-_places: dict[tuple[CodeType, int], str] = {}
+_places: dict[tuple[str, CodeType, int], str] = {}
+
+
+def _without_folders(text: str) -> str:
+    """A trace that names each file as it is imported, "shop/mail.py": readers of a job need not know the server's folders."""
+    return _FILE.sub(lambda found: f'{found[1]}"{_imported_as(found[2])}"', text)
+
+
+_FILE = re.compile(r'^([ |+]*File )"([^"\n]{1,1000})"', re.MULTILINE)
+
+
+@lru_cache(maxsize=1024)
+def _imported_as(path: str) -> str:
+    """The part of a file's path below the longest entry of `sys.path` or the working folder; elsewhere its name alone."""
+    if not os.path.isabs(path):
+        return path
+    roots = [os.path.join(os.path.abspath(root), "") for root in ("", *sys.path)]
+    root = max((root for root in roots if path.startswith(root)), key=len, default="")
+    return path[len(root) :] if len(root) > 1 else os.path.basename(path)
 
 
 def appended(stored: bytes, text: str, limit: int | None) -> bytes:

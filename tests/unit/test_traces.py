@@ -1,13 +1,20 @@
-"""What is stored of an error is what Python itself would print."""
+"""What is stored of an error is what Python itself would print, without the server's folders."""
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from engine.worker import traces
+
+ROOT = Path(__file__).parents[2]
 
 
 def _plain() -> None:
@@ -41,7 +48,7 @@ def test_a_trace_reads_as_python_prints_it(fails: Callable[[], None]) -> None:
         with pytest.raises(Exception) as caught:  # noqa: PT011 - any
             fails()
         error = caught.value
-        assert traces.trace(error) == "".join(traceback.format_exception(error))
+        assert traces.trace(error) == "".join(traceback.format_exception(error)).replace(f"{ROOT}/", "")
 
 
 def test_of_a_deep_one_the_last_frames_are_kept() -> None:
@@ -60,3 +67,46 @@ def test_of_a_deep_one_the_last_frames_are_kept() -> None:
 
 def test_an_error_that_was_never_raised_has_no_frames() -> None:
     assert traces.trace(ValueError("x")) == "ValueError: x\n"
+
+
+def _in(path: str) -> Any:
+    """A function of the file of that path that fails."""
+    made: dict[str, Any] = {}
+    exec(compile("def fail():\n    raise ValueError('no such mailbox')\n", path, "exec"), made)
+    return made["fail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/srv/shop/mail/send.py", "mail/send.py"),
+        ("/srv/shop/vendored/lib/a.py", "lib/a.py"),
+        ("/srv/shopping/mail.py", "mail.py"),
+        ("/home/ann/elsewhere.py", "elsewhere.py"),
+        ("relative/a.py", "relative/a.py"),
+        ("<string>", "<string>"),
+    ],
+)
+@pytest.mark.parametrize("chained", [False, True])
+def test_a_file_is_named_by_its_place_below_sys_path(
+    path: str, shown: str, chained: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", ["/", "/srv/shop", "/srv/shop/vendored", *sys.path])
+    traces._imported_as.cache_clear()
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - its trace is looked at
+        _in(path)()
+    told = traces.trace(ExceptionGroup("several", [caught.value]) if chained else caught.value)
+    assert f'File "{shown}", line 2, in fail' in told
+    assert 'File "/' not in told
+
+
+def test_files_of_packages_have_no_folders() -> None:
+    with pytest.raises(msgspec.DecodeError) as caught:
+        asyncio.run(_decode())
+    told = traces.trace(caught.value)
+    assert 'File "asyncio/runners.py"' in told
+    assert f'File "{Path(__file__).relative_to(ROOT)}"' in told
+
+
+async def _decode() -> None:
+    msgspec.json.decode(b"{")
