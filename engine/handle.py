@@ -128,7 +128,9 @@ class Job(Generic[D]):
             raise JobNotFound(self.id, self.queue_name)
         kind = type(self.data)
         self._read(fresh)
-        self.data = codec.decode("data", fresh.data, kind) if hasattr(kind, "__struct_fields__") else _value(fresh.data)
+        self.data = (
+            codec.decode("data", fresh.data, kind) if hasattr(kind, "__struct_fields__") else plain_value(fresh.data)
+        )
         return self
 
     async def state(self) -> str:
@@ -188,7 +190,7 @@ class Job(Generic[D]):
 
     async def children_values(self) -> dict[str, Any]:
         """What the children that are done returned, as plain JSON values, by their keys: "bull:reports:<id>"."""
-        return {key: _value(value) for key, value in (await self._children("processed")).items()}
+        return {key: plain_value(value) for key, value in (await self._children("processed")).items()}
 
     async def ignored_failures(self) -> dict[str, str]:
         """Why children failed of which the parent runs all the same, by their keys: see `ignore_dependency_on_failure`
@@ -225,10 +227,10 @@ class Job(Generic[D]):
         self.stalls = snapshot.stalls
         self.delay = snapshot.delay
         self.priority = snapshot.priority
-        self.progress = _value(snapshot.progress)
-        self.return_value = _value(snapshot.return_value)
+        self.progress = plain_value(snapshot.progress)
+        self.return_value = plain_value(snapshot.return_value)
         self.failed_reason = snapshot.failed_reason
-        traces = _value(snapshot.stacktrace)
+        traces = plain_value(snapshot.stacktrace)
         self.stacktrace = [str(trace) for trace in traces] if isinstance(traces, list) else []
         self.timestamp = moment(snapshot.timestamp)
         self.processed_on = moment(snapshot.processed_on)
@@ -237,7 +239,7 @@ class Job(Generic[D]):
 
 def stored_job(link: Link, keys: Keys, snapshot: Snapshot, answers: Answers | None = None) -> Job[Any]:
     """The handle of a job that was read from the queue; data that is not JSON stands as text."""
-    job: Job[Any] = Job(link, keys, snapshot.id, snapshot.name, _value(snapshot.data), snapshot.opts)
+    job: Job[Any] = Job(link, keys, snapshot.id, snapshot.name, plain_value(snapshot.data), snapshot.opts)
     job._answers = answers
     job._read(snapshot)
     return job
@@ -271,7 +273,7 @@ def claimed_job(link: Link, keys: Keys, claimed: Claimed, data: D, options: JobO
     job.stalls = claimed.stalls
     job.priority = claimed.priority
     if claimed.progress:
-        job.progress = _value(claimed.progress)
+        job.progress = plain_value(claimed.progress)
     job.timestamp = moment(claimed.timestamp)
     return job
 
@@ -287,7 +289,7 @@ def silence(job: Job[Any]) -> float:
     return monotonic() - job._beat
 
 
-def _value(encoded: bytes) -> Any:
+def plain_value(encoded: bytes) -> Any:
     """A stored JSON value of any producer; text where it is not JSON."""
     if not encoded:
         return None

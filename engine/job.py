@@ -177,6 +177,8 @@ class Snapshot(Struct, frozen=True):
     deduplication_id: str | None = None
     scheduler_id: str | None = None
     state: str = "unknown"
+    is_there: bool = True
+    """False where an id stands in a structure and has no hash."""
 
 
 class Counts(Struct, frozen=True):

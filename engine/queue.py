@@ -203,14 +203,15 @@ class Queue:
     async def jobs(self, state: State, start: int = 0, end: int = 99, *, newest_first: bool = False) -> list[Job[Any]]:
         """A page of the jobs in a state: numbers `start` to `end`, both included, from 0.
 
-        The first is the next to run or the oldest, unless `newest_first`.
+        The first is the next to run or the oldest, unless `newest_first`. An id whose hash is gone is left out, as in BullMQ:
+        a page may have fewer jobs than it has numbers. `corral migrate check` names such ids.
         """
         found: list[Job[Any]] = []
         link, answers = await self._ready(), self._answered()
         for first in range(start, end + 1, PER_CALL):
             last = min(end, first + PER_CALL - 1)
             rows = await page(link, self.keys, state=state, start=first, end=last, ascending=not newest_first)
-            found += [stored_job(self.link, self.keys, row, answers) for row in rows]
+            found += [stored_job(self.link, self.keys, row, answers) for row in rows if row.is_there]
             if len(rows) < last - first + 1:
                 break
         return found
@@ -339,8 +340,9 @@ class Queue:
         return await cancel(self.link, self.keys, id=job_id, reason=text, keep=keep or Keep())
 
     async def retry(self, job_id: str, *, reset_attempts: bool = False) -> None:
-        """Put a failed or completed job back in line, with `reset_attempts` as if it had never run.
+        """Put a failed or completed job back in line.
 
+        reset_attempts: count its attempts, stalls and starts from 0 again; else a job that used all attempts runs once more.
         Raises JobNotFound, WrongState.
         """
         job = await self.get_job(job_id)

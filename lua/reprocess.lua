@@ -18,7 +18,7 @@ KEYS
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
-  reset        int     1: all attempts and stalls are allowed anew; 0: what was used stays used, as BullMQ has it
+  reset        int     1: attempts, stalls and starts are counted from 0 again; 0: what was used stays used, as BullMQ has it
 ROWS
   id           str
   lifo         int     1: to the front of the line
@@ -88,7 +88,8 @@ for _, job in ipairs(good) do
   redis.call('ZREM', job.set, job.id)
   for _, parent in ipairs(job.parents) do relink(jobs .. job.id, parent, job.state) end
   redis.call('HDEL', jobs .. job.id, 'finishedOn', 'processedOn', 'owner', 'defa', job.state == 'failed' and 'failedReason' or 'returnvalue')
-  if ARGV[2] == '1' then redis.call('HDEL', jobs .. job.id, 'atm', 'stc') end
+  -- A job at rest has no owner, and each claim has a token of its own: an old claim fits the job no more, whatever `ats` is.
+  if ARGV[2] == '1' then redis.call('HDEL', jobs .. job.id, 'atm', 'stc', 'ats') end
   tell('waiting', 'jobId', job.id, 'prev', job.state)
 end
 -- Their dead letters are answered: a replay must not run them once more.

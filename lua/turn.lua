@@ -40,7 +40,7 @@ RETURNS
   for each row that was refused: its number from 0, then 1 lost, 2 missing, 3 already done by this claim or 4 doomed:
   a child has failed without which it may not complete;
   the claimed rows, as `claim` gives them; ms until the next delayed job is due, or -1; 1 if more jobs wait that may be
-  claimed now, else 0; ms until a rate limit lets one of those that wait start, else 0
+  claimed now, 2 if none is in line, else 0; ms until a rate limit lets one of those that wait start, else 0
   Sent again: the rows are refused with 3 and further jobs are claimed; see `recover`.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, marker, events, limiter, smoothed, jobs = unpack(KEYS)
@@ -96,6 +96,7 @@ if open then
   rows, more = claim(k, moment, token, lock_ms, worker, math.min(tonumber(count), room, limit and limit.free or room))
   if limit then closed = spend(limit, rows, now) end
 end
+local is_empty = open and not more
 -- A worker that leaves work behind which another could claim wakes the next one.
 more = more and room > #rows
 -- The last to start under a rate limit wakes one too: it is told how long to wait, and nobody depends on this one. Nor does
@@ -105,4 +106,4 @@ if #good > 0 and #rows == 0 and not more and next_due < 0
   and redis.call('LLEN', active) + redis.call('LLEN', wait) + redis.call('ZCARD', prioritized) == 0 then
   tell('drained')
 end
-return { refused, rows, next_due, more and closed == 0 and 1 or 0, more and closed or 0 }
+return { refused, rows, next_due, more and closed == 0 and 1 or is_empty and 2 or 0, more and closed or 0 }

@@ -21,7 +21,7 @@ async def page(
     """Jobs number `start` to `end`, both included, of one state; at most 1,000, and -1 stands for as many.
 
     Ascending, number 0 is the next to run, the next due, or the one that was claimed or finished first. "waiting" is
-    all jobs in line without a priority, also in a paused queue. A job whose hash is gone is shown by its id alone.
+    all jobs in line without a priority, also in a paused queue. A job whose hash is gone has its id alone, and is not `is_there`.
     Raises InvalidOption for a state that is none or a `start` below 0.
     """
     if state not in _STATES:

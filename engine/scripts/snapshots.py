@@ -38,6 +38,7 @@ def read_snapshot(row: Sequence[Any], state: str) -> Snapshot:
         deduplication_id=_text(fields, b"deid"),
         scheduler_id=_text(fields, b"rjk"),
         state=state,
+        is_there=bool(rest),
     )
 
 

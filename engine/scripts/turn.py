@@ -29,6 +29,8 @@ class Turned(Struct, frozen=True):
     """Further jobs wait that may be claimed now."""
     closed: int = 0
     """Milliseconds until a rate limit lets a job that waits start; 0 where none is in the way."""
+    empty: bool = False
+    """No job is in line. False also where the queue is paused or at its concurrency, as nobody looked."""
 
 
 async def turn(
@@ -73,4 +75,4 @@ def read_turned(reply: Reply, token: str) -> Turned:
     """What turn.lua answered to the call of this token."""
     refused, rows, next_due, more, closed = reply
     due = None if next_due < 0 else next_due
-    return Turned(read_refusals(refused), read_claimed(rows, token), due, more == 1, closed)
+    return Turned(read_refusals(refused), read_claimed(rows, token), due, more == 1, closed, more == 2)

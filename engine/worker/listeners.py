@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from engine.errors import InvalidInput
 
-Event = Literal["active", "progress", "completed", "failed", "stalled", "error"]
+Event = Literal["active", "progress", "completed", "failed", "stalled", "drained", "error"]
 Listener = Callable[..., Any]
 
 logger = logging.getLogger("engine.worker")

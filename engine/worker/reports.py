@@ -148,6 +148,10 @@ class Reports:
             logger.warning("job %s stalled: its worker let the lock end; it is back in line", id)
             self._listeners.tell("stalled", id)
 
+    def drained(self) -> None:
+        """No job is in line any more."""
+        self._listeners.tell("drained")
+
     def trouble(self, error: BaseException) -> None:
         """Something failed and is tried again. The same words are logged once in 30 s."""
         self.counters.troubles += 1

@@ -16,7 +16,7 @@ from engine import codec
 from engine.backoff import BUILT_IN, Strategy, delay_before_retry
 from engine.clock import duration_ms
 from engine.errors import InvalidOption, JobTimeout, RateLimited, Retry, Snooze, WaitForChildren
-from engine.handle import Job, claimed_job
+from engine.handle import Job, claimed_job, plain_value
 from engine.hooks import AroundRun, around
 from engine.job import (
     Completed,
@@ -162,13 +162,11 @@ class Runner:
         refused = claimed.deferred_failure or claimed.broken or broken
         if refused is None and processor is None:
             refused = f"no processor takes {claimed.name!r} here; this worker has {self._routes}"
-        data = None
-        if refused is None and processor is not None:
-            try:
-                data = processor.decode(claimed.data)
-            except ValueError as error:
-                # Bad data does not get better by trying again.
-                refused = str(error)
+        try:
+            data = plain_value(claimed.data) if processor is None else processor.decode(claimed.data)
+        except ValueError as error:
+            # Bad data does not get better by trying again.
+            data, refused = plain_value(claimed.data), refused or str(error)
         hold.handle = claimed_job(self._link, self._keys, claimed, data, hold.options)
         return refused
 

@@ -49,7 +49,8 @@ class Turns:
     """Hands in what `put` gathers and claims as many jobs as `free` says; `start` takes the claimed ones.
 
     `idle` is set while there is a free slot and nothing to claim. `due` is told the milliseconds until the next delayed
-    job, `closed` for how many milliseconds a rate limit lets nothing start. `last` is when the last reply came (monotonic), written here only. `changed` is called after each change.
+    job, `closed` for how many milliseconds a rate limit lets nothing start.
+    `drained` is called when a slot is free and no job is in line, once after jobs were claimed. `last` is when the last reply came (monotonic), written here only. `changed` is called after each change.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Turns:
         due: Callable[[int | None], None],
         closed: Callable[[int], None],
         report: Report,
+        drained: Callable[[], None],
         changed: Callable[[], None],
         metrics: Argument = "",
     ) -> None:
@@ -89,9 +91,12 @@ class Turns:
         self._settled = settled
         self._due = due
         self._closed_for = closed
+        self._drained = drained
         self._report = report
         self._results: deque[Hold] = deque()
         self._seen = Seen.EMPTY
+        self._empty = False  # the last turn found no job in line
+        self._fed = False  # jobs were claimed since `drained` was called
         self._looks = 0
         self._asked = 0  # slots promised to claims on the way, or lost and not yet recovered
         self._flights: set[_Flight] = set()
@@ -163,6 +168,9 @@ class Turns:
                 self.pump()
         if self._claiming and self._seen is Seen.EMPTY and self._free() - self._asked > 0:
             self.idle.set()
+            if self._fed and self._empty:
+                self._fed = False
+                self._drained()
         else:
             self.idle.clear()
         self._changed()
@@ -249,7 +257,9 @@ class Turns:
             self._seen = Seen.EMPTY if looks == self._looks else Seen.PERHAPS
         if holds:
             self._settled(holds, turned.refused)
+        self._empty = turned.empty
         if turned.jobs:
+            self._fed = True
             self._start(turned.jobs)
         self._due(turned.next_due)
         self._closed_for(turned.closed)
@@ -292,6 +302,7 @@ class Turns:
                 await asyncio.sleep(setbacks.wait())
         self._asked -= wanted
         if jobs:
+            self._fed = True
             self._start(jobs)
         self.pump()
 

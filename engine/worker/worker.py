@@ -128,7 +128,9 @@ class Worker:
     AsyncIterator[Pool]` that yield one. Opened before the first job is taken, closed after the last.
 
     Listeners, by `on`: active(job), progress(job, value), completed(job, result), failed(job, error), the last after
-    each failed attempt; stalled(job_id), error(exception).
+    each failed attempt; stalled(job_id), error(exception); drained(), when no job is in line and this worker has a free slot,
+    once after it took jobs: some may still run, and delayed ones may follow. The job of failed has its data also where it
+    never ran, such as one that no processor takes.
     Raises InvalidOption, InvalidName or InvalidInput at once.
     """
 
@@ -317,6 +319,7 @@ class Worker:
             due=lambda next_due: wake.due(next_due),
             closed=lambda wait: wake.closed(wait),
             report=report,
+            drained=reports.drained,
             changed=self._changed.set,
         )
         stack.push_async_callback(turns.close)

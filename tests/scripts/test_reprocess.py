@@ -5,13 +5,17 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import JobNotFound, WrongState
+from engine.job import Failed
 from engine.keys import Keys
 from engine.link import Link
 from engine.options import Keep
 from engine.scripts.claim import claim
+from engine.scripts.fail import fail
 from engine.scripts.finish import finish
+from engine.scripts.progress import progress
 from engine.scripts.reprocess import NotReprocessed, reprocess
 from engine.scripts.rows import Refusal
+from engine.scripts.sweep import sweep
 from tests.support.queues import Held, census, claimed, dump, events, job, seed
 
 
@@ -39,13 +43,26 @@ async def test_priority_and_lifo_are_kept(link: Link, keys: Keys) -> None:
     assert (found["wait"], found["prioritized"]) == (["b", "w", "a"], ["d", "p", "c"])
 
 
-async def test_a_reset_allows_all_attempts_anew_but_the_fence_goes_on_rising(link: Link, keys: Keys) -> None:
-    await seed(link, keys, failed={"a": 5}, jobs={"a": {"atm": 3, "ats": 4, "stc": 2}})
-    assert await reprocess(link, keys, [("a", False)], reset=True, now=7) == {}
-    found = await job(link, keys, "a")
-    assert ("atm" in found, "stc" in found, found["ats"]) == (False, False, "4")
-    [again] = (await claim(link, keys, token="t2", lock_ms=9_000, worker="w", count=1, now=8)).jobs
-    assert (again.fence, again.attempts_made, again.stalls) == (5, 0, 0)
+@pytest.mark.parametrize("lock_ended", [False, True])
+async def test_a_reset_counts_from_0_and_old_claims_stay_lost(link: Link, keys: Keys, lock_ended: bool) -> None:
+    await seed(link, keys, wait=["a"])
+    [old] = (await claim(link, keys, token="t1", lock_ms=9_000, worker="w", count=1, now=1)).jobs
+    await link.call("DEL", keys.lock("a"))
+    assert await sweep(link, keys, interval_ms=1, max_stalls=5, now=2) == ["a"]
+    [doomed] = (await claim(link, keys, token="t2", lock_ms=9_000, worker="w", count=1, now=3)).jobs
+    assert await fail(link, keys, [(doomed, Failed("stalled"), Keep(), 1)], now=4) == {}
+    assert await reprocess(link, keys, [("a", False)], reset=True, now=5) == {}
+    assert {"atm", "ats", "stc"} & (await job(link, keys, "a")).keys() == set()
+    [again] = (await claim(link, keys, token="t3", lock_ms=9_000, worker="w", count=1, now=6)).jobs
+    assert (again.fence, again.attempts_made, again.stalls) == (old.fence, 0, 0)
+    if lock_ended:
+        await link.call("DEL", keys.lock("a"))
+    before = await dump(link)
+    for stale in (old, doomed):
+        assert await finish(link, keys, [(stale, b"1", Keep())], now=7) == {0: Refusal.LOST}
+        assert await progress(link, keys, [("a", stale, b"1")], now=7) == {0: Refusal.LOST}
+    assert await dump(link) == before
+    assert await finish(link, keys, [(again, b"2", Keep())], now=8) == {}
 
 
 async def test_the_claim_that_ended_the_job_is_not_taken_for_the_new_one(link: Link, keys: Keys) -> None:

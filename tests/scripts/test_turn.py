@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from engine.job import Claimed
 from engine.keys import Keys
-from engine.link import Link
+from engine.link import Argument, Link
 from engine.options import Keep
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish
@@ -59,8 +61,29 @@ async def test_the_last_job_drains_the_queue_and_a_delayed_one_is_not_forgotten(
 
 async def test_nothing_to_hand_in_and_nothing_to_take_changes_nothing(link: Link, keys: Keys) -> None:
     before = await dump(link)
-    assert await take_turn(link, keys, []) == Turned({}, [], None, False)
+    assert await take_turn(link, keys, []) == Turned({}, [], None, False, empty=True)
     assert await dump(link) == before
+
+
+@pytest.mark.parametrize(
+    ("waiting", "meta", "count", "empty"),
+    [
+        (["w"], {}, 2, True),
+        (["w"], {}, 1, True),
+        (["w", "x"], {}, 1, False),
+        (["w"], {}, 0, False),
+        (["w", "x"], {"concurrency": 2}, 2, False),
+        (["w"], {"concurrency": 1}, 2, False),
+        ([], {"concurrency": 1}, 2, False),
+        ([], {"paused": 1}, 2, False),
+        (["w", "x"], {"max": 1, "duration": 1_000}, 2, False),
+    ],
+)
+async def test_the_line_is_empty_only_where_that_was_seen(
+    link: Link, keys: Keys, waiting: list[str], meta: dict[str, Argument], count: int, empty: bool
+) -> None:
+    await seed(link, keys, wait=waiting, active={"a": Held()}, delayed={"d": 99}, meta=meta)
+    assert (await take_turn(link, keys, [], count=count)).empty is empty
 
 
 async def test_a_slot_left_under_a_global_concurrency_is_taken_at_once(link: Link, keys: Keys) -> None:

@@ -30,6 +30,15 @@ async def test_a_paused_queue_takes_jobs_and_gives_none(redis_url: str) -> None:
         assert [await job.result(timeout=10) for job in jobs] == [0, 1, 2]
 
 
+async def test_an_id_without_a_hash_is_no_job_of_a_page(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue:
+        jobs = await queue.add_many([NewJob("echo", n) for n in range(600)])
+        await queue.link.call("DEL", *(queue.keys.job(job.id) for job in jobs[::2]))
+        assert [job.data for job in await queue.jobs("waiting", 0, 599)] == [*range(1, 600, 2)]
+        assert [job.data for job in await queue.jobs("waiting", 0, 1)] == [1]
+        assert await queue.drain() == 600
+
+
 async def test_jobs_are_listed_a_page_at_a_time_next_to_run_first(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
         jobs = await queue.add_many([NewJob("echo", n) for n in range(30)])

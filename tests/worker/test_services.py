@@ -107,6 +107,7 @@ def _turns(link: Link, keys: Keys, told: list[BaseException]) -> Turns:
         due=lambda next_due: None,
         closed=lambda wait: None,
         report=told.append,
+        drained=lambda: None,
         changed=lambda: None,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import BaseProcessor, Job, Queue, Worker, errors
+from engine import BaseProcessor, Job, NewJob, Queue, Worker, errors, processor
 from engine.worker import traces
 from tests.support.running import until
 
@@ -49,6 +49,74 @@ async def test_listeners_hear_of_each_step(queue: Queue, redis_url: str) -> None
     ] * 2  # fmt: skip
     with pytest.raises(errors.InvalidInput, match="'complete' does not exist; a worker has active, "):
         worker.on("complete", print)  # type: ignore[arg-type]
+
+
+class Mail(msgspec.Struct):
+    to: str
+
+
+async def test_failed_has_the_data_of_a_job_that_never_ran(queue: Queue, redis_url: str) -> None:
+    heard: dict[str, tuple[Any, str]] = {}
+
+    @processor("mail")
+    async def mail(job: Job[Mail]) -> None:
+        raise AssertionError("it ran")
+
+    @processor("other")
+    async def other(job: Job[Any]) -> None: ...
+
+    def failed(job: Job[Any], error: object) -> None:
+        heard[job.id] = job.data, str(error)
+
+    unknown = await queue.add("pigeon", {"to": "a"})
+    bad = await queue.add("mail", {"to": 5})
+    stalled = await queue.add("mail", Mail("b"))
+    no_options = await queue.add("mail", {"to": "c"})
+    no_json = await queue.add("mail", {"to": "d"})
+    await queue.link.call("HSET", queue.keys.job(stalled.id), "defa", "job stalled more than allowable limit")
+    await queue.link.call("HSET", queue.keys.job(no_options.id), "opts", "[1]")
+    await queue.link.call("HSET", queue.keys.job(no_json.id), "data", "{to")
+    worker = Worker("q", mail, other, redis=redis_url)
+    worker.on("failed", failed)
+    async with worker:
+        await until(lambda: len(heard) == 5, "all have failed")
+    assert {id: data for id, (data, _) in heard.items()} == {
+        unknown.id: {"to": "a"}, bad.id: {"to": 5}, stalled.id: Mail("b"), no_options.id: Mail("c"), no_json.id: "{to"
+    }  # fmt: skip
+    assert "no processor takes 'pigeon'" in heard[unknown.id][1]
+    assert heard[stalled.id][1] == "job stalled more than allowable limit"
+
+
+@pytest.mark.parametrize("concurrency", [1, 10])
+async def test_drained_is_told_when_no_job_is_in_line(queue: Queue, redis_url: str, concurrency: int) -> None:
+    heard: list[str] = []
+
+    async def run(job: Job[str]) -> None:
+        if job.data == "bad":
+            raise ValueError("no good")
+
+    worker = Worker("q", run, redis=redis_url, concurrency=concurrency, drain_delay=100)
+    worker.on("completed", lambda job, result: heard.append(job.data))
+    worker.on("drained", lambda: heard.append("drained"))
+    async with worker:
+        for last in ("c", "bad", "c"):
+            heard.clear()
+            await queue.add_many([NewJob("x", data) for data in ("a", "b", last)])
+            await until(lambda: "drained" in heard, "it was told")
+            if concurrency == 1:
+                assert heard[:2] == ["a", "b"]
+                assert heard[-1] == "drained"
+        await until(lambda: worker.counters.completed + worker.counters.failed == 9, "all have ended")
+        await queue.pause()
+        heard.clear()
+        await queue.add("x", "a")
+        turns = worker.counters.turns
+        await until(lambda: worker.counters.turns > turns, "it has looked")
+        assert heard == []
+        await queue.resume()
+        await until(lambda: "drained" in heard, "the last was told")
+    # Told once: nothing was taken since.
+    assert sorted(heard) == ["a", "drained"]
 
 
 async def test_log_lines_follow_a_job(queue: Queue, redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
