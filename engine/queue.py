@@ -383,9 +383,14 @@ class Queue:
         grace_ms = duration_ms("grace", grace)
         return await clean(await self._ready(), self.keys, state=state, grace_ms=grace_ms, limit=limit or None)
 
-    async def obliterate(self, *, force: bool = False) -> None:
-        """Remove the queue with everything in it. It must be paused; with `force` jobs being run go too."""
-        await obliterate(await self._ready(), self.keys, force=force)
+    async def obliterate(self, *, force: bool = False, dead_letters: bool = True) -> None:
+        """Remove the queue with everything in it, its dead letters too. It must be paused.
+
+        force: remove jobs that are being run too. dead_letters: False keeps the dead letters, which can still be replayed.
+        BullMQ's own `obliterate` always leaves them, as it does not know them: call this one to remove them.
+        Raises WrongState.
+        """
+        await obliterate(await self._ready(), self.keys, force=force, dead_letters=dead_letters)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:

@@ -185,8 +185,8 @@ class SyncQueue:
     def clean(self, state: State, *, grace: int | timedelta = 0, limit: int = 1000) -> list[str]:
         return self._call(lambda queue: queue.clean(state, grace=grace, limit=limit))
 
-    def obliterate(self, *, force: bool = False) -> None:
-        self._call(lambda queue: queue.obliterate(force=force))
+    def obliterate(self, *, force: bool = False, dead_letters: bool = True) -> None:
+        self._call(lambda queue: queue.obliterate(force=force, dead_letters=dead_letters))
 
     def _call(self, what: Callable[[Queue], Coroutine[Any, Any, T]], /) -> T:
         self._started()

@@ -30,6 +30,7 @@ ARGV
   now               int     ms, or empty for the server's time
   force             int     1: even if jobs are being run
   count             int     jobs deleted in this call, at most 1,000; a dead letter counts as ten
+  letters           int     1: dead letters are deleted too; 0: they stay
 RETURNS
   0 nothing is left
   1 more is to be deleted by a further call
@@ -38,7 +39,7 @@ RETURNS
 ]]
 local meta, counter, wait, paused, active, prioritized, pc, delayed, waiting_children, completed, failed, stalled, stalled_check,
   schedules, limiter, smoothed, marker, events, jobs = unpack(KEYS)
-local left = tonumber(ARGV[3])
+local left, with_letters = tonumber(ARGV[3]), ARGV[4] == '1'
 
 --@include clock
 --@include gate
@@ -61,14 +62,16 @@ local function goes_too(parent) return string.match(parent, '^(.*:)[^:]+$') == j
 
 local lists, zsets = { active, wait, paused }, { prioritized, delayed, waiting_children, completed, failed }
 local names = { meta, counter, pc, stalled, stalled_check, limiter, smoothed, marker, events, schedules, jobs .. 'delay', jobs .. 'priority',
-  jobs .. 'corral:dead:types', jobs .. 'corral:dead:errors', jobs .. 'corral:dead:tenants', jobs .. 'corral:dead:alerts',
   jobs .. 'metrics:completed', jobs .. 'metrics:completed:data', jobs .. 'metrics:failed', jobs .. 'metrics:failed:data',
   jobs .. 'corral:cancelling', jobs .. 'corral:schedules:looked', jobs .. 'corral:parents:looked' }
+if with_letters then
+  for _, word in ipairs({ 'types', 'errors', 'tenants', 'alerts' }) do names[#names + 1] = jobs .. 'corral:dead:' .. word end
+end
 local found = redis.call('EXISTS', unpack(names))
 for _, key in ipairs(lists) do found = found + redis.call('LLEN', key) end
 for _, key in ipairs(zsets) do found = found + redis.call('ZCARD', key) end
 redis.call('ZCARD', schedules)
-local shelves = { jobs .. 'corral:dead:open', jobs .. 'corral:dead:replayed' }
+local shelves = with_letters and { jobs .. 'corral:dead:open', jobs .. 'corral:dead:replayed' } or {}
 for _, shelf in ipairs(shelves) do found = found + redis.call('ZCARD', shelf) end
 if found == 0 then return 0 end
 if redis.call('HEXISTS', meta, 'paused') == 0 then return 2 end

@@ -12,17 +12,19 @@ _obliterate = Script(
     "obliterate",
     keys="meta id wait paused active prioritized pc delayed waiting_children completed failed stalled stalled_check"
     " repeat limiter smoothed marker events jobs",
-    args="now force count",
+    args="now force count letters",
 )
 
 
-async def obliterate(link: Link, keys: Keys, *, force: bool = False, count: int = PER_CALL, now: Now = "") -> None:
-    """Delete a paused queue, `count` jobs a call. A queue that is not there is no error.
+async def obliterate(
+    link: Link, keys: Keys, *, force: bool = False, dead_letters: bool = True, count: int = PER_CALL, now: Now = ""
+) -> None:
+    """Delete a paused queue, `count` jobs a call, without `dead_letters` all but these. A queue that is not there is no error.
 
     Raises WrongState, with nothing written, if the queue is not paused, or jobs are being run and `force` is not given.
     """
     while True:
-        match await _obliterate(link, keys, now, 1 if force else 0, count):
+        match await _obliterate(link, keys, now, 1 if force else 0, count, 1 if dead_letters else 0):
             case 0:
                 return
             case 1:

@@ -8,10 +8,11 @@ from engine.errors import WrongState
 from engine.keys import Keys
 from engine.link import Link
 from engine.scripts.obliterate import obliterate
+from engine.scripts.pause import pause
 from engine.scripts.replay import replay
 from engine.scripts.watch_letters import watch_letters
 from tests.support.letters import Death, bury_jobs
-from tests.support.queues import Held, dump, seed
+from tests.support.queues import Held, census, dump, seed
 
 
 async def seed_full(link: Link, keys: Keys, *, paused: bool = True, active: bool = True) -> None:
@@ -92,4 +93,20 @@ async def test_dead_letters_of_a_queue_that_has_nothing_else_go_too(link: Link, 
     await link.call("DEL", keys.events, keys.marker)
     await link.call("HSET", keys.meta, "paused", 1)
     await obliterate(link, keys, count=2, now=7)
+    assert await dump(link) == {}
+
+
+@pytest.mark.parametrize("count", [1, 1_000])
+async def test_dead_letters_stay_where_they_are_to_be_kept(link: Link, keys: Keys, count: int) -> None:
+    await seed(link, keys, wait=["a", "b"], failed={"d1": 1}, meta={"paused": 1})
+    await bury_jobs(link, keys, {f"d{n}": Death(n) for n in range(5)})
+    dead = {key: value for key, value in (await dump(link)).items() if ":corral:dead:" in key}
+    await obliterate(link, keys, dead_letters=False, count=count, now=7)
+    assert await dump(link) == dead
+    await obliterate(link, keys, dead_letters=False, now=8)
+    assert await dump(link) == dead
+    assert await replay(link, keys, [(f"d{n}", None, None) for n in range(5)], by="x", now=9) == {}
+    assert (await census(link, keys))["wait"] == [f"d{n}" for n in range(5)]
+    await pause(link, keys)
+    await obliterate(link, keys, now=10)
     assert await dump(link) == {}
