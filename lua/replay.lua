@@ -87,7 +87,7 @@ for n, one in ipairs(good) do
   local data = ARGV[i + 2] == '1' and ARGV[i + 3] or said[2] or '{}'
   ids[n], priorities[n] = one.id, said[4] or '0'
   if one.is_there then
-    -- The fence `ats` stays, as it must rise.
+    -- `ats` stays: the letter shows all starts of its job.
     redis.call('HSET', job, 'data', data)
     redis.call('HDEL', job, 'finishedOn', 'processedOn', 'owner', 'failedReason', 'atm', 'stc')
   else

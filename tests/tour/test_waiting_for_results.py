@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from engine import Job, NewJob, Queue, Worker
-from engine.errors import InvalidOption
+from engine.errors import InvalidOption, JobNotFound
 from tests.support.running import running
 
 
@@ -49,3 +49,22 @@ async def test_waiting_ends_when_its_time_is_over(redis_url: str) -> None:
         job = await queue.add("echo")
         with pytest.raises(TimeoutError, match="did not finish"):
             await job.result(timeout=0.05)
+
+
+async def test_a_large_result_is_given_in_full_and_the_stream_stays_small(redis_url: str) -> None:
+    async def large(job: Job[int]) -> str:
+        return f"{job.data} " + "x" * 2 * 2**20
+
+    async with Queue("q", redis=redis_url) as queue, running(Worker("q", large, redis=redis_url)):
+        kept = await queue.add("large", -1)
+        await kept.result(timeout=10)
+        jobs = []
+        for n in range(14):
+            jobs.append(await queue.add("large", n, remove_on_complete=True))
+            assert await jobs[-1].result(timeout=10) == f"{n} " + "x" * 2 * 2**20
+        assert await queue.link.call("MEMORY", "USAGE", queue.keys.events, "SAMPLES", 0) < 22 * 2**20
+        # Asked late: from the job where it is kept, else from its event, else from nowhere.
+        assert (await kept.result(timeout=10)).startswith("-1 ")
+        assert (await jobs[-1].result(timeout=10)).startswith("13 ")
+        with pytest.raises(JobNotFound, match="removed or trimmed by retention"):
+            await jobs[0].result(timeout=10)
