@@ -49,8 +49,9 @@ class Turns:
     """Hands in what `put` gathers and claims as many jobs as `free` says; `start` takes the claimed ones.
 
     `idle` is set while there is a free slot and nothing to claim. `due` is told the milliseconds until the next delayed
-    job, `closed` for how many milliseconds a rate limit lets nothing start.
-    `drained` is called when a slot is free and no job is in line, once after jobs were claimed. `last` is when the last reply came (monotonic), written here only. `changed` is called after each change.
+    job, `closed` for how many milliseconds a rate limit lets nothing start. `drained` is called when a slot is free and no
+    job is in line, once after jobs were claimed. `last` is when the last reply came (monotonic), written here only.
+    `changed` is called after each change.
     """
 
     def __init__(

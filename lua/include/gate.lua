@@ -1,7 +1,8 @@
 -- What stands in the way of a claim, and how long the event stream may grow.
 -- Returns: paused or not; how many more jobs may be active (below 0: too many are); entries kept in the stream, false where no
--- events are to be written (`silent`, a field of ours); what the queue says of how fast jobs may start (see rate), false where it says nothing; whether jobs of this queue were given children
--- after they were made, so that one may be doomed while it runs (`late`, a field of ours).
+-- events are to be written (`silent`, a field of ours); what the queue says of how fast jobs may start (see rate), false where it
+-- says nothing; whether jobs of this queue were given children after they were made, so that one may be doomed while it runs
+-- (`late`, a field of ours).
 local function gate(meta, active)
   local said = redis.call('HMGET', meta, 'paused', 'concurrency', 'opts.maxLenEvents', 'max', 'duration', 'hold', 'late', 'silent')
   local room = math.huge

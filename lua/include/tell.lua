@@ -1,8 +1,6 @@
--- Returns the function that writes an event: its name, then names and values. The first event of a call trims the stream to about
--- `kept` entries. With `kept` false no event is written.
--- Large values are trimmed by their bytes too. Redis stores a value of over 4 KiB in a node of its own, so `~` can remove it. Each
--- 8 MiB of them begin a period; entries from before the last full period are removed, and no others: a reader that finds its last
--- entry still there has missed none.
+-- Counts a large value of the event stream in `meta`, and trims the stream by these bytes. 8 MiB of them make a period; entries from
+-- before the last full period are removed. Redis stores a value of over 4 KiB in a node of its own, so `~` can remove it. Only the old
+-- end is trimmed: a reader that finds the entry it read last has missed none.
 local function trim_large(events, id, bytes)
   local meta = string.sub(events, 1, -7) .. 'meta'
   -- pcall: what another program put into these fields must not break off a script that has written.
@@ -13,6 +11,8 @@ local function trim_large(events, id, bytes)
   if since then redis.pcall('XTRIM', events, 'MINID', '~', since, 'LIMIT', 100000) end
 end
 
+-- Returns the function that writes an event: its name, then names and values. The first event of a call trims the stream to about
+-- `kept` entries. With `kept` false no event is written.
 local function teller(events, kept)
   if not kept then return function() end end
   local first = true

@@ -130,6 +130,7 @@ async def test_whatever_happens_in_a_child_is_a_failed_attempt(
     assert (await job.refresh()).attempts_made == (1 if act == "unrecoverable" else 2)
     if act == "raise":
         assert "probes.py" in job.stacktrace[0]
+        assert 'File "/' not in job.stacktrace[0]
 
 
 async def test_a_child_that_hangs_is_killed_by_the_stop_and_its_job_is_released(queue: Queue, redis_url: str) -> None:
