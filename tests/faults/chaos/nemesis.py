@@ -13,11 +13,13 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from engine.embedded import EmbeddedServer
 from engine.link import Argument, Connection, RedisSettings
 from tests.faults.chaos.plan import Plan
 from tests.faults.chaos.unit import Unit
+from tests.support.ledger import append
 from tests.support.proxy import Proxy
 from tests.support.running import until
 
@@ -42,12 +44,19 @@ async def open_link(server: EmbeddedServer) -> AsyncIterator[Connection]:
 
 
 class Nemesis:
-    """Deals faults. `lines`: the proxies on which a black hole may open."""
+    """Deals faults. `lines`: the proxies on which a black hole may open. Rows of the ledger: TIME FAULT, as each begins."""
 
     def __init__(
-        self, plan: Plan, server: EmbeddedServer, units: Sequence[Unit], lines: Sequence[Proxy], chance: random.Random
+        self,
+        plan: Plan,
+        server: EmbeddedServer,
+        units: Sequence[Unit],
+        lines: Sequence[Proxy],
+        ledger: Path,
+        chance: random.Random,
     ) -> None:
-        self._plan, self._server, self._units, self._lines, self._chance = plan, server, units, lines, chance
+        self._plan, self._server, self._units, self._lines = plan, server, units, lines
+        self._ledger, self._chance = ledger, chance
         self._lasting: asyncio.Task[None] | None = None
         self._asleep: Unit | None = None
         self.dealt: Counter[str] = Counter()
@@ -58,6 +67,7 @@ class Nemesis:
         deck = self._deck()
         while time.monotonic() < end or len(self.dealt) < len(set(deck)):
             fault = deck.pop()
+            append(self._ledger, time.monotonic(), fault.__name__)
             await fault()
             self.dealt[fault.__name__] += 1
             await asyncio.sleep(self._chance.uniform(0, self._plan.brief))

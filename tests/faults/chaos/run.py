@@ -50,7 +50,7 @@ class Chaos:
             to_producer = await self._proxy(stack)
             units = [await self._unit(stack, f"d{number}") for number in range(1, self.plan.daemons + 1)]
             lines = [to_producer, *(unit.proxy for unit in units)]
-            nemesis = Nemesis(self.plan, self._server, units, lines, self._new_chance())
+            nemesis = Nemesis(self.plan, self._server, units, lines, self._folder / "faults", self._new_chance())
             await self._load(f"redis://127.0.0.1:{to_producer.port}/0", units, nemesis)
             self.dealt = nemesis.dealt
             async with open_link(self._server) as link:
