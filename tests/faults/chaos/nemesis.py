@@ -63,6 +63,14 @@ class Nemesis:
 
     async def run(self) -> None:
         """Deal for as long as the plan says, and each fault at least once; when this returns all are over."""
+        try:
+            await self._deal()
+            await self._outlast()
+        finally:
+            if self._lasting is not None:
+                self._lasting.cancel()
+
+    async def _deal(self) -> None:
         end = time.monotonic() + self._plan.seconds
         deck = self._deck()
         while time.monotonic() < end or len(self.dealt) < len(set(deck)):
@@ -72,7 +80,6 @@ class Nemesis:
             self.dealt[fault.__name__] += 1
             await asyncio.sleep(self._chance.uniform(0, self._plan.brief))
             deck = deck or self._deck()
-        await self._outlast()
 
     def _deck(self) -> list[Fault]:
         others = [
