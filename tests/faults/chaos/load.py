@@ -1,4 +1,4 @@
-"""The producer of the chaos: adds at a steady rate through all faults, and notes each answer. Knows nothing of faults."""
+"""A producer of the chaos: adds at a steady rate through all faults, and notes each answer. Knows nothing of faults."""
 
 from __future__ import annotations
 
@@ -42,15 +42,16 @@ class Wanted(Struct, frozen=True):
 
 
 class Producer:
-    """Adds jobs. Rows of its ledger are MARK ANSWER ID, the last one "-" where the queue gave none.
+    """Adds jobs. Rows of its ledger, `added-NAME`, are MARK ANSWER ID, the last one "-" where the queue gave none.
 
     acked     the job was added
     refused   it was not added: it must never run
     unknown   the answer was lost; a job with an id of its own is added again, until an answer comes
     """
 
-    def __init__(self, queue: Queue, ledger: Path, rate: int, chance: random.Random) -> None:
-        self._queue, self._ledger, self._rate, self._chance = queue, ledger, rate, chance
+    def __init__(self, name: str, queue: Queue, rate: float, folder: Path, chance: random.Random) -> None:
+        self._name, self._queue, self._rate, self._chance = name, queue, rate, chance
+        self._ledger = folder / f"added-{name}"
         self._made = 0
 
     async def run(self, over: asyncio.Event) -> None:
@@ -101,7 +102,7 @@ class Producer:
 
     def _draw(self) -> Wanted:
         self._made += 1
-        mark = f"m{self._made}"
+        mark = f"{self._name}-{self._made}"
         kind = self._chance.choices([*KINDS], [*KINDS.values()])[0]
         ms = LONG if self._chance.random() < 0.01 else self._chance.randint(1, SHORT)
         own_id = {"job_id": mark} if self._chance.random() < 0.5 else {}

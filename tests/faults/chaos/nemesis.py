@@ -75,6 +75,8 @@ class Nemesis:
         deck = self._deck()
         while time.monotonic() < end or len(self.dealt) < len(set(deck)):
             fault = deck.pop()
+            if fault in (self.freeze, self.open_black_hole):
+                await self._outlast()
             append(self._ledger, time.monotonic(), fault.__name__)
             await fault()
             self.dealt[fault.__name__] += 1
@@ -82,15 +84,10 @@ class Nemesis:
             deck = deck or self._deck()
 
     def _deck(self) -> list[Fault]:
-        others = [
-            self.freeze,
-            self.kill_clients,
-            self.kill_server,
-            self.flush_scripts,
-            self.sleep,
-            self.open_black_hole,
-        ]
-        deck: list[Fault] = [*[self.kill_daemon] * KILLS, *others, self.fill_memory, self.fill_clients]
+        to_daemons = [*[self.kill_daemon] * KILLS, self.freeze]
+        to_lines = [self.open_black_hole, self.kill_clients, self.fill_clients]
+        deck: list[Fault] = [*to_daemons, *to_lines]
+        deck += [self.kill_server, self.flush_scripts, self.sleep, self.fill_memory]
         self._chance.shuffle(deck)
         return deck
 
@@ -102,7 +99,6 @@ class Nemesis:
 
     async def freeze(self) -> None:
         """SIGSTOP for longer than a lock, then SIGCONT: it wakes with jobs in hand that are others' by then."""
-        await self._outlast()
         self._asleep = await self._busy()
         self._asleep.send(signal.SIGSTOP)
         self._lasting = asyncio.create_task(self._wake(self._asleep, self._plan.lock * self._chance.uniform(1.2, 2)))
@@ -125,7 +121,6 @@ class Nemesis:
 
     async def open_black_hole(self) -> None:
         """A line passes nothing on in one direction or both, for up to longer than a lock, and may then be reset."""
-        await self._outlast()
         line = self._chance.choice(self._lines)
         line.hold_requests, line.hold_replies = self._chance.choice([(True, False), (False, True), (True, True)])
         is_reset = self._chance.random() < 0.5

@@ -7,6 +7,10 @@ from msgspec import Struct
 QUEUE = "q"
 
 
+def address(port: int) -> str:
+    return f"redis://127.0.0.1:{port}/0"
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """rate: jobs added a second. fsync: the server's `appendfsync`. lock_ms, sweep_ms: the daemons' settings."""
 

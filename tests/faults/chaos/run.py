@@ -16,7 +16,7 @@ from engine.keys import Keys
 from engine.link import Connection
 from tests.faults.chaos.load import Producer
 from tests.faults.chaos.nemesis import Nemesis, open_link
-from tests.faults.chaos.plan import QUEUE, Plan
+from tests.faults.chaos.plan import QUEUE, Plan, address
 from tests.faults.chaos.unit import Unit
 from tests.faults.chaos.verdict import Answer, Evidence, Exited, Killed, Noted
 from tests.support.proxy import Proxy
@@ -47,11 +47,14 @@ class Chaos:
 
     async def run(self) -> Evidence:
         async with AsyncExitStack() as stack:
-            to_producer = await self._proxy(stack)
+            line = await self._line(stack)
             units = [await self._unit(stack, f"d{number}") for number in range(1, self.plan.daemons + 1)]
-            lines = [to_producer, *(unit.proxy for unit in units)]
+            lines = [line, *(unit.proxy for unit in units)]
             nemesis = Nemesis(self.plan, self._server, units, lines, self._folder / "faults", self._new_chance())
-            await self._load(f"redis://127.0.0.1:{to_producer.port}/0", units, nemesis)
+            async with self._queue(address(line.port)) as far, self._queue(address(self._server.port)) as near:
+                for unit in units:
+                    unit.start()
+                await self._load([self._producer("far", far), self._producer("near", near)], nemesis)
             self.dealt = nemesis.dealt
             async with open_link(self._server) as link:
                 await self._work_off(link)
@@ -59,22 +62,26 @@ class Chaos:
                     await unit.stop()
                 return await self.evidence(link)
 
-    async def _proxy(self, stack: AsyncExitStack) -> Proxy:
+    async def _line(self, stack: AsyncExitStack) -> Proxy:
         return await stack.enter_async_context(Proxy("127.0.0.1", self._server.port))
 
     async def _unit(self, stack: AsyncExitStack, name: str) -> Unit:
-        unit = Unit(name, self.plan, await self._proxy(stack), self._folder)
+        unit = Unit(name, self.plan, await self._line(stack), self._folder)
         stack.push_async_callback(unit.close)
         return unit
 
-    async def _load(self, url: str, units: list[Unit], nemesis: Nemesis) -> None:
-        over = asyncio.Event()
-        async with Queue(QUEUE, redis=url, max_events=MAX_EVENTS) as queue, asyncio.TaskGroup() as group:
-            producer = Producer(queue, self._folder / "added", self.plan.rate, self._new_chance())
-            for unit in units:
-                unit.start()
-            began = time.monotonic()
-            group.create_task(producer.run(over))
+    def _queue(self, url: str) -> Queue:
+        return Queue(QUEUE, redis=url, max_events=MAX_EVENTS)
+
+    def _producer(self, name: str, queue: Queue) -> Producer:
+        """One of the two. The line of the near one has no black holes: there is always something to do."""
+        return Producer(name, queue, self.plan.rate / 2, self._folder, self._new_chance())
+
+    async def _load(self, producers: Sequence[Producer], nemesis: Nemesis) -> None:
+        over, began = asyncio.Event(), time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for producer in producers:
+                group.create_task(producer.run(over))
             await nemesis.run()
             over.set()
             self.seconds = time.monotonic() - began
@@ -97,7 +104,7 @@ class Chaos:
         keys = Keys(QUEUE)
         ends = list(self._rows("ends-*"))
         return Evidence(
-            answers=[Answer(*row) for row in self._rows("added")],
+            answers=[Answer(*row) for row in self._rows("added-*")],
             noted=[_noted(row) for row in self._rows("worked-*") if len(row) == 7],
             killed=[Killed(int(pid), float(at)) for word, pid, at in ends if word == "killed"],
             exited=[Exited(int(pid), int(code)) for word, pid, code in ends if word == "exited"],

@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from tests.faults.chaos.plan import QUEUE, Plan
+from tests.faults.chaos.plan import QUEUE, Plan, address
 from tests.support.daemons import Daemon
 from tests.support.ledger import LEDGER, append
 from tests.support.proxy import Proxy
@@ -56,7 +56,7 @@ class Unit:
     def _new_life(self) -> Daemon:
         self._ledger = self._folder / f"worked-{self.name}-{next(self._numbers)}"
         times = f"--lock-duration {self._plan.lock_ms} --stalled-interval {self._plan.sweep_ms} --max-stalled {STALLS}"
-        target = f"--queue {QUEUE}={CONCURRENCY} --redis redis://127.0.0.1:{self.proxy.port}/0"
+        target = f"--queue {QUEUE}={CONCURRENCY} --redis {address(self.proxy.port)}"
         said = f"tests.faults.chaos.work {target} {times} --log-level warning"
         return Daemon(said.split(), self._folder / f"log-{self.name}", {LEDGER: str(self._ledger)})
 
