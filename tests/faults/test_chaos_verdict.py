@@ -48,6 +48,7 @@ def sound() -> Evidence:
         exited=[Exited(50, 1), Exited(200, 0)],
         events=lines(),
         places={"1": "completed", "m2": "completed", "3": "completed"},
+        over=15.5,
         unsound=[],
     )
 
@@ -87,6 +88,10 @@ def test_a_sound_run_has_no_charges() -> None:
     assert (verdict.acked, verdict.refused, verdict.unknown) == (3, 1, 1)
     assert (verdict.lost, verdict.completed_twice, verdict.restarted) == (0, 0, 1)
     assert (verdict.restarts, verdict.gap) == ([10.0], 12.0)
+
+
+def test_the_gap_is_that_under_load() -> None:
+    assert judge(structs.replace(sound(), over=10.0)).gap == 1.0
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -3,7 +3,7 @@
     python -m tests.faults.chaos --seconds 180 --rate 300 --daemons 2 --seed 7 --fsync always
 
 Every chance comes from the seed; what the processes make of it differs from run to run. nemesis.py has the faults.
-The last line has the figures. What is charged, with the invariants of docs and tests/support/queues.py in brackets:
+The last line has the figures. What is charged, with the numbers of invariants as tests/support/queues.py has them:
 
 lost              An add was acknowledged, and the job is nowhere (I2). All jobs are kept.
 completed twice   The ends of two claims were accepted as a job's completion (I6). It may start twice, if its daemon was
@@ -76,7 +76,7 @@ def _arguments() -> tuple[Plan, Path]:
 
 def _result(chaos: Chaos, verdict: Verdict) -> str:
     plan, restarts = chaos.plan, verdict.restarts
-    load = f"{plan.rate} jobs/s for {chaos.seconds:.0f} s, {plan.daemons} daemons, appendfsync {plan.fsync}"
+    load = f"{plan.rate} jobs/s for {chaos.over - chaos.began:.0f} s, {plan.daemons} daemons, appendfsync {plan.fsync}"
     adds = f"{verdict.acked} acked, {verdict.refused} refused, {verdict.unknown} unknown"
     faults = ", ".join(f"{times} {fault}" for fault, times in sorted(chaos.dealt.items()))
     p50, p99 = (at_share(share, restarts) for share in (0.5, 0.99))

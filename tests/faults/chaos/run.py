@@ -39,8 +39,8 @@ class Chaos:
 
     def __init__(self, plan: Plan, server: EmbeddedServer, folder: Path) -> None:
         self.plan = plan
-        self.seconds = 0.0
-        """How long the load went on."""
+        self.began = self.over = 0.0
+        """When the load began and ended, in monotonic seconds."""
         self.dealt: Counter[str] = Counter()
         self._server, self._folder = server, folder
         self._chance = random.Random(plan.seed)
@@ -78,13 +78,13 @@ class Chaos:
         return Producer(name, queue, self.plan.rate / 2, self._folder, self._new_chance())
 
     async def _load(self, producers: Sequence[Producer], nemesis: Nemesis) -> None:
-        over, began = asyncio.Event(), time.monotonic()
+        over, self.began = asyncio.Event(), time.monotonic()
         async with asyncio.TaskGroup() as group:
             for producer in producers:
                 group.create_task(producer.run(over))
             await nemesis.run()
             over.set()
-            self.seconds = time.monotonic() - began
+            self.over = time.monotonic()
 
     def _new_chance(self) -> random.Random:
         return random.Random(self._chance.randrange(2**32))
@@ -110,6 +110,7 @@ class Chaos:
             exited=[Exited(int(pid), int(code)) for word, pid, code in ends if word == "exited"],
             events=await events(link, keys),
             places=_places(await census(link, keys)),
+            over=self.over,
             unsound=await violations(link, keys),
         )
 

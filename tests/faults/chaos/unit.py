@@ -13,7 +13,8 @@ from tests.support.daemons import Daemon
 from tests.support.ledger import LEDGER, append
 from tests.support.proxy import Proxy
 
-CONCURRENCY = 20
+CONCURRENCY = 40
+"""So many that one daemon keeps up with the load alone: jobs that come back then start at once."""
 STALLS = 1_000
 """How many workers a job may lose: the faults kill them, and that is no reason to fail a job."""
 RESTART = 0.5

@@ -60,6 +60,8 @@ class Evidence(Struct, frozen=True, dict=True):
     """The whole stream, oldest first: EVENT JOB FIELD=VALUE..."""
     places: Mapping[str, str]
     """Job id -> the structure that holds it at the end, or all that do: "wait and completed"."""
+    over: float
+    """When the load ended, in monotonic seconds."""
     unsound: Sequence[str]
     """What is wrong in the queue by itself, each line with the number of its invariant."""
 
@@ -102,7 +104,7 @@ class Verdict(Struct, kw_only=True):
     restarts: list[float]
     """Seconds from each SIGKILL to the next start of each job that the daemon had in hand, the shortest first."""
     gap: float
-    """The longest time in seconds without the start of a job."""
+    """The longest time in seconds without the start of a job, under load."""
     charges: dict[str, list[str]]
 
 
@@ -126,7 +128,7 @@ def judge(evidence: Evidence, *, durable: bool = True, bound: float | None = Non
     answers, restarts = _last_answers(evidence.answers), sorted(_restarts(evidence))
     if bound is not None and (late := at_share(0.99, restarts)) > bound:
         found["late restart"] = [f"p99 of {len(restarts)} is {late:.1f} s, more than {bound:g} s"]
-    times = sorted(start.at for start in _all_starts(evidence))
+    times = sorted(start.at for start in _all_starts(evidence) if start.at < evidence.over)
     return Verdict(
         acked=answers["acked"],
         refused=answers["refused"],
