@@ -1,7 +1,8 @@
 """What the chaos does to daemons, lines and the server: one fault after the other, dealt from a shuffled deck.
 
 Most faults last a while and are over before the next. The two that outlive a lock, a daemon that sleeps and a line that
-is a black hole, go on through what comes next, one of them at a time: so there is always a daemon that could work.
+is a black hole, go on through what comes next, one of them at a time (its card is skipped while another goes on): so
+there is always a daemon that could work.
 """
 
 from __future__ import annotations
@@ -73,15 +74,15 @@ class Nemesis:
     async def _deal(self) -> None:
         end = time.monotonic() + self._plan.seconds
         deck = self._deck()
-        while time.monotonic() < end or len(self.dealt) < len(set(deck)):
+        kinds = set(deck)
+        while time.monotonic() < end or len(self.dealt) < len(kinds):
             fault = deck.pop()
-            if fault in (self.freeze, self.open_black_hole):
-                await self._outlast()
-            append(self._ledger, time.monotonic(), fault.__name__)
-            await fault()
-            self.dealt[fault.__name__] += 1
-            await asyncio.sleep(self._chance.uniform(0, self._plan.brief))
             deck = deck or self._deck()
+            if fault not in (self.freeze, self.open_black_hole) or self._lasting is None or self._lasting.done():
+                append(self._ledger, time.monotonic(), fault.__name__)
+                await fault()
+                self.dealt[fault.__name__] += 1
+                await asyncio.sleep(self._chance.uniform(0, self._plan.brief))
 
     def _deck(self) -> list[Fault]:
         to_daemons = [*[self.kill_daemon] * KILLS, self.freeze]
