@@ -101,14 +101,14 @@ def test_damage_has_its_charge(damage: str) -> None:
 
 
 @pytest.mark.parametrize("charge", sorted({charge for charge, _ in DAMAGES.values()}))
-def test_what_a_forgetful_server_is_charged_with(charge: str) -> None:
-    """With everysec it may lose acknowledged writes; all else holds."""
+def test_what_everysec_is_forgiven(charge: str) -> None:
+    """The server may lose acknowledged writes; all else holds."""
     changes = [change() for its_charge, change in DAMAGES.values() if its_charge == charge]
     verdicts = [judge(structs.replace(sound(), **change), durable=False, bound=10.0) for change in changes]
     assert all((charge in verdict.charges) == (charge not in FORGIVEN) for verdict in verdicts)
 
 
-def test_a_job_that_was_taken_before_its_daemon_died_is_not_restarted_by_the_death() -> None:
+def test_a_job_taken_before_the_kill_is_no_restart() -> None:
     assert judge(structs.replace(sound(), killed=[Killed(100, 14.2)])).restarts == []
 
 
