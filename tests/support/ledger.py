@@ -14,11 +14,15 @@ LEDGER = "CORRAL_TEST_LEDGER"
 """Names the file; one line a start and an end, each written at once, so that a kill cannot mix or lose them."""
 
 
-def note(word: str, job: Job[Any]) -> None:
-    line = f"{word} {job.id} {job.attempts_started} {os.getpid()}\n"
-    descriptor = os.open(os.environ[LEDGER], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def note(word: str, job: Job[Any], *more: object) -> None:
+    append(os.environ[LEDGER], word, job.id, job.attempts_started, os.getpid(), *more)
+
+
+def append(path: str | Path, *words: object) -> None:
+    """Add one row to a ledger, in one write."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(descriptor, line.encode())
+        os.write(descriptor, (" ".join(map(str, words)) + "\n").encode())
     finally:
         os.close(descriptor)
 
