@@ -223,11 +223,20 @@ class LinkError(CorralError):
 
 
 class ConnectFailed(LinkError, ConnectionError):
-    """No connection could be made; nothing was sent."""
+    """No connection could be made; nothing was sent. `transient`: False where no later try can succeed either."""
+
+    transient = True
+
+    def __init__(self, message: str, *, transient: bool = True) -> None:
+        super().__init__(message)
+        if not transient:
+            self.transient = False
 
 
 class AuthFailed(ConnectFailed):
     """The server refused the user name or password."""
+
+    transient = False
 
 
 class LinkClosed(LinkError, ConnectionError):
