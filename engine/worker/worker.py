@@ -23,6 +23,7 @@ from engine.backoff import BUILT_IN, Strategy
 from engine.clock import duration_ms, monotonic
 from engine.errors import InvalidOption
 from engine.hooks import AroundRun, check_middleware
+from engine.job import Released
 from engine.keys import Keys
 from engine.limits import RateLimit, worker_limit
 from engine.link import Connection, RedisPyLink, RedisSettings, check_server, open_link
@@ -55,6 +56,8 @@ CANCEL_GRACE = 1.0
 """Seconds that cancelled handlers have to end."""
 FLUSH_GRACE = 5.0
 """Seconds that Redis has to take the last outcomes."""
+_NAMED = 20
+"""Jobs that a message names at most."""
 HURRY = 0.5
 """Seconds for each of the two when the worker was told to stop now."""
 
@@ -200,6 +203,7 @@ class Worker:
         self._changed = asyncio.Event()
         self._grace_ends = float("inf")
         self._hurried = False
+        self._left_behind: list[Hold] = []
 
     def __repr__(self) -> str:
         running = f", {len(self._crew.running)} of {self._concurrency} slots" if self._crew else ""
@@ -215,6 +219,11 @@ class Worker:
     def last_turn(self) -> float | None:
         """Monotonic seconds of the last answer to a turn; an idle worker has one at least every `drain_delay`."""
         return self._turns.last if self._turns else None
+
+    @property
+    def left_behind(self) -> list[str]:
+        """Once closed: ids of jobs that Redis did not take back. Another worker runs them again when their locks end."""
+        return [hold.claimed.id for hold in self._left_behind]
 
     def running_jobs(self) -> list[RunningJob]:
         """The jobs that are run now, the longest running first."""
@@ -449,11 +458,24 @@ class Worker:
         crew.release_unstarted()
         flushing = monotonic()
         await self._until(lambda: not len(self._holds), lambda: flushing + (HURRY if self._hurried else FLUSH_GRACE))
-        if len(self._holds):
-            logger.warning(
-                "%d jobs could not be handed back to Redis: another worker finds them when their locks end",
-                len(self._holds),
-            )
+        self._left_behind = self._holds.all()
+        if self._left_behind:
+            self._say_left_behind()
+
+    def _say_left_behind(self) -> None:
+        ids = [hold.claimed.id for hold in self._left_behind]
+        ended = sum(not isinstance(hold.outcome, Released) for hold in self._left_behind)
+        logger.error(
+            "%d jobs of %s could not be handed back to Redis, which does not answer: %s%s. Another worker takes them over when their "
+            "locks end, in at most %g s, and runs them again; so it does with the %d of them whose run had ended, unless Redis has "
+            "received their outcome",
+            len(ids),
+            self.queue_name,
+            ", ".join(ids[:_NAMED]),
+            f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "",
+            self._lock_ms / 1000,
+            ended,
+        )
 
     def _grace(self) -> float:
         return self._grace_ends
