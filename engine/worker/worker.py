@@ -111,6 +111,7 @@ class Worker:
     """Takes jobs of one queue and runs them, `concurrency` at once. `await worker.run()` returns when it was closed.
 
     queue_name, prefix, redis: which queue, where; `redis` is an address or RedisSettings, None asks the environment.
+    concurrency: jobs at once; may be set while the worker runs.
     processors: what does the jobs, chosen by the job's name; one alone takes every name.
     name: shown as having processed a job, and among a queue's workers; host and pid without one.
     lock_duration: ms that a job stays this worker's without a word from it; renewed every `lock_renew` (a third).
@@ -123,7 +124,7 @@ class Worker:
     backoffs: the queue's own backoff strategies, by name. drain_delay: ms after which an idle worker looks unasked.
     limiter: {"max": jobs, "duration": ms}, how many jobs may start in some time on all workers of the queue that have this
     limit; a `max` that the queue itself has goes before it, see docs/limits.md.
-    processes: child processes for run_in="process"; as many as processors of the machine, at most `concurrency`.
+    processes: child processes for run_in="process", started when they are needed; as many as processors of the machine without.
     cancel_grace: ms that a handler has to end after its job was cancelled, timed out or lost; then its slot is freed.
     allow, require_durable: which servers are put up with, see `check_server`.
     middleware: stands around the run of every job, the first outermost; see AroundRun.
@@ -178,8 +179,7 @@ class Worker:
         self._metrics = "" if metrics is None else _count("metrics", metrics, 1, MAX_METRICS)
         self._backoffs = _strategies(backoffs or {})
         self._limiter = worker_limit(limiter)
-        most = min(self._concurrency, os.cpu_count() or 1)
-        self._processes = most if processes is None else _count("processes", processes, 1, 1_000)
+        self._processes = (os.cpu_count() or 1) if processes is None else _count("processes", processes, 1, 1_000)
         self._cancel_grace = _milliseconds("cancel_grace", cancel_grace, 10, 3_600_000)
         self._allow = frozenset(allow)
         self._require_durable = require_durable
@@ -208,6 +208,22 @@ class Worker:
     def __repr__(self) -> str:
         running = f", {len(self._crew.running)} of {self._concurrency} slots" if self._crew else ""
         return f"<Worker {self.name} of {self.queue_name} {self._phase.value}{running}>"
+
+    @property
+    def concurrency(self) -> int:
+        """Jobs that run at once. May be set while the worker runs, on its event loop: with more, further jobs start at once;
+        with fewer, those that run go on, and none starts before enough of them have ended. Raises InvalidOption.
+        """
+        return self._concurrency
+
+    @concurrency.setter
+    def concurrency(self, value: int) -> None:
+        checked = _count("concurrency", value, 1, MAX_CONCURRENCY)
+        _check_batches(self._processors, self.queue_name, checked)
+        self._concurrency = checked
+        if self._crew is not None and self._turns is not None:
+            self._crew.concurrency = checked
+            self._turns.resize(checked)
 
     @property
     def counters(self) -> Counters:
@@ -535,13 +551,18 @@ def _checked(
                 f"backoff: {processor!r} names {backoff.type!r}, which this worker does not have; give"
                 f" Worker(..., backoffs={{{backoff.type!r}: function}})"
             )
+    _check_batches(processors, queue_name, concurrency)
+    Routes(processors)  # raises what a choice by name cannot be
+    return processors
+
+
+def _check_batches(processors: Sequence[Processor[Any, Any]], queue_name: str, concurrency: int) -> None:
+    for processor in processors:
         if processor.batch is not None and processor.batch.size > concurrency:
             raise InvalidOption(
                 f"concurrency: {processor!r} takes batches of {processor.batch.size} jobs, and a worker of {queue_name} that runs "
                 f"{concurrency} at once cannot fill one; give it concurrency={processor.batch.size} or more, or a smaller size"
             )
-    Routes(processors)  # raises what a choice by name cannot be
-    return processors
 
 
 @functools.cache
