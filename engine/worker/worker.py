@@ -479,18 +479,17 @@ class Worker:
             self._say_left_behind()
 
     def _say_left_behind(self) -> None:
-        ids = [hold.claimed.id for hold in self._left_behind]
+        ids = self.left_behind
         ended = sum(not isinstance(hold.outcome, Released) for hold in self._left_behind)
         logger.error(
             "%d jobs of %s could not be handed back to Redis, which does not answer: %s%s. Another worker takes them over when their "
-            "locks end, in at most %g s, and runs them again; so it does with the %d of them whose run had ended, unless Redis has "
-            "received their outcome",
+            "locks end, in at most %g s, and runs them again%s",
             len(ids),
             self.queue_name,
             ", ".join(ids[:_NAMED]),
             f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "",
             self._lock_ms / 1000,
-            ended,
+            f", also the {ended} whose run had ended, unless their outcome reached Redis" if ended else "",
         )
 
     def _grace(self) -> float:

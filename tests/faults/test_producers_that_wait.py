@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
@@ -267,3 +270,20 @@ async def test_what_no_waiting_can_mend_is_raised_at_once(troubled: Troubled) ->
         async with asyncio.timeout(LONG / 2_000):
             with pytest.raises(error):
                 await Queue("q", redis=url, wait=LONG).open()
+
+
+def test_what_the_guide_shows_runs(redis_url: str) -> None:
+    guide = (Path(__file__).parents[2] / "docs/when-redis-fails.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    for url, words in (
+        (redis_url, "added\n"),
+        ("redis://127.0.0.1:1", "not added: cannot reach Redis at redis://127.0.0.1:1/0"),
+    ):
+        ran = subprocess.run(
+            [sys.executable, "-c", example],
+            env=os.environ | {"REDIS_URL": url},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert ran.stdout.startswith(words), ran.stderr
