@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from engine.job import NewRow
 from engine.keys import Keys
-from engine.link import Link, Reply
+from engine.link import Link, PatientLink, Reply
 from engine.scripts.add import post_add, read_added
 from engine.scripts.pace import PER_CALL
 
@@ -87,8 +87,17 @@ class Adder:
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush_late(self) -> None:
-        if self._timer is None and self._under_way < _MOST_UNDER_WAY:
+        if self._timer is None and not self._full():
             self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._waited)
+
+    def _full(self) -> bool:
+        """Whether no further call may leave. While the server takes none, calls wait in the link, each for its own time: jobs
+        that waited here first would wait twice.
+        """
+        if self._under_way < _MOST_UNDER_WAY:
+            return False
+        link: object = self._link
+        return not isinstance(link, PatientLink) or link.call_wait is None or link.serving
 
     def _waited(self) -> None:
         self._timer = None
@@ -107,7 +116,7 @@ class Adder:
     def _flush(self) -> None:
         """Send what is pending, as one call."""
         self._flush_due = False
-        if not self._rows or self._link is None or self._under_way >= _MOST_UNDER_WAY:
+        if not self._rows or self._link is None or self._full():
             return
         rows = next(lots(self._rows))
         lot = _Lot(self, rows, self._futures[: len(rows)])

@@ -157,18 +157,18 @@ class Retry(CorralError):
 class Snooze(Retry):
     """Returned or raised by a processor: run this job again after `delay`, without using an attempt.
 
-    For a job that is fine but too early: a file is not there yet, a rate limit of somebody else is reached. `delay` is at
-    least 1 millisecond, or a `timedelta`; InvalidOption is raised here if it is not. There is no bound:
-    `job.attempts_started` counts every run, and a processor that has waited long enough raises another error.
+    For a job that is fine but too early: a file is not there yet, a rate limit of somebody else is reached. `delay` is in
+    milliseconds or a `timedelta`; 0 puts the job behind those that are in line now. Raises InvalidOption for anything else. There
+    is no bound: `job.attempts_started` counts every run, and a processor that has waited long enough raises another error.
     """
 
     delay: int
 
     def __init__(self, delay: int | timedelta, reason: str = "the processor asked for a later run") -> None:
         ms = round(delay.total_seconds() * 1000) if isinstance(delay, timedelta) else delay
-        if isinstance(ms, bool) or not isinstance(ms, int) or not 1 <= ms <= _TEN_YEARS_MS:
+        if isinstance(ms, bool) or not isinstance(ms, int) or not 0 <= ms <= _TEN_YEARS_MS:
             raise InvalidOption(
-                f"Snooze.delay: {delay!r} is not a wait; give 1 or more whole milliseconds or a timedelta"
+                f"Snooze.delay: {delay!r} is not a wait; give 0 or more whole milliseconds or a timedelta"
             )
         super().__init__(ms, reason)
 
@@ -223,11 +223,20 @@ class LinkError(CorralError):
 
 
 class ConnectFailed(LinkError, ConnectionError):
-    """No connection could be made; nothing was sent."""
+    """No connection could be made; nothing was sent. `transient`: False where no later try can succeed either."""
+
+    transient = True
+
+    def __init__(self, message: str, *, transient: bool = True) -> None:
+        super().__init__(message)
+        if not transient:
+            self.transient = False
 
 
 class AuthFailed(ConnectFailed):
     """The server refused the user name or password."""
+
+    transient = False
 
 
 class LinkClosed(LinkError, ConnectionError):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
 from engine import wire
+from engine.clock import duration_ms
 from engine.errors import InvalidInput, InvalidName, ServerError
 from engine.events import Answers
 from engine.handle import Job, added_job, stored_job
 from engine.keys import Keys
-from engine.link import Argument, Connection, Link, RedisPyLink, RedisSettings, open_link
+from engine.link import DEFAULT_WAIT, Argument, Connection, Link, RedisPyLink, RedisSettings, open_link
 from engine.options import Parent
 from engine.script import loading
 from engine.scripts.add_flow import add_flow
@@ -39,7 +41,7 @@ class FlowProducer:
             flow = await flows.add(FlowJob("report", "reports", children=[FlowJob("load", "loads", {"table": "orders"})]))
             await flow.job.result(timeout=30)
 
-    redis, prefix, link: as for a Queue. In a Redis Cluster all queues of a flow are to be in one slot: give the prefix a hash
+    redis, prefix, wait, link: as for a Queue. In a Redis Cluster all queues of a flow are to be in one slot: give the prefix a hash
     tag, as in "{bull}".
     """
 
@@ -48,10 +50,12 @@ class FlowProducer:
         *,
         redis: str | RedisSettings | None = None,
         prefix: str = wire.DEFAULT_PREFIX,
+        wait: int | timedelta = DEFAULT_WAIT,
         link: Connection | RedisPyLink | None = None,
     ) -> None:
         Keys("flow", prefix)  # says now what is wrong with the prefix
         self.prefix = prefix
+        self._wait = duration_ms("wait", wait)
         self._redis = link.settings if link is not None else RedisSettings.parse(redis)
         self._shared = link
         self._link: Connection | RedisPyLink | None = None
@@ -69,7 +73,7 @@ class FlowProducer:
         await self.close()
 
     async def open(self) -> FlowProducer:
-        """Connect. Raises ConnectFailed or AuthFailed with what to do."""
+        """Connect, within `wait`. Raises ConnectFailed or AuthFailed with what to do."""
         await self._ready()
         return self
 
@@ -182,7 +186,8 @@ class FlowProducer:
     async def _ready(self) -> Connection | RedisPyLink:
         async with self._opening:
             if self._link is None:
-                self._link = self._shared or await open_link(self._redis, prelude=loading("add_flow"))
+                wait = self._wait / 1000
+                self._link = self._shared or await open_link(self._redis, prelude=loading("add_flow"), call_wait=wait)
             return self._link
 
     def _answered(self, keys: Keys) -> Answers:

@@ -21,7 +21,7 @@ from engine.hooks import AroundAdd, HookedAdds, check_middleware
 from engine.job import Counts, NewJob, NewRow
 from engine.keys import Keys, check_deduplication_id
 from engine.limits import RateLimit, check_concurrency, stored_limit, stored_number, worker_limit
-from engine.link import Connection, Link, RedisPyLink, RedisSettings, open_link
+from engine.link import DEFAULT_WAIT, Connection, Link, RedisPyLink, RedisSettings, open_link
 from engine.measures import (
     CountsPerType,
     Finished,
@@ -81,7 +81,10 @@ class Queue:
     the queue; None leaves what it says already, 10,000 in a new one. With 0 no Corral program writes events, for a queue
     that nobody watches, until a Queue gives another number; `job.result()` then gets a result that is kept, within about a
     second. BullMQ's `maxLen: 0` is not this switch: with it about 100 entries are kept.
-    link: an open connection to share, which stays open when the queue is closed.
+    wait: how long a call waits for Redis to be able to take it (ms or timedelta), in whatever state that is: no connection,
+    loading, read-only, out of memory and so on. Then the error is raised, and nothing was done. 0 raises at once. A server that
+    does not answer at all raises OutcomeUnknown after the same time, but at least a second.
+    link: an open connection to share, with its own `wait`, which stays open when the queue is closed.
     middleware: stands around the adding of every job by `add` and `add_many`, the first outermost; see AroundAdd.
     The connection is made by `async with` or by the first call; the queue belongs to the event loop that made it.
     """
@@ -94,6 +97,7 @@ class Queue:
         prefix: str = wire.DEFAULT_PREFIX,
         max_payload: int = codec.DEFAULT_MAX_PAYLOAD,
         max_events: int | None = None,
+        wait: int | timedelta = DEFAULT_WAIT,
         link: Connection | RedisPyLink | None = None,
         middleware: Sequence[AroundAdd] | None = None,
     ) -> None:
@@ -102,6 +106,7 @@ class Queue:
         self._redis = link.settings if link is not None else RedisSettings.parse(redis)
         self._max_payload = max_payload
         self._max_events = _events(max_events)
+        self._wait = duration_ms("wait", wait)
         self._shared = link
         self._link: Connection | RedisPyLink | None = None
         self._opening: asyncio.Task[Connection | RedisPyLink] | None = None
@@ -124,7 +129,7 @@ class Queue:
         await self.close()
 
     async def open(self) -> Queue:
-        """Connect. Raises ConnectFailed or AuthFailed with what to do."""
+        """Connect, within `wait`. Raises ConnectFailed or AuthFailed with what to do."""
         await self._ready()
         return self
 
@@ -144,8 +149,9 @@ class Queue:
         """Add a job. Calls made while another is on the way leave together in the next one.
 
         name: the word that chooses the processor. data: JSON values or a msgspec Struct. options: see JobOptions.
-        Raises InvalidInput, naming what is wrong, before anything is written; OutcomeUnknown when the connection was
-        lost before the reply (a `job_id` of your own makes a second try safe).
+        Raises InvalidInput, naming what is wrong, before anything is written; ConnectFailed or ServerBusy, with the state of the
+        server, when it could not take the job within the queue's `wait`: nothing was written; OutcomeUnknown when the connection
+        was lost, or the server hung, before the reply (a `job_id` of your own makes a second try safe).
         Where a job of this `job_id` is there, or one that stands for this by its `deduplication`, none is made: the Job is
         that other one, and says so by `deduplicated`.
         With a `parent`: raises JobNotFound where that is not there, WrongState where this job is another's child already.
@@ -413,6 +419,7 @@ class Queue:
             prefix=self.keys.prefix,
             max_payload=self._max_payload,
             max_events=self._max_events,
+            wait=self._wait,
             middleware=self._middleware,
         )
 
@@ -438,7 +445,7 @@ class Queue:
         return self._link
 
     async def _connect(self) -> Connection | RedisPyLink:
-        link = self._shared or await open_link(self._redis, prelude=loading("add"))
+        link = self._shared or await open_link(self._redis, prelude=loading("add"), call_wait=self._wait / 1000)
         try:
             await meta(link, self.keys, version=f"corral:{wire.VERSION}", max_events=self._max_events)
         except BaseException:

@@ -11,15 +11,15 @@ import asyncio
 import functools
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
-from engine.errors import ScriptError, ServerError
+from engine.errors import ScriptError, ServerBusy, ServerError
 from engine.foreign import explained, is_foreign
 from engine.keys import Keys
-from engine.link import Argument, Link, Reply, Waiter
+from engine.link import Argument, Link, PatientLink, Reply, Waiter
 
 _INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*--.*$", re.MULTILINE)
@@ -130,7 +130,9 @@ class Script:
 
 
 class _Posted:
-    """Stands before a waiter and sends the text of a script that the server does not know."""
+    """Stands before a waiter and sends the text of a script that the server does not know, and, on a producer's link, what the
+    server refused for now.
+    """
 
     __slots__ = ("_link", "_script", "_slots", "_waiter", "done", "set_result")
 
@@ -146,19 +148,35 @@ class _Posted:
         if isinstance(error, ServerError) and error.code == "NOSCRIPT":
             self._link.post(self._again(), "EVAL", self._script.body, *self._slots[1:])
         elif is_foreign(error):
-            _explaining.add(task := asyncio.get_running_loop().create_task(self._explain(error)))
-            task.add_done_callback(_explaining.discard)
+            _start(self._explain(error))
+        elif isinstance(error, ServerBusy) and isinstance(self._link, PatientLink) and self._link.call_wait is not None:
+            _start(self._call_again(self._link, error))
         else:
             self._waiter.set_exception(error)
 
     def _again(self) -> _Posted:
         return _Posted(self._script, self._link, self._waiter, self._slots)
 
+    async def _call_again(self, link: PatientLink, error: ServerBusy) -> None:
+        try:
+            reply = await link.call_again(error, ("EVALSHA", *self._slots))
+        except ServerBusy as last:
+            self._waiter.set_exception(last)
+        except Exception as other:
+            self.set_exception(other)
+        else:
+            self.set_result(reply)
+
     async def _explain(self, error: ServerError) -> None:
         self._waiter.set_exception(await self._script.explained(self._link, error, self._slots))
 
 
-_explaining: set[asyncio.Task[None]] = set()
+def _start(work: Coroutine[None, None, None]) -> None:
+    _tasks.add(task := asyncio.get_running_loop().create_task(work))
+    task.add_done_callback(_tasks.discard)
+
+
+_tasks: set[asyncio.Task[None]] = set()
 _TYPES = {"str": "string"}
 _APPENDED = (
     ("metrics:completed", "hash"), ("metrics:completed:data", "list"), ("metrics:failed", "hash"), ("metrics:failed:data", "list"),

@@ -118,9 +118,9 @@ class JobQueueService:
         await self.close()
 
     async def open(self) -> JobQueueService:
-        """Connect and create the queues. Raises ConnectFailed or AuthFailed with what to do."""
+        """Connect, within the settings' `wait`, and create the queues. Raises ConnectFailed or AuthFailed with what to do."""
         if self._link is None:
-            self._link = await open_link(self.settings.redis)
+            self._link = await open_link(self.settings.redis, call_wait=self.settings.wait / 1000)
             for job_type in JOB_TYPES:
                 queue = Queue(
                     f"{job_type}-queue", link=self._link, prefix=self.settings.prefix, middleware=self._around_add

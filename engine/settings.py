@@ -14,8 +14,9 @@ from typing import Any
 from msgspec import Struct
 
 from engine import wire
+from engine.clock import MAX_DURATION_MS
 from engine.errors import InvalidOption
-from engine.link import RedisSettings
+from engine.link import DEFAULT_WAIT, RedisSettings
 from engine.measures import MAX_METRICS
 from engine.payloads import JOB_TYPES
 
@@ -24,12 +25,18 @@ _NUMBERS = {
     "JOB_QUEUE_REMOVE_ON_FAILURE": "remove_on_failure",
     "JOB_QUEUE_DEFAULT_RETRIES": "default_retries",
     "JOB_QUEUE_MAX_CONCURRENCY": "max_concurrency",
+    "JOB_QUEUE_WAIT": "wait",
     "JOB_QUEUE_METRICS": "metrics",
     "JOB_QUEUE_CANCEL_GRACE": "cancel_grace",
     "JOB_QUEUE_DEAD_LETTERS": "dead_letters",
     "JOB_QUEUE_DEAD_LETTER_ALERT": "dead_letter_alert",
 }
-_BOUNDS = {"max_concurrency": (1, 2**53), "metrics": (1, MAX_METRICS), "cancel_grace": (10, 3_600_000)}
+_BOUNDS = {
+    "max_concurrency": (1, 2**53),
+    "metrics": (1, MAX_METRICS),
+    "cancel_grace": (10, 3_600_000),
+    "wait": (0, MAX_DURATION_MS),
+}
 _CONCURRENCY = "JOB_QUEUE_CONCURRENCY_"
 
 
@@ -38,6 +45,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     remove_on_success, remove_on_failure: finished jobs kept in each queue. default_retries: runs after the first.
     max_concurrency: jobs that one worker runs at a time; `concurrency` has exceptions by job type.
+    wait: ms that adding and asking wait for Redis to be able to take a call; as a Queue's.
     metrics, cancel_grace (ms), dead_letters (how many are kept, 0 for none): as a Worker's; None for what it does by itself.
     dead_letter_alert: open dead letters of a queue above which a worker logs an error.
     """
@@ -48,6 +56,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     remove_on_failure: int = 50
     default_retries: int = 3
     max_concurrency: int = 5
+    wait: int = DEFAULT_WAIT
     metrics: int | None = None
     cancel_grace: int | None = None
     dead_letters: int | None = None

@@ -204,7 +204,7 @@ class SyncQueue:
     def _start(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._queue = Queue(self.name, **self._options)
-        self._flows = FlowProducer(redis=self._queue._redis, prefix=self._queue.keys.prefix)
+        self._flows = FlowProducer(redis=self._queue._redis, prefix=self._queue.keys.prefix, wait=self._queue._wait)
         threading.Thread(target=self._serve, args=(self._loop,), name=f"corral-{self.name}", daemon=True).start()
         self._pid = os.getpid()
 

@@ -16,17 +16,20 @@ from engine.errors import InvalidOption
 from engine.link.address import RedisSettings
 from engine.link.checks import check_server
 from engine.link.connection import Connection
-from engine.link.port import Argument, Link, Reply, Waiter
+from engine.link.port import Argument, Link, PatientLink, Reply, Waiter
 from engine.link.redis_py import RedisPyLink
+from engine.link.waiting import DEFAULT_WAIT
 
 __all__ = [
     "Argument",
     "Link",
+    "PatientLink",
     "Reply",
     "Waiter",
     "RedisSettings",
     "Connection",
     "RedisPyLink",
+    "DEFAULT_WAIT",
     "Implementation",
     "check_server",
     "open_link",
@@ -41,7 +44,8 @@ async def open_link(
     name: str = "",
     prelude: Sequence[Sequence[Argument]] = (),
     implementation: Implementation | None = None,
-    wait: bool = False,
+    wait: bool | float = False,
+    call_wait: float | None = None,
 ) -> Connection | RedisPyLink:
     """Connect to Redis. Close what it returns.
 
@@ -49,14 +53,16 @@ async def open_link(
     name            what CLIENT LIST shows
     prelude         commands sent at each connect before any other, such as SCRIPT LOAD; their errors are ignored
     implementation  None asks CORRAL_LINK, and takes our own where that is not set
-    wait            keep trying until the server is there
+    wait            keep trying until the server is there; a number: for so many seconds, while a later try may succeed
+    call_wait       for a producer: seconds that each call, the first connect included, waits for a server that cannot take it,
+                    see PatientLink; None is the worker's rule
 
     Raises ConnectFailed or AuthFailed, with what to do, if the first connect fails; InvalidOption for a wrong address.
     """
     settings = await _running(RedisSettings.parse(where))
     kind = RedisPyLink if _implementation(implementation) == "redis-py" else Connection
-    link = kind(settings, name=name, prelude=prelude)
-    await link.connect(wait=wait)
+    link = kind(settings, name=name, prelude=prelude, call_wait=call_wait)
+    await link.connect(wait=wait if call_wait is None else call_wait)
     return link
 
 

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec import structs
+
 from engine.clock import monotonic
-from engine.errors import ConnectFailed, InvalidOption, LinkClosed, OutcomeUnknown
+from engine.errors import ConnectFailed, InvalidOption, LinkClosed, OutcomeUnknown, ServerBusy
 from engine.link.address import RedisSettings
 from engine.link.dial import Resolver, dial, resolve, tls_context
 from engine.link.line import Batch, Line, misfit, pack, pack_tuple
 from engine.link.login import greeting, refusal
 from engine.link.port import Argument, Reply, Waiter
+from engine.link.waiting import PRODUCER_DELAY, backoff, keep_trying, send_again, silence
 
 BLOCKING_GRACE = 5.0
 """Seconds that a blocking command may answer after its own timeout before the line counts as dead."""
-_FIRST_DELAY = 0.05
-_LONGEST_DELAY = 3.0
 
 Hook = Callable[[], None]
 
@@ -48,6 +48,9 @@ class Connection:
     States, as `repr` tells them: *new* before `connect`; *connected*; *reconnecting* after a loss, when calls wait for
     the line up to `call_timeout` and then raise ConnectFailed; *closed*, when they raise LinkClosed.
 
+    call_wait: a producer's link, see PatientLink. Seconds, instead of `call_timeout`, that calls wait for a line or for a server
+    that refuses them, and, at least LEAST_SILENCE, that a server may be silent before it counts as hung.
+
     `on_connect` and `on_disconnect` hold plain callables, called from the loop soon after each change. `prelude` holds
     commands sent at each connect before any other; their errors are ignored.
     """
@@ -59,9 +62,15 @@ class Connection:
         name: str = "",
         prelude: Sequence[Sequence[Argument]] = (),
         resolver: Resolver = resolve,
+        call_wait: float | None = None,
     ) -> None:
         self.settings = settings
         self.name = name
+        self.call_wait = call_wait
+        patience = settings.call_timeout if call_wait is None else silence(settings, call_wait)
+        self._dialled = settings
+        if call_wait is not None:
+            self._dialled = structs.replace(settings, connect_timeout=min(settings.connect_timeout, patience))
         self.on_connect: list[Hook] = []
         self.on_disconnect: list[Hook] = []
         self._greeting = greeting(settings, name)
@@ -75,7 +84,8 @@ class Connection:
         self._since: float | None = None
         self._reconnecting: asyncio.Task[None] | None = None
         self._failure: ConnectFailed | None = None
-        self._patience = settings.call_timeout
+        self._patience = self._usual_patience = patience
+        self._refused = 0  # calls that wait to be sent again
         self._past_writes = 0
         # The commands of this tick, and whether calls may join them: not while others are kept, which go first.
         self._open = False
@@ -103,6 +113,11 @@ class Connection:
         return self._line is not None
 
     @property
+    def serving(self) -> bool:
+        """Whether the line is up and no call waits to be sent again."""
+        return self._line is not None and not self._refused
+
+    @property
     def connected_since(self) -> float | None:
         """When the line came up, in monotonic seconds; None while there is none."""
         return self._since
@@ -123,15 +138,34 @@ class Connection:
         if not self._open:
             future = self._future()
             self._keep(data, future)
+        else:
+            # The hot path: no timer, no clock, nothing per command but its bytes and its future.
+            future = self._loop.create_future()
+            self._chunks.append(data)
+            self._waiters.append(future)
+            if not self._flushing:
+                self._flushing = True
+                self._loop.call_soon(self._flush)
+        try:
             return await future
-        # The hot path: no timer, no clock, nothing per command but its bytes and its future.
-        future = self._loop.create_future()
-        self._chunks.append(data)
-        self._waiters.append(future)
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-        return await future
+        except ServerBusy as error:
+            if self.call_wait is None:
+                raise
+            return await self.call_again(error, command)
+
+    async def call_again(self, error: ServerBusy, command: Sequence[Argument]) -> Reply:
+        """Send a command that the server refused with `error` until it takes it; see PatientLink."""
+
+        async def send() -> Reply:
+            waiter = self._loop.create_future()
+            self.post(waiter, *command)
+            return await waiter
+
+        self._refused += 1
+        try:
+            return await send_again(send, error, self.settings, self.call_wait or 0.0)
+        finally:
+            self._refused -= 1
 
     def post(self, waiter: Waiter, *command: Argument) -> None:
         """Send one command now, and tell the waiter its reply, or what `call` would raise, the moment it is read."""
@@ -183,7 +217,7 @@ class Connection:
                 self._line.drop("a blocking call was cancelled")
             raise
         finally:
-            self._patience = self.settings.call_timeout
+            self._patience = self._usual_patience
 
     def _future(self) -> asyncio.Future[Any]:
         self._refuse_unconnected()
@@ -218,11 +252,16 @@ class Connection:
     # -- commands that have to wait --------------------------------------------------------------------------------
 
     def _keep(self, data: bytes, waiter: Waiter) -> None:
-        self._kept.append(_Kept(data, waiter, self._loop.time() + self.settings.call_timeout))
+        self._kept.append(_Kept(data, waiter, self._loop.time() + self._keep_time))
         self._watch_kept()
 
+    @property
+    def _keep_time(self) -> float:
+        """Seconds for which a command is kept from now on."""
+        return self.settings.call_timeout if self._line is not None or self.call_wait is None else self.call_wait
+
     def _keep_all(self, chunks: list[bytes], waiters: list[Waiter]) -> None:
-        ends = self._loop.time() + self.settings.call_timeout
+        ends = self._loop.time() + self._keep_time
         # What was kept while this tick gathered came later.
         self._kept.extendleft([_Kept(*pair, ends) for pair in zip(chunks, waiters, strict=True)][::-1])
         self._open = False
@@ -264,29 +303,24 @@ class Connection:
         self._watch_kept()
 
     def _why_not_sent(self) -> ConnectFailed:
-        waited = f"nothing was sent in {self.settings.call_timeout:g} s"
+        waited = f"nothing was sent in {self._keep_time:g} s"
         if self._failure is None:
             return ConnectFailed(f"Redis at {self.settings.shown} takes no more commands ({waited}); is it overloaded?")
         return type(self._failure)(f"{self._failure} ({waited})")
 
     # -- connecting ------------------------------------------------------------------------------------------------
 
-    async def connect(self, *, wait: bool = False) -> None:
-        """Connect. Raises ConnectFailed or AuthFailed when that fails; with `wait` tries until it succeeds."""
+    async def connect(self, *, wait: bool | float = False) -> None:
+        """Connect. Raises ConnectFailed or AuthFailed when that fails; with `wait` tries until it succeeds, or, where it is a
+        number, for so many seconds while a later try may succeed.
+        """
         self._loop = asyncio.get_running_loop()
         self._tls = tls_context(self.settings)
-        for delay in backoff():
-            try:
-                await self._connect_once()
-                return
-            except ConnectFailed:
-                if not wait:
-                    raise
-            await asyncio.sleep(delay)
+        await keep_trying(self._connect_once, wait)
 
     async def _connect_once(self) -> None:
         try:
-            line = await dial(self.settings, lambda: Line(self._on_lost, self._write_kept), self._tls, self._resolver)
+            line = await dial(self._dialled, self._new_line, self._tls, self._resolver)
             self._lines.add(line)
             line.gone.add_done_callback(lambda _: self._lines.discard(line))
             if line.over:
@@ -300,6 +334,10 @@ class Connection:
         self._since = monotonic()
         self._tell(self.on_connect)
         self._write_kept()
+
+    def _new_line(self) -> Line:
+        silence = self._usual_patience
+        return Line(self._on_lost, self._write_kept, silence=silence, slack=self.settings.call_timeout - silence)
 
     async def _log_in(self, line: Line) -> None:
         """Send the greeting, judge its replies, then send the prelude."""
@@ -316,7 +354,7 @@ class Connection:
     async def _open_with(self, line: Line, commands: list[bytes]) -> list[Reply]:
         future: asyncio.Future[list[Reply]] = self._loop.create_future()
         batch = Batch(future, len(commands))
-        line.write(commands, [batch], len(commands), self.settings.connect_timeout)
+        line.write(commands, [batch], len(commands), self._dialled.connect_timeout)
         try:
             return await future
         except OutcomeUnknown:
@@ -340,9 +378,18 @@ class Connection:
         if not self._closed:
             self._reconnecting = self._loop.create_task(self._reconnect(), name=f"reconnect {self.settings.shown}")
         self._tell(self.on_disconnect)
+        if self._kept and self.call_wait is not None:
+            # Kept for want of room until now; from now on they wait for a line.
+            ends = self._loop.time() + self.call_wait
+            for kept in self._kept:
+                kept.ends = min(kept.ends, ends)
+            if self._kept_timer is not None:
+                self._kept_timer.cancel()
+                self._kept_timer = None
+            self._watch_kept()
 
     async def _reconnect(self) -> None:
-        for delay in backoff():
+        for delay in backoff() if self.call_wait is None else backoff(PRODUCER_DELAY):
             await asyncio.sleep(delay)
             with contextlib.suppress(ConnectFailed):
                 await self._connect_once()
@@ -376,11 +423,3 @@ class Connection:
         for waiter in unsent:
             if not waiter.done():
                 waiter.set_exception(LinkClosed(self._was_closed()))
-
-
-def backoff() -> Iterator[float]:
-    """Seconds to wait before each next try: growing, with jitter so that many clients do not come back at once."""
-    delay = _FIRST_DELAY
-    while True:
-        yield delay * random.uniform(0.5, 1.0)
-        delay = min(delay * 2, _LONGEST_DELAY)

@@ -64,7 +64,8 @@ async def dial(
 
 def connect_failed(settings: RedisSettings, error: BaseException) -> ConnectFailed:
     """The reason for which no connection was made, in words that say what to do."""
-    return ConnectFailed(f"cannot reach Redis at {settings.shown}: {_reason(settings, error)}")
+    final = isinstance(error, ssl.SSLCertVerificationError | PermissionError)
+    return ConnectFailed(f"cannot reach Redis at {settings.shown}: {_reason(settings, error)}", transient=not final)
 
 
 async def _dial_host(

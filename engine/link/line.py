@@ -69,13 +69,21 @@ def error_reply(message: str) -> ServerError:
 class Line(asyncio.BufferedProtocol):
     """A connected line. `lost` is called once, with the reason, when it is over; `roomy` when it takes commands again.
 
+    slack: seconds by which a deadline moves at most while other replies come, at least one in `silence` seconds: the server is
+    slow, not hung.
+
     What is sent within one tick of the loop leaves in one write. Only `in_flight` commands were written: what the
     caller hands to `write` is on its way, and is never handed over again.
     """
 
-    def __init__(self, lost: Callable[[Line, str], None], roomy: Callable[[], None]) -> None:
+    def __init__(
+        self, lost: Callable[[Line, str], None], roomy: Callable[[], None], *, silence: float = 0.0, slack: float = 0.0
+    ) -> None:
         self._lost = lost
         self._roomy = roomy
+        self._silence = silence
+        self._slack = slack
+        self._heard = 0.0
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader: Any = hiredis.Reader(replyError=error_reply)
@@ -193,6 +201,8 @@ class Line(asyncio.BufferedProtocol):
 
     def _after_replies(self) -> None:
         answered, deadlines = self._answered, self._deadlines
+        if self._slack:
+            self._heard = self._loop.time()
         while deadlines and deadlines[0][0] <= answered:
             deadlines.popleft()
         if self.leaving and not self.in_flight:
@@ -216,6 +226,8 @@ class Line(asyncio.BufferedProtocol):
         if not self._deadlines:
             return
         deadline = self._deadlines[0][1]
+        if self._slack:
+            deadline = max(deadline, min(deadline + self._slack, self._heard + self._silence))
         if self._loop.time() >= deadline:
             self.drop("no reply came in time")
         else:

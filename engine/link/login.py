@@ -41,7 +41,8 @@ def refusal(
         if command[0] == "SELECT":
             return ConnectFailed(
                 f"Redis at {settings.shown} has no database {settings.db} for us ({reply}); "
-                "choose another db, 0 is always there"
+                "choose another db, 0 is always there",
+                transient=False,
             )
         if command[0] in ("AUTH", "PING") and reply.code != "NOPERM":
             return ConnectFailed(f"Redis at {settings.shown} is not ready ({reply}); try again in a while")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from engine.errors import ServerBusy
 
 Argument = bytes | str | int | float | memoryview
 Reply = Any
@@ -26,7 +28,7 @@ class Link(Protocol):
 
     Raises ServerError for an error reply (ServerBusy where the same command may succeed later and nothing was done),
     ConnectFailed when nothing could be sent, OutcomeUnknown when a command was sent and no reply came. A link never
-    sends a command twice.
+    sends a command twice, except a producer's link (see PatientLink) one that was answered by ServerBusy.
     """
 
     async def call(self, *command: Argument) -> Reply:
@@ -40,3 +42,23 @@ class Link(Protocol):
 
     async def close(self) -> None:
         """Close the connection; calls under way end with OutcomeUnknown, later ones with LinkClosed."""
+
+
+@runtime_checkable
+class PatientLink(Protocol):
+    """What a link that may be a producer's has beside the commands."""
+
+    @property
+    def call_wait(self) -> float | None:
+        """Seconds that `call` waits for a server that cannot take it: while there is no line, and while the server refuses it
+        whole. None, a worker's: it waits for a line up to the call timeout, and raises ServerBusy at once.
+        """
+
+    async def call_again(self, error: ServerBusy, command: Sequence[Argument]) -> Reply:
+        """Send a command that the server refused with `error` until it takes it; the reply. When `call_wait` is over, raises
+        ServerBusy with the state of the server.
+        """
+
+    @property
+    def serving(self) -> bool:
+        """Whether the line is up and no call waits to be sent again."""

@@ -12,26 +12,38 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from engine.clock import monotonic
-from engine.errors import ConnectFailed, InvalidOption, LinkClosed, OutcomeUnknown, ServerError
+from engine.errors import ConnectFailed, InvalidOption, LinkClosed, OutcomeUnknown, ServerBusy, ServerError
 from engine.link.address import RedisSettings
-from engine.link.connection import BLOCKING_GRACE, Hook, backoff
+from engine.link.connection import BLOCKING_GRACE, Hook
 from engine.link.dial import connect_failed
 from engine.link.line import MOVED_AWAY, error_reply, pack
 from engine.link.login import greeting, refusal
 from engine.link.port import Argument, Reply, Waiter
+from engine.link.waiting import keep_trying, send_again, silence
 
 
 class RedisPyLink:
     """A Link over one redis-py connection. A cancelled or late call throws the connection away; the next makes one."""
 
-    def __init__(self, settings: RedisSettings, *, name: str = "", prelude: Sequence[Sequence[Argument]] = ()) -> None:
+    def __init__(
+        self,
+        settings: RedisSettings,
+        *,
+        name: str = "",
+        prelude: Sequence[Sequence[Argument]] = (),
+        call_wait: float | None = None,
+    ) -> None:
         self.settings = settings
         self.name = name
+        self.call_wait = call_wait
+        self._patience = settings.call_timeout if call_wait is None else silence(settings, call_wait)
+        self._connect_timeout = min(settings.connect_timeout, self._patience)
+        self._refused = 0  # calls that wait to be sent again
         self.on_connect: list[Hook] = []
         self.on_disconnect: list[Hook] = []
         self._greeting = greeting(settings, name)
         self._prelude = list(prelude)
-        self._connection: Any = _connection(settings)
+        self._connection: Any = _connection(settings, self._connect_timeout)
         self._turn = asyncio.Lock()
         self._posts: set[asyncio.Task[None]] = set()
         self._since: float | None = None
@@ -51,32 +63,44 @@ class RedisPyLink:
         return self._since is not None
 
     @property
+    def serving(self) -> bool:
+        """Whether the line is up, as far as the last call has shown, and no call waits to be sent again."""
+        return self.connected and not self._refused
+
+    @property
     def connected_since(self) -> float | None:
         """When the line came up, in monotonic seconds; None while there is none, as far as the last call has shown."""
         return self._since
 
-    async def connect(self, *, wait: bool = False) -> None:
-        """Connect. Raises ConnectFailed or AuthFailed when that fails; with `wait` tries until it succeeds."""
+    async def connect(self, *, wait: bool | float = False) -> None:
+        """Connect. Raises ConnectFailed or AuthFailed when that fails; with `wait` tries until it succeeds, or, where it is a
+        number, for so many seconds while a later try may succeed.
+        """
         async with self._turn:
-            await self._connect(wait)
-
-    async def _connect(self, wait: bool) -> None:
-        for delay in backoff():
-            try:
-                await self._connect_once()
-                return
-            except ConnectFailed as failure:
-                self._failure = failure
-                if not wait:
-                    raise
-            await asyncio.sleep(delay)
+            await keep_trying(self._connect_once, wait)
 
     async def call(self, *command: Argument) -> Reply:
         """Send one command and return its reply; see Link for what it raises."""
-        (reply,) = await self._send([command], self.settings.call_timeout)
+        try:
+            return await self._call(command)
+        except ServerBusy as error:
+            if self.call_wait is None:
+                raise
+            return await self.call_again(error, command)
+
+    async def _call(self, command: Sequence[Argument]) -> Reply:
+        (reply,) = await self._send([command], self._patience)
         if isinstance(reply, ServerError):
             raise reply
         return reply
+
+    async def call_again(self, error: ServerBusy, command: Sequence[Argument]) -> Reply:
+        """Send a command that the server refused with `error` until it takes it; see PatientLink."""
+        self._refused += 1
+        try:
+            return await send_again(lambda: self._call(command), error, self.settings, self.call_wait or 0.0)
+        finally:
+            self._refused -= 1
 
     def post(self, waiter: Waiter, *command: Argument) -> None:
         """Send one command, and tell the waiter its reply, or what `call` would raise."""
@@ -86,7 +110,7 @@ class RedisPyLink:
 
     async def _tell_reply(self, waiter: Waiter, command: Sequence[Argument]) -> None:
         try:
-            reply = await self.call(*command)
+            reply = await self._call(command)
         except Exception as error:
             waiter.set_exception(error)
         else:
@@ -94,7 +118,7 @@ class RedisPyLink:
 
     async def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
         """Send commands in one write. Error replies stand in the list as ServerError instances, in their places."""
-        return await self._send(commands, self.settings.call_timeout) if commands else []
+        return await self._send(commands, self._patience) if commands else []
 
     async def call_blocking(self, *command: Argument, timeout: float) -> Reply:
         """Send a command that waits at the server for up to `timeout` seconds, over 0."""
@@ -134,13 +158,16 @@ class RedisPyLink:
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[None]:
-        """Our turn on a connection that is up. Raises ConnectFailed if that takes longer than the call timeout."""
+        """Our turn on a connection that is up. Raises ConnectFailed if that takes longer than it may."""
+        limit = self.settings.call_timeout
+        if self.call_wait is not None and not self.connected:
+            limit = max(self.call_wait, self._connect_timeout)  # at least one try: nobody else reconnects
         try:
-            async with asyncio.timeout(self.settings.call_timeout):
+            async with asyncio.timeout(limit):
                 await self._turn.acquire()
                 await self._prepare()
         except TimeoutError:
-            waited = f"nothing was sent in {self.settings.call_timeout:g} s"
+            waited = f"nothing was sent in {limit:g} s"
             if self._failure is None:
                 raise ConnectFailed(f"Redis at {self.settings.shown} is busy with other calls ({waited})") from None
             raise type(self._failure)(f"{self._failure} ({waited})") from None
@@ -155,7 +182,7 @@ class RedisPyLink:
             if self.connected and await self._is_broken():
                 await self._throw_away()
             if not self.connected:
-                await self._connect(wait=True)
+                await keep_trying(self._connect_once, True if self.call_wait is None else self.call_wait)
         except BaseException:
             self._turn.release()
             raise
@@ -169,16 +196,18 @@ class RedisPyLink:
         try:
             with _not_reached(self.settings):
                 await self._connection.connect()
-                async with asyncio.timeout(self.settings.connect_timeout):
+                async with asyncio.timeout(self._connect_timeout):
                     replies = await self._exchange(_pack(self._greeting), len(self._greeting))
             if failure := refusal(self.settings, self._greeting, replies):
                 raise failure
             # Not along with the greeting: from a client that is not logged in, servers take no script of over 16 KB.
             if self._prelude:
                 with _not_reached(self.settings):
-                    async with asyncio.timeout(self.settings.connect_timeout):
+                    async with asyncio.timeout(self._connect_timeout):
                         await self._exchange(_pack(self._prelude), len(self._prelude))
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, ConnectFailed):
+                self._failure = error
             await self._connection.disconnect(nowait=True)
             raise
         self._begun = True
@@ -207,7 +236,7 @@ def _tell(hooks: list[Hook]) -> None:
         asyncio.get_running_loop().call_soon(hook)
 
 
-def _connection(settings: RedisSettings) -> Any:
+def _connection(settings: RedisSettings, connect_timeout: float) -> Any:
     """A connection of redis-py's that only opens the socket: the greeting is ours."""
     from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
     from redis.asyncio.retry import Retry
@@ -217,7 +246,7 @@ def _connection(settings: RedisSettings) -> Any:
         "protocol": 2,
         "decode_responses": False,
         "driver_info": None,
-        "socket_connect_timeout": settings.connect_timeout,
+        "socket_connect_timeout": connect_timeout,
         # The deadline of a call is ours; theirs, with their retries, would send a slow command again.
         "socket_timeout": None,
         "retry": Retry(NoBackoff(), 0),

@@ -36,12 +36,13 @@ signals:
   SIGTERM, SIGINT  take no more jobs, finish those that run, end; the second one does not wait for them
   SIGUSR1          write the stacks of the running jobs and of all threads to stderr
 
-exit codes: 0 all running jobs were finished, 1 it could not start or jobs were cut off, 2 wrong usage
+exit codes: 0 all running jobs were finished, 1 it could not start, jobs were cut off or Redis did not take them back,
+  2 wrong usage
 """
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What one worker process is told. Times are in milliseconds, but for `grace`: seconds."""
+    """What one worker process is told. Times are in milliseconds, but for `grace` and `wait_for_redis`: seconds."""
 
     target: str
     redis: RedisSettings
@@ -56,6 +57,7 @@ class Options(Struct, frozen=True, kw_only=True):
     stalled_interval: int = 5_000
     max_stalled: int = 1
     grace: float = 30.0
+    wait_for_redis: float = 30.0
     limiter: RateLimit | None = None
     health: Endpoint | None = None
     allow: frozenset[str] = frozenset()
@@ -104,6 +106,7 @@ def _options(said: argparse.Namespace, env: Mapping[str, str]) -> Options:
         stalled_interval=said.stalled_interval,
         max_stalled=said.max_stalled,
         grace=said.grace,
+        wait_for_redis=said.wait_for_redis,
         limiter=said.limit,
         health=said.health,
         allow=frozenset(said.allow or ()),
@@ -154,6 +157,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--processes", metavar="N", type=number(1, _MOST_PROCESSES), default=1, help="worker processes (default: 1)")
     add_server_options(parser)
+    add(
+        "--wait-for-redis",
+        metavar="SECONDS",
+        type=_seconds,
+        default=30.0,
+        help="at the start, time for a Redis that is not there yet; 0 ends at once with 1 (default: 30)",
+    )
     add("--name", metavar="NAME", help="what the worker is called where workers are listed")
     milliseconds = number(100, 3_600_000)
     add(

@@ -54,7 +54,8 @@ class Crew:
         self._holds = holds
         self._outbox = outbox
         self._reports = reports
-        self._concurrency = concurrency
+        self.concurrency = concurrency
+        """Jobs at once. May be set at any time: with fewer, those that run keep their slots until they end."""
         self._changed = changed
         self._numbers = itertools.count()
         self._closed = False
@@ -68,7 +69,7 @@ class Crew:
         self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
-        return f"<Crew {len(self.running)} of {self._concurrency} running, {len(self.abandoned)} abandoned{', closed' if self._closed else ''}>"
+        return f"<Crew {len(self.running)} of {self.concurrency} running, {len(self.abandoned)} abandoned{', closed' if self._closed else ''}>"
 
     def free(self) -> int:
         """Slots without a job; none while too many outcomes wait for Redis.
@@ -76,12 +77,12 @@ class Crew:
         A job that goes back in line keeps its slot until the call that puts it there has left, lest the next claim misses the
         limit that it met; and with one slot, where jobs start in the order of the line, so that no other passes it.
         """
-        returning = self._outbox.returning(in_order=self._concurrency == 1)
-        free = self._concurrency - len(self.running) - returning
+        returning = self._outbox.returning(in_order=self.concurrency == 1)
+        free = self.concurrency - len(self.running) - returning
         if len(self.abandoned) > MAX_ABANDONED:
             free = max(0, free - (len(self.abandoned) - MAX_ABANDONED))
         waiting = len(self._holds) - len(self.running)
-        return 0 if waiting > 4 * self._concurrency + BACKLOG else free
+        return 0 if waiting > 4 * self.concurrency + BACKLOG else free
 
     def start(self, jobs: list[Claimed]) -> None:
         """Run these jobs; once closed, keep them to be released."""

@@ -16,8 +16,9 @@ import traceback
 from collections.abc import Collection, Coroutine, Iterator, Sequence
 from typing import Any
 
-from engine.errors import CorralError, InvalidInput, InvalidOption
+from engine.errors import ConnectFailed, CorralError, InvalidInput, InvalidOption
 from engine.hooks import AroundRun
+from engine.link import open_link
 from engine.processor import Processor
 from engine.worker.arguments import Options, read_arguments
 from engine.worker.configured import worker_options
@@ -33,7 +34,7 @@ from engine.worker.worker import Worker
 logger = logging.getLogger("engine.worker")
 
 _HEALTH_AGE = 15.0
-_MARGIN = 5.0
+_MARGIN = 8.0
 """Seconds beyond the grace time after which the process ends itself, though its event loop be blocked."""
 
 
@@ -98,6 +99,7 @@ class Daemon:
         self._cut_off = False
         self._is_up = False
         self._stopping = False
+        self._awaited: asyncio.Task[None] | None = None
         self._max_age = _health_age()
         self._workers = {queue: self._worker(queue, processors) for queue in _queues(options, processors)}
         supervised = options.supervised
@@ -133,13 +135,36 @@ class Daemon:
             self._lifeline.start()
         if self._health:
             logger.info("Health at %s", await self._health.start())
-        runs = [asyncio.create_task(worker.run()) for worker in self._workers.values()]
+        runs: list[asyncio.Task[None]] = []
         try:
-            await self._come_up(runs)
-            await asyncio.gather(*runs)
+            if await self._redis_is_there():
+                runs += [asyncio.create_task(worker.run()) for worker in self._workers.values()]
+                await self._come_up(runs)
+                await asyncio.gather(*runs)
         finally:
             await self._end(runs)
-        return 1 if self._cut_off else 0
+        return 1 if self._cut_off or any(worker.left_behind for worker in self._workers.values()) else 0
+
+    async def _redis_is_there(self) -> bool:
+        """Wait for Redis, which may have been started at the same time; False after a signal. Raises what kept it away."""
+        self._awaited = asyncio.create_task(self._wait_for_redis())
+        await asyncio.wait([self._awaited])
+        if not self._awaited.cancelled():
+            self._awaited.result()
+        return not self._stopping
+
+    async def _wait_for_redis(self) -> None:
+        redis, patience = self._options.redis, self._options.wait_for_redis
+        try:
+            link = await open_link(redis)
+        except ConnectFailed as failure:
+            if not patience or not failure.transient:
+                raise
+            logger.warning("Waiting up to %g s for Redis (--wait-for-redis): %s", patience, failure)
+            began = time.monotonic()
+            link = await open_link(redis, wait=patience)
+            logger.info("Redis is there after %.1f s", time.monotonic() - began)
+        await link.close()
 
     async def _come_up(self, runs: Sequence[asyncio.Task[None]]) -> None:
         """Wait until every worker is ready, one has failed, or a signal has come."""
@@ -183,6 +208,8 @@ class Daemon:
 
     def _stop(self, count: int) -> None:
         self._stopping = True
+        if self._awaited is not None:
+            self._awaited.cancel()
         if count == 1:
             running = sum(1 for _ in self._running())
             logger.info("Stopping; %s running jobs have %g s to end", running, self._options.grace)
@@ -210,7 +237,8 @@ class Daemon:
         if self._stopping:
             return Report(status="draining", queues=queues)
         if not self._is_up:
-            return Report(status="failing", reason="starting", queues=queues)
+            waits = self._awaited is not None and not self._awaited.done()
+            return Report(status="failing", reason="waiting for Redis" if waits else "starting", queues=queues)
         late = [f"{queue}: no turn for {age:.0f} s" for queue, age in ages.items() if age > self._max_age]
         return Report(status="failing" if late else "ok", reason="; ".join(late), queues=queues)
 

@@ -83,7 +83,7 @@ class Turns:
         self._worker_id = worker_id
         self._name = name
         self._lock_ms = lock_ms
-        self._share = max(1, (concurrency + 1) // 2)
+        self._share = _share(concurrency)
         self._keep = keep
         self._metrics = metrics
         self._own = own
@@ -133,6 +133,11 @@ class Turns:
         if self._seen is Seen.EMPTY:
             self._seen = Seen.PERHAPS
         self.pump()
+
+    def resize(self, concurrency: int) -> None:
+        """The worker has another number of slots."""
+        self._share = _share(concurrency)
+        self.look()
 
     def pump(self) -> None:
         """Send turns if there is reason to, at the end of this tick."""
@@ -311,6 +316,11 @@ class Turns:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _share(concurrency: int) -> int:
+    """How many jobs a turn carries at most while others are in line."""
+    return max(1, (concurrency + 1) // 2)
 
 
 class _Flight:

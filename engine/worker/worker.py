@@ -23,6 +23,7 @@ from engine.backoff import BUILT_IN, Strategy
 from engine.clock import duration_ms, monotonic
 from engine.errors import InvalidOption
 from engine.hooks import AroundRun, check_middleware
+from engine.job import Released
 from engine.keys import Keys
 from engine.limits import RateLimit, worker_limit
 from engine.link import Connection, RedisPyLink, RedisSettings, check_server, open_link
@@ -55,6 +56,8 @@ CANCEL_GRACE = 1.0
 """Seconds that cancelled handlers have to end."""
 FLUSH_GRACE = 5.0
 """Seconds that Redis has to take the last outcomes."""
+_NAMED = 20
+"""Jobs that a message names at most."""
 HURRY = 0.5
 """Seconds for each of the two when the worker was told to stop now."""
 
@@ -108,6 +111,7 @@ class Worker:
     """Takes jobs of one queue and runs them, `concurrency` at once. `await worker.run()` returns when it was closed.
 
     queue_name, prefix, redis: which queue, where; `redis` is an address or RedisSettings, None asks the environment.
+    concurrency: jobs at once; may be set while the worker runs.
     processors: what does the jobs, chosen by the job's name; one alone takes every name.
     name: shown as having processed a job, and among a queue's workers; host and pid without one.
     lock_duration: ms that a job stays this worker's without a word from it; renewed every `lock_renew` (a third).
@@ -120,7 +124,7 @@ class Worker:
     backoffs: the queue's own backoff strategies, by name. drain_delay: ms after which an idle worker looks unasked.
     limiter: {"max": jobs, "duration": ms}, how many jobs may start in some time on all workers of the queue that have this
     limit; a `max` that the queue itself has goes before it, see docs/limits.md.
-    processes: child processes for run_in="process"; as many as processors of the machine, at most `concurrency`.
+    processes: child processes for run_in="process", started when they are needed; as many as processors of the machine without.
     cancel_grace: ms that a handler has to end after its job was cancelled, timed out or lost; then its slot is freed.
     allow, require_durable: which servers are put up with, see `check_server`.
     middleware: stands around the run of every job, the first outermost; see AroundRun.
@@ -177,8 +181,7 @@ class Worker:
         self._metrics = "" if metrics is None else _count("metrics", metrics, 1, MAX_METRICS)
         self._backoffs = _strategies(backoffs or {})
         self._limiter = worker_limit(limiter)
-        most = min(self._concurrency, os.cpu_count() or 1)
-        self._processes = most if processes is None else _count("processes", processes, 1, 1_000)
+        self._processes = (os.cpu_count() or 1) if processes is None else _count("processes", processes, 1, 1_000)
         self._cancel_grace = _milliseconds("cancel_grace", cancel_grace, 10, 3_600_000)
         self._allow = frozenset(allow)
         self._require_durable = require_durable
@@ -202,10 +205,27 @@ class Worker:
         self._changed = asyncio.Event()
         self._grace_ends = float("inf")
         self._hurried = False
+        self._left_behind: list[Hold] = []
 
     def __repr__(self) -> str:
         running = f", {len(self._crew.running)} of {self._concurrency} slots" if self._crew else ""
         return f"<Worker {self.name} of {self.queue_name} {self._phase.value}{running}>"
+
+    @property
+    def concurrency(self) -> int:
+        """Jobs that run at once. May be set while the worker runs, on its event loop: with more, further jobs start at once;
+        with fewer, those that run go on, and none starts before enough of them have ended. Raises InvalidOption.
+        """
+        return self._concurrency
+
+    @concurrency.setter
+    def concurrency(self, value: int) -> None:
+        checked = _count("concurrency", value, 1, MAX_CONCURRENCY)
+        _check_batches(self._processors, self.queue_name, checked)
+        self._concurrency = checked
+        if self._crew is not None and self._turns is not None:
+            self._crew.concurrency = checked
+            self._turns.resize(checked)
 
     @property
     def counters(self) -> Counters:
@@ -217,6 +237,11 @@ class Worker:
     def last_turn(self) -> float | None:
         """Monotonic seconds of the last answer to a turn; an idle worker has one at least every `drain_delay`."""
         return self._turns.last if self._turns else None
+
+    @property
+    def left_behind(self) -> list[str]:
+        """Once closed: ids of jobs that Redis did not take back. Another worker runs them again when their locks end."""
+        return [hold.claimed.id for hold in self._left_behind]
 
     def running_jobs(self) -> list[RunningJob]:
         """The jobs that are run now, the longest running first."""
@@ -452,11 +477,23 @@ class Worker:
         crew.release_unstarted()
         flushing = monotonic()
         await self._until(lambda: not len(self._holds), lambda: flushing + (HURRY if self._hurried else FLUSH_GRACE))
-        if len(self._holds):
-            logger.warning(
-                "%d jobs could not be handed back to Redis: another worker finds them when their locks end",
-                len(self._holds),
-            )
+        self._left_behind = self._holds.all()
+        if self._left_behind:
+            self._say_left_behind()
+
+    def _say_left_behind(self) -> None:
+        ids = self.left_behind
+        ended = sum(not isinstance(hold.outcome, Released) for hold in self._left_behind)
+        logger.error(
+            "%d jobs of %s could not be handed back to Redis, which does not answer: %s%s. Another worker takes them over when their "
+            "locks end, in at most %g s, and runs them again%s",
+            len(ids),
+            self.queue_name,
+            ", ".join(ids[:_NAMED]),
+            f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "",
+            self._lock_ms / 1000,
+            f", also the {ended} whose run had ended, unless their outcome reached Redis" if ended else "",
+        )
 
     def _grace(self) -> float:
         return self._grace_ends
@@ -516,13 +553,18 @@ def _checked(
                 f"backoff: {processor!r} names {backoff.type!r}, which this worker does not have; give"
                 f" Worker(..., backoffs={{{backoff.type!r}: function}})"
             )
+    _check_batches(processors, queue_name, concurrency)
+    Routes(processors)  # raises what a choice by name cannot be
+    return processors
+
+
+def _check_batches(processors: Sequence[Processor[Any, Any]], queue_name: str, concurrency: int) -> None:
+    for processor in processors:
         if processor.batch is not None and processor.batch.size > concurrency:
             raise InvalidOption(
                 f"concurrency: {processor!r} takes batches of {processor.batch.size} jobs, and a worker of {queue_name} that runs "
                 f"{concurrency} at once cannot fill one; give it concurrency={processor.batch.size} or more, or a smaller size"
             )
-    Routes(processors)  # raises what a choice by name cannot be
-    return processors
 
 
 @functools.cache

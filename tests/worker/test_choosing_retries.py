@@ -32,6 +32,8 @@ def work(data: str, started: int) -> Any:
             raise Snooze(10)
         case "snooze, returned" if started < 3:
             return Snooze(10)
+        case "snooze for nothing" if started < 3:
+            raise Snooze(0)
         case "line":
             raise ConnectionError("line")
         case "key":
@@ -78,13 +80,28 @@ CHOOSES = {"loop": chooses_on_the_loop, "thread": chooses_in_a_thread, "process"
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_snooze_uses_no_attempt_and_leaves_no_trace(redis_url: str, link: Link, keys: Keys, kind: str) -> None:
     async with Queue("q", redis=redis_url) as queue, Worker("q", CHOOSES[kind], redis=redis_url):
-        for data in ("snooze", "snooze, returned"):
+        for data in ("snooze", "snooze, returned", "snooze for nothing"):
             # On its last attempt, too.
             job = await queue.add("w", data, attempts=1)
             assert await job.result(timeout=20) == data
             found = await stored(link, keys, job.id)
             assert (found["ats"], found["atm"]) == ("3", "1")
             assert {"failedReason", "stacktrace"} & found.keys() == set()
+
+
+async def test_a_snooze_of_0_lets_the_jobs_in_line_go_first(redis_url: str) -> None:
+    runs: list[str] = []
+
+    async def run(job: Job[str]) -> None:
+        runs.append(job.data)
+        if job.data == "polite" and job.attempts_started == 1:
+            raise Snooze(0)
+
+    async with Queue("q", redis=redis_url) as queue:
+        jobs = await queue.add_many([NewJob("w", data) for data in ("polite", "second", "third")])
+        async with Worker("q", run, redis=redis_url, concurrency=1):
+            await jobs[0].result(timeout=10)
+    assert runs == ["polite", "second", "third", "polite"]
 
 
 @pytest.mark.parametrize(("data", "runs"), [("line", 3), ("key", 1), ("retry", 9)])

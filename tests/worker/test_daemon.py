@@ -310,7 +310,7 @@ def locked_server() -> Iterator[EmbeddedServer]:
 
 
 def test_a_server_that_cannot_be_used_is_one_line_and_exit_code_1(locked_server: EmbeddedServer) -> None:
-    code, line = refusal(*PROBE, "--redis", "redis://127.0.0.1:1")
+    code, line = refusal(*PROBE, "--redis", "redis://127.0.0.1:1", "--wait-for-redis", "0")
     assert "nothing listens there; start a server, or set REDIS_URL, or use embedded:" in line
     assert code == 1
     code, line = refusal(*PROBE, "--redis", f"redis://:wrong-one@127.0.0.1:{locked_server.port}")
@@ -369,6 +369,78 @@ def test_help_has_an_example_and_every_option(tmp_path: Path) -> None:
     assert ran.returncode == 0
     assert "python -m engine.worker shop.jobs --queue sms-queue=50" in ran.stdout
     options = "queue concurrency processes redis prefix name lock-duration stalled-interval grace health allow"
-    for option in (*options.split(), "require-durable", "log-level", "log-json"):
+    for option in (*options.split(), "wait-for-redis", "require-durable", "log-level", "log-json"):
         assert f"--{option}" in ran.stdout
     assert "supervised" not in ran.stdout
+
+
+# --- a Redis that comes late or hangs ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def late_server() -> Iterator[EmbeddedServer]:
+    """A server with an address that is known before it runs."""
+    with EmbeddedServer(tcp=True) as server:
+        server.stop()
+        yield server
+
+
+@ONE_LOOP
+@pytest.mark.parametrize("processes", [(), ("--processes", "2")])
+async def test_a_redis_that_comes_later_is_waited_for(
+    late_server: EmbeddedServer, tmp_path: Path, processes: tuple[str, ...]
+) -> None:
+    with daemon(*PROBE, *processes, "--redis", late_server.url, log=tmp_path / "log") as worker:
+        await until(
+            lambda: "Waiting up to 30 s for Redis (--wait-for-redis): cannot reach" in said(worker), "it says so"
+        )
+        late_server.start()
+        async with Queue("q", redis=late_server.url) as queue:
+            assert await (await queue.add("probe", {"value": "done"})).result(timeout=20) == "done"
+        assert worker.stop() == 0, said(worker)
+    assert re.search(r"Redis is there after [\d.]+ s", said(worker))
+
+
+@ONE_LOOP
+async def test_the_wait_for_redis_ends_by_its_time_or_a_signal(late_server: EmbeddedServer, tmp_path: Path) -> None:
+    arguments = (*PROBE, "--redis", late_server.url, "--wait-for-redis")
+    with daemon(*arguments, "0.3", log=tmp_path / "short") as worker:
+        assert await ended(worker) == 1
+        assert "nothing listens there; start a server" in said(worker).splitlines()[-1]
+    with daemon(*arguments, "3600", log=tmp_path / "long") as worker:
+        await until(lambda: "Waiting up to 3600 s" in said(worker), "it waits")
+        assert worker.stop() == 0, said(worker)
+    with daemon(*arguments, "3600", "--processes", "2", log=tmp_path / "both") as worker:
+        await until(lambda: "Waiting up to 3600 s" in said(worker), "its first process waits")
+        assert worker.stop() == 0, said(worker)
+
+
+def test_what_no_waiting_can_mend_ends_it_at_once(locked_server: EmbeddedServer) -> None:
+    for login, database, words in (("", 0, "password"), (":wrong@", 0, "password"), (":secret@", 9999, "no database")):
+        url = f"redis://{login}127.0.0.1:{locked_server.port}/{database}"
+        code, line = refusal(*PROBE, "--wait-for-redis", "3600", "--redis", url)
+        assert words in line
+        assert code == 1
+
+
+@ONE_LOOP
+async def test_jobs_that_a_hung_redis_does_not_take_back_are_named(tmp_path: Path) -> None:
+    arguments = (*PROBE, "--lock-duration", "1000", "--stalled-interval", "200", "--grace", "0.5", "--redis")
+    with EmbeddedServer(tcp=True) as server:
+        async with Queue("q", redis=server.url) as queue:
+            with daemon(*arguments, server.url, log=tmp_path / "log") as worker:
+                ends = await queue.add("probe", {"act": "sleep", "ms": 300, "value": "done"}, job_id="ends")
+                cut = await queue.add("probe", {"act": "sleep", "ms": 3_000, "value": "done"}, job_id="cut")
+                await active(queue, 2)
+                os.kill(server.pid, signal.SIGSTOP)
+                try:
+                    worker.signal(signal.SIGTERM)
+                    assert await ended(worker, 40) == 1, said(worker)
+                finally:
+                    os.kill(server.pid, signal.SIGCONT)
+            words = r"2 jobs of q could not be handed back to Redis, which does not answer: (ends, cut|cut, ends)\. Another worker"
+            assert re.search(words, said(worker)), said(worker)
+            assert "in at most 1 s" in said(worker)
+            with daemon(*arguments, server.url, log=tmp_path / "next") as worker:
+                assert [await job.result(timeout=20) for job in (ends, cut)] == ["done", "done"]
+                assert worker.stop() == 0

@@ -112,7 +112,7 @@ async def test_stacks_are_asked_of_every_child(redis_url: str, tmp_path: Path) -
     ("arguments", "words", "code"),
     [
         (["nowhere.jobs"], "there is no module 'nowhere'", 2),
-        ([*PROBE, "--redis", "redis://127.0.0.1:1"], "nothing listens there", 1),
+        ([*PROBE, "--redis", "redis://127.0.0.1:1", "--wait-for-redis", "0"], "nothing listens there", 1),
     ],
 )
 def test_what_keeps_children_from_starting_is_said_once(arguments: list[str], words: str, code: int) -> None:
