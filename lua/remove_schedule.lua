@@ -38,7 +38,7 @@ local tell = teller(events, kept)
 sound(events, { wait, paused }, { prioritized, delayed, schedules })
 local due = redis.call('ZSCORE', schedules, schedule)
 if not due then return 1 end
-local k = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed, jobs = jobs, reach = 1000 }
+local k = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed, jobs = jobs, reach = 1000, runs = {} }
 local run = pending(k, schedule, string.format('%.0f', due))
 local waits = redis.call('EXISTS', jobs .. run .. ':lock') == 0 and standing(k, run)
 

@@ -32,7 +32,7 @@ if run ~= '' then
   local schedule = redis.pcall('HGET', jobs .. run, 'rjk')
   ids[1] = type(schedule) == 'string' and schedule or ''
 end
-local k = { delayed = delayed, jobs = jobs, reach = 1000 }
+local k = { delayed = delayed, jobs = jobs, reach = 1000, runs = {} }
 for i, id in ipairs(ids) do
   local due, fields = redis.call('ZSCORE', schedules, id), redis.pcall('HGETALL', jobs .. 'repeat:' .. id)
   found[i] = false

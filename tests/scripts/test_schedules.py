@@ -71,6 +71,15 @@ async def test_what_a_schedule_lacks_its_next_run_has(link: Link, keys: Keys) ->
     assert await dump(link) == before
 
 
+async def test_runs_of_many_schedules_are_found_at_one_time(link: Link, keys: Keys) -> None:
+    olds = {f"tick:{n}::UTC:0 0 * * *": f"repeat:{n:032x}:86400000" for n in range(100)}
+    jobs = {run: {"rjk": old, "data": f'"{old}"'} for old, run in olds.items()}
+    await seed(link, keys, delayed=dict.fromkeys(olds.values(), 86_400_000), jobs=jobs)
+    await link.call("ZADD", keys.repeat, *[part for old in olds for part in (86_400_000, old)])
+    found = (await schedules(link, keys, page=(0, -1), now=7)).schedules
+    assert {one.id: one.data for one in found if one is not None} == {old: f'"{old}"' for old in olds}
+
+
 async def test_a_count_begins_anew_with_each_upsert(link: Link, keys: Keys) -> None:
     assert StoredSchedule("s", 1, {"ic": "9", "before": "7"}).count == 2
     assert StoredSchedule("s", 1, {"ic": "9"}).count == 9
