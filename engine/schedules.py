@@ -243,7 +243,7 @@ def _going_on(table: Timetable, was: Timetable, due: int, now: int) -> list[int]
 def read_table(fields: Mapping[str, str], options: bytes) -> Timetable:
     """When a stored schedule runs. `fields`: its hash; `options`: of its jobs, or of its next run, as JSON.
 
-    BullMQ before 5.31 has some of it in the options of the runs only. Raises InvalidOption where neither says when.
+    BullMQ 5.30 and earlier keep some of it in the options of the runs only. Raises InvalidOption where neither says when.
     """
     repeat = _repeat(options)
     said = {name: str(value) for name, value in repeat.items() if isinstance(value, str | int | float)}
@@ -271,14 +271,14 @@ def run_options(template: bytes, table: Timetable, id: str, count: int, runs: st
 def _object(text: bytes) -> dict[str, msgspec.Raw]:
     try:
         return _OBJECT.decode(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 
 def _repeat(options: bytes) -> dict[str, Any]:
     try:
         return _REPEAT.decode(options).repeat
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 

@@ -86,7 +86,7 @@ class Scheduling:
             due=due if is_next else None,
             times=table.following(due, found.now) if is_next else [],
             count=_count(claimed.opts) or stored.count,
-            runs=claimed.id.removesuffix(str(due)),
+            runs=claimed.id.rpartition(":")[0] + ":",
             run=claimed.id,
             starts=not late,
         )

@@ -5,7 +5,7 @@ local function pending(k, schedule, due)
   local id = 'repeat:' .. schedule .. ':' .. due
   -- Only the keys of such schedules have colons.
   if not string.find(schedule, ':', 1, true) or redis.call('EXISTS', k.jobs .. id) == 1 then return id end
-  -- Many schedules are due at the same time: its runs are read once.
+  -- Many schedules are due at the same time: the runs of one time are read once.
   local runs = k.runs[due]
   if not runs then
     runs = {}
