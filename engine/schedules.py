@@ -247,7 +247,7 @@ def read_table(fields: Mapping[str, str], options: bytes) -> Timetable:
     """
     repeat = _repeat(options)
     said = {name: str(value) for name, value in repeat.items() if isinstance(value, str | int | float)}
-    if ("every" in fields) == ("pattern" in fields):
+    if ("every" in fields) == ("pattern" in fields) and ("every" in said or "pattern" in said):
         # Both, where BullMQ 5.30 changed one for the other.
         fields = {name: value for name, value in fields.items() if name not in _TIMES}
         fields |= {name: value for name, value in said.items() if name in _TIMES}
