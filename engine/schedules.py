@@ -6,7 +6,7 @@ computed here holds only if the next run still is the one that was read: the scr
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,6 +31,8 @@ _TRIES = 100
 """Upserts of one schedule at once, of which each but one is computed anew each time."""
 _OWN = ("repeat", "repeatJobKey", "jobId", "delay", "timestamp", "prevMillis")
 """Options that each run has of its own."""
+_TIMES = ("pattern", "tz", "every", "offset")
+_BOUNDS = ("limit", "startDate", "endDate")
 _REFUSED = {
     "delay": "the schedule says when its jobs run; see `start`, `offset`",
     "job_id": "each run has an id of its own, from the schedule's and its time",
@@ -194,7 +196,7 @@ class Schedules:
         for first in range(start, end + 1, PER_CALL):
             page = first, min(end, first + PER_CALL - 1)
             found = (await schedules(link, self._keys, page=page)).schedules
-            shown += [_shown(stored) for stored in found if stored is not None]
+            shown += [_shown(stored) for stored in found if stored is not None and stored.fields]
             if len(found) < PER_CALL:
                 break
         return shown
@@ -214,7 +216,8 @@ class Schedules:
         return (await self._add([job]))[0]
 
     async def _find(self, id: str) -> StoredSchedule | None:
-        return (await schedules(await self._ready(), self._keys, ids=[id])).schedules[0]
+        stored = (await schedules(await self._ready(), self._keys, ids=[id])).schedules[0]
+        return stored if stored is not None and stored.fields else None
 
 
 def _times(table: Timetable, stored: StoredSchedule | None, now: int, immediately: bool) -> tuple[bool, list[int]]:
@@ -237,34 +240,66 @@ def _going_on(table: Timetable, was: Timetable, due: int, now: int) -> list[int]
     return msgspec.structs.replace(table, offset=was.offset, made_up=1).following(due, now)
 
 
-def run_options(template: bytes, table: Timetable, id: str, count: int) -> bytes:
+def read_table(fields: Mapping[str, str], options: bytes) -> Timetable:
+    """When a stored schedule runs. `fields`: its hash; `options`: of its jobs, or of its next run, as JSON.
+
+    BullMQ 5.30 and earlier keep some of it in the options of the runs only. Raises InvalidOption where neither says when.
+    """
+    repeat = _repeat(options)
+    said = {name: str(value) for name, value in repeat.items() if isinstance(value, str | int | float)}
+    if ("every" in fields) == ("pattern" in fields) and ("every" in said or "pattern" in said):
+        # Both, where BullMQ 5.30 changed one for the other.
+        fields = {name: value for name, value in fields.items() if name not in _TIMES}
+        fields |= {name: value for name, value in said.items() if name in _TIMES}
+    return Timetable.read({name: said[name] for name in _BOUNDS if name in said} | dict(fields))
+
+
+def run_options(template: bytes, table: Timetable, id: str, count: int, runs: str = "") -> bytes:
     """The options of a schedule's run with that number, as JSON, up to the time in its id: scripts write what follows.
 
-    `template`: those of its jobs, whoever stored them; what says nothing that can be understood counts as none.
+    `template`: those of its jobs, or of a run, whoever stored them; what cannot be understood counts as none.
+    `runs`: what the ids of its runs begin with, up to the time; empty for `repeat:<id>:`.
     """
-    try:
-        own = _TEMPLATE.decode(template)
-    except ValueError:
-        own = {}
-    for name in _OWN:
-        own.pop(name, None)
-    said: dict[str, Any] = {**own, "repeat": table.repeat(count), "repeatJobKey": id, "jobId": f"repeat:{id}:"}
+    own = {name: value for name, value in _object(template).items() if name not in _OWN}
+    # BullMQ finds one of its repeatable jobs by more words than those of the times.
+    others = {name: value for name, value in _repeat(template).items() if name not in (*_TIMES, *_BOUNDS)}
+    repeat = {**others, **table.repeat(count)}
+    said: dict[str, Any] = {**own, "repeat": repeat, "repeatJobKey": id, "jobId": runs or f"repeat:{id}:"}
     return msgspec.json.encode(said)[: -len('"}')]
 
 
-_TEMPLATE = msgspec.json.Decoder(dict[str, msgspec.Raw])
+def _object(text: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        return _OBJECT.decode(text)
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _repeat(options: bytes) -> dict[str, Any]:
+    try:
+        return _REPEAT.decode(options).repeat
+    except (ValueError, RecursionError):
+        return {}
+
+
+class _Repeating(Struct):
+    repeat: dict[str, Any] = {}
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_REPEAT = msgspec.json.Decoder(_Repeating)
 
 
 def _shown(stored: StoredSchedule) -> Schedule:
     try:
-        table = Timetable.read(stored.fields)
+        table = read_table(stored.fields, stored.options)
     except InvalidOption:
         # Of a foreign producer, and unknown here: shown as it is.
         table = Timetable(pattern=stored.fields.get("pattern"), tz=stored.fields.get("tz") or "UTC")
     return Schedule(
         id=stored.id,
         name=stored.fields.get("name", ""),
-        data=_value(stored.fields.get("data", "{}")),
+        data=_value(stored.data),
         options=stored_options(stored),
         cron=table.pattern,
         tz=table.tz if table.pattern else None,
@@ -283,8 +318,9 @@ def _shown(stored: StoredSchedule) -> Schedule:
 
 def stored_options(stored: StoredSchedule) -> JobOptions:
     """The options of its jobs; what cannot be understood counts as not said."""
+    own = {name: value for name, value in _object(stored.options).items() if name not in _OWN}
     try:
-        return read_options(stored.fields.get("opts", "").encode(errors="surrogateescape"))
+        return read_options(msgspec.json.encode(own)) if own else NO_OPTIONS
     except (ValueError, RecursionError):
         return NO_OPTIONS
 

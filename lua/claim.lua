@@ -47,7 +47,7 @@ local now, token, lock_ms, worker, count, own = unpack(ARGV)
 now = clock(now)
 local is_paused, room, kept, pace = gate(meta, active)
 local tell = teller(events, kept)
-sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed }, marker, {}, { pc })
+sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed }, marker, {}, { pc }, true)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
   tell = tell, jobs = jobs, list = is_paused and paused or wait }
 local limit = (pace or own ~= '') and rate(meta, limiter, smoothed, pace, own, now)

@@ -30,6 +30,7 @@ local schedule = ARGV[2]
 --@include sound
 --@include drop
 --@include standing
+--@include pending
 --@include withdraw
 
 local _, _, kept = gate(meta, active)
@@ -37,8 +38,8 @@ local tell = teller(events, kept)
 sound(events, { wait, paused }, { prioritized, delayed, schedules })
 local due = redis.call('ZSCORE', schedules, schedule)
 if not due then return 1 end
-local k = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed, jobs = jobs }
-local run = 'repeat:' .. schedule .. ':' .. string.format('%.0f', due)
+local k = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed, jobs = jobs, reach = 1000, runs = {} }
+local run = pending(k, schedule, string.format('%.0f', due))
 local waits = redis.call('EXISTS', jobs .. run .. ':lock') == 0 and standing(k, run)
 
 redis.call('DEL', jobs .. 'repeat:' .. schedule)

@@ -73,7 +73,7 @@ now = clock(now)
 local moment = string.format('%d', now)
 local is_paused, room, kept, pace, late = gate(meta, active)
 local tell = teller(events, kept)
-sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, {}, { pc })
+sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, {}, { pc }, true)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
   tell = tell, jobs = jobs, list = is_paused and paused or wait, meter = meter(jobs, 'completed', metrics) }
 local limit = (pace or own ~= '') and rate(meta, limiter, smoothed, pace, own, now)

@@ -61,7 +61,7 @@ local score = redis.call('ZSCORE', schedules, schedule)
 if (score and string.format('%.0f', score) or '') ~= due then return { 1 } end
 local was = redis.call('HMGET', hash, 'ic', 'running', 'queued')
 local waits = due ~= '' and redis.call('EXISTS', jobs .. run .. due .. ':lock') == 0 and standing(k, run .. due)
-local time = keep == '1' and waits and due or vacant(jobs, schedule, times)
+local time = keep == '1' and waits and due or vacant(jobs, run, times)
 if not time then return { 2 } end
 -- A run that waits there without being the schedule's next, as BullMQ may leave one.
 local other = time ~= due and standing(k, run .. time)
@@ -79,6 +79,6 @@ if waits then
   if time ~= due then k.tell('removed', 'jobId', run .. due, 'prev', waits) end
 end
 if other then withdraw(k, run .. time, other) end
-make_run(k, schedule, time, { name = name, data = data, head = head, priority = priority, lifo = lifo })
+make_run(k, schedule, time, { runs = run, name = name, data = data, head = head, priority = priority, lifo = lifo })
 redis.call('ZADD', schedules, time, schedule)
 return { 0, time }

@@ -189,7 +189,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "schedule-without-record": _differs(
         "A schedule is listed and has no record: its run, if there is one, runs once and makes no next.",
-        "Upsert it anew.",
+        "Upsert it again.",
     ),
     "schedule-options": _differs(
         "The options that a schedule keeps for its runs are not a JSON object: Corral's runs have none.",
@@ -200,7 +200,11 @@ KINDS: Final[dict[str, Kind]] = {
         "Give it another id where the producer moves over, and remove the old schedule.",
     ),
     "schedule-legacy": _note(
-        "A repeatable job of BullMQ 5 (`add` with `repeat`): Corral goes on with it but cannot mend it; BullMQ 6 refuses it.",
+        "A repeatable job of BullMQ 4 or 5 (`add` with `repeat`): Corral goes on with it but cannot mend it; BullMQ 6 has none of them.",
         "Upsert it as a schedule, and remove the repeatable job.",
+    ),
+    "schedule-in-runs": _note(
+        "Only the runs of a schedule have its data or options: Corral hands them on from run to run; BullMQ 6 hands on options alone.",
+        "Upsert it again: with a run that is lost they are lost too.",
     ),
 }  # fmt: skip

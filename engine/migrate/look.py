@@ -101,10 +101,10 @@ class Look:
         start = 0
         while page := await self._page_of_schedules(start):
             fields = await answers(self._link, [("HGETALL", self._key(f"repeat:{id}")) for id, _ in page])
-            runs = await answers(self._link, [("EXISTS", self._key(f"repeat:{id}:{due}")) for id, due in page])
+            runs = await answers(self._link, [("HGET", self._key(f"repeat:{id}:{due}"), "opts") for id, due in page])
             for (id, due), found, run in zip(page, fields, runs, strict=True):
-                schedule = FoundSchedule(id, due, pairs(found or ()), bool(run))
-                if schedule.fields and schedule.is_legacy:
+                schedule = FoundSchedule(id, due, pairs(found or ()), run is not None, run or b"")
+                if schedule.is_legacy:
                     self._seen.add("legacy")
                 for code, detail in schedule_rules(schedule, self._now):
                     self._found.add(code, id, detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -9,44 +10,67 @@ from msgspec import Struct
 from engine.errors import InvalidInput, InvalidOption
 from engine.keys import check_schedule_id
 from engine.migrate.job_rules import Said
-from engine.options import read_options
+from engine.options import NO_OPTIONS, read_options
+from engine.schedules import read_table, stored_options
+from engine.scripts.schedules import StoredSchedule, read_key
 from engine.timetable import Timetable
 
 
 class FoundSchedule(Struct, frozen=True):
-    """`fields`: its hash; empty where there is none. `has_run`: whether the run that is due next has a hash."""
+    """`fields`: its hash; empty where there is none. `has_run`: whether the run that is due next has a hash; `run_options`: its options."""
 
     id: str
     due: int
     fields: Mapping[str, str]
     has_run: bool
+    run_options: bytes = b""
 
     @property
     def is_legacy(self) -> bool:
-        return "ic" not in self.fields
+        """Made by `add` with `repeat`: under a key of BullMQ 4, or under the checksum of one."""
+        return "ic" not in self.fields and bool(read_key(self.id) or _CHECKSUM.fullmatch(self.id))
 
 
 def schedule_rules(schedule: FoundSchedule, now: int) -> Said:
     """All that is to be said of a schedule. `now`: the server's time, ms."""
-    if not schedule.fields:
+    fields = schedule.fields or read_key(schedule.id)
+    if not fields:
         yield "schedule-without-record", ""
         return
     if schedule.is_legacy:
-        yield "schedule-legacy", schedule.fields.get("pattern") or schedule.fields.get("every", "")
+        yield "schedule-legacy", fields.get("pattern") or fields.get("every", "")
     else:
         yield from _of_id(schedule.id)
+        if kept := _in_runs(schedule):
+            yield "schedule-in-runs", kept
     try:
-        table = Timetable.read(schedule.fields)
+        table = read_table(fields, schedule.run_options)
     except InvalidOption as error:
         yield "schedule-refused", str(error)
         return
-    yield from _of_pattern(table, schedule.fields)
-    if not schedule.has_run and not schedule.is_legacy and not _is_over(schedule, table, now):
+    yield from _of_pattern(table, fields)
+    if not schedule.has_run and "ic" in fields and not _is_over(schedule, table, now):
         yield "schedule-stopped", ""
     try:
-        read_options(schedule.fields.get("opts", "").encode(errors="surrogateescape"))
+        read_options(fields.get("opts", "").encode(errors="surrogateescape"))
     except (ValueError, RecursionError) as error:
         yield "schedule-options", str(error)
+
+
+_CHECKSUM = re.compile("[0-9a-f]{32}")
+
+
+def _in_runs(schedule: FoundSchedule) -> str:
+    """What only its runs say, beside their data where the hash has none: those may be `{}`."""
+    run = StoredSchedule(
+        schedule.id, schedule.due, {}, run_options=schedule.run_options.decode(errors="surrogateescape")
+    )
+    found = []
+    if "ic" not in schedule.fields and "data" not in schedule.fields:
+        found.append("data")
+    if "opts" not in schedule.fields and stored_options(run) != NO_OPTIONS:
+        found.append("options")
+    return ", ".join(found)
 
 
 def _of_id(id: str) -> Said:

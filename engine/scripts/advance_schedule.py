@@ -14,7 +14,7 @@ from engine.script import Now, Script
 _advance_schedule = Script(
     "advance_schedule",
     keys="meta id wait paused active prioritized pc delayed repeat marker events jobs",
-    args="now schedule due times head priority lifo starts",
+    args="now schedule due times runs head priority lifo run starts",
 )
 
 
@@ -54,17 +54,31 @@ async def advance_schedule(
     due: int | None,
     times: Sequence[int],
     head: bytes,
+    runs: str = "",
     priority: int = 0,
     lifo: bool = False,
-    starts: str = "",
+    run: str = "",
+    starts: bool = False,
     now: Now = "",
 ) -> Advanced:
     """Make the run that follows the one due at `due`, at the first of `times` that is free; without times the schedule has ended.
 
-    `due` None only asks about the run `starts`, the id of a job that is about to run.
+    `runs`: what the ids of its runs begin with, up to the time; empty for `repeat:<id>:`. `run`: id of the run due at `due`, which
+    gives the next one what the schedule's hash does not say; `starts`: it is about to run. `due` None only asks about that.
     """
     said = ",".join(map(str, times))
     chain, start = await _advance_schedule(
-        link, keys, now, id, "" if due is None else due, said, head, priority, int(lifo), starts
+        link,
+        keys,
+        now,
+        id,
+        "" if due is None else due,
+        said,
+        runs or f"repeat:{id}:",
+        head,
+        priority,
+        int(lifo),
+        run,
+        int(starts),
     )
     return Advanced(Chain(chain), Start(start))

@@ -13,7 +13,7 @@ from engine.link import Link
 from engine.script import Now, Script
 from engine.scripts.snapshots import read_score
 
-_schedules = Script("schedules", keys="repeat jobs", args="now first last", rows="id")
+_schedules = Script("schedules", keys="delayed repeat jobs", args="now first last run", rows="id")
 
 
 class StoredSchedule(Struct, frozen=True):
@@ -23,12 +23,21 @@ class StoredSchedule(Struct, frozen=True):
     due: int
     """Time of its next run, ms; of its last one if it has ended."""
     fields: dict[str, str]
-    """Its hash; bytes that are no text are kept as surrogates."""
+    """Its hash; bytes that are no text are kept as surrogates. Without a hash what its id says, as with BullMQ 4; empty if nothing."""
+    run_data: str | None = None
+    """Data of its next run, where the hash has none; None if they were not asked for, or there is no such run."""
+    run_options: str | None = None
+    """The same of its options."""
 
     @property
-    def legacy(self) -> bool:
-        """One of BullMQ 5's repeatable jobs: only its runs have its data and options."""
-        return "ic" not in self.fields
+    def data(self) -> str:
+        """Of its jobs, as JSON."""
+        return self.fields.get("data") or self.run_data or "{}"
+
+    @property
+    def options(self) -> bytes:
+        """Of its jobs, as JSON; those of a run, with what each run has of its own, where the hash has none."""
+        return (self.fields.get("opts") or self.run_options or "{}").encode(errors="surrogateescape")
 
     @property
     def count(self) -> int:
@@ -50,11 +59,18 @@ class Found(Struct, frozen=True):
 
 
 async def schedules(
-    link: Link, keys: Keys, *, ids: Sequence[str] = (), page: tuple[int, int] | None = None, now: Now = ""
+    link: Link,
+    keys: Keys,
+    *,
+    ids: Sequence[str] = (),
+    page: tuple[int, int] | None = None,
+    run: str = "",
+    now: Now = "",
 ) -> Found:
-    """The schedules of these ids, None where there is none; or a page of all, its first and last rank, by their next runs."""
+    """The schedules of these ids, None where there is none; a page of all, its first and last rank, by their next runs; or the
+    schedule that the job `run` names, without what its next run has."""
     first, last = ("", "") if page is None else page
-    match await _schedules(link, keys, now, first, last, rows=ids):
+    match await _schedules(link, keys, now, first, last, run, rows=ids):
         case [int(time), list(rows)]:
             return Found(time, [None if row is None else _read(row) for row in rows])
         case other:
@@ -62,9 +78,23 @@ async def schedules(
 
 
 def _read(row: Sequence[Any]) -> StoredSchedule:
-    id, due, flat = row
+    id, due, flat, *run = row
     fields = {_text(flat[i]): _text(flat[i + 1]) for i in range(0, len(flat), 2)}
-    return StoredSchedule(_text(id), read_score(due), fields)
+    data, options = (None if value is None else _text(value) for value in [*run, None, None][:2])
+    return StoredSchedule(_text(id), read_score(due), fields or read_key(_text(id)), data, options)
+
+
+def read_key(id: str) -> dict[str, str]:
+    """What the key of a repeatable job of BullMQ 4 says of it, as a schedule's hash has it; nothing if it is another id.
+
+    Such a key is `<name>:<job id>:<end in ms>:<time zone>:<cron pattern, or ms>`.
+    """
+    parts = id.rsplit(":", 4)
+    if len(parts) < 5:
+        return {}
+    name, _, end, tz, times = parts
+    said = {"name": name, "endDate": end, "tz": tz, "every" if times.isdecimal() else "pattern": times}
+    return {field: value for field, value in said.items() if value}
 
 
 def _text(value: bytes) -> str:

@@ -15,8 +15,7 @@ import msgspec
 from engine.job import Claimed, Completed, Delayed
 from engine.keys import Keys
 from engine.link import Link
-from engine.options import NO_OPTIONS, JobOptions, read_options
-from engine.schedules import run_options
+from engine.schedules import read_table, run_options, stored_options
 from engine.scripts.advance_schedule import Advanced, Chain, Start, advance_schedule
 from engine.scripts.schedules import StoredSchedule, schedules
 from engine.scripts.stuck_schedules import Stuck, stuck_schedules
@@ -59,22 +58,24 @@ class Scheduling:
 
         Trouble is reported and never keeps a job from running.
         """
-        schedule, _, due = claimed.id[len(RUN) :].rpartition(":")
-        if not (schedule and due.isdecimal() and b'"repeat"' in claimed.opts):
+        due = claimed.id.rpartition(":")[2]
+        if not (due.isdecimal() and b'"repeat"' in claimed.opts):
             return None
         try:
             async with asyncio.timeout(PATIENCE):
-                return await self._admit(claimed, schedule, int(due))
+                return await self._admit(claimed, int(due))
         except Exception as error:
             self._report(error)
             return None
 
-    async def _admit(self, claimed: Claimed, schedule: str, due: int) -> Completed | Delayed | None:
-        found = await schedules(self._link, self._keys, ids=[schedule])
+    async def _admit(self, claimed: Claimed, due: int) -> Completed | Delayed | None:
+        found = await schedules(self._link, self._keys, run=claimed.id)
         stored = found.schedules[0]
-        if stored is None:
+        if stored is None or not stored.fields:
             return None
-        table = Timetable.read(stored.fields)
+        # What the schedule does not say, its run does; each hands it on to the next.
+        stored = msgspec.structs.replace(stored, run_options=claimed.opts.decode(errors="surrogateescape"))
+        table = read_table(stored.fields, stored.options)
         is_next = stored.due == due
         if not is_next and table.overlap == "allow":
             return None  # another attempt of a run that made the next one
@@ -85,8 +86,9 @@ class Scheduling:
             due=due if is_next else None,
             times=table.following(due, found.now) if is_next else [],
             count=_count(claimed.opts) or stored.count,
-            template=claimed.opts if stored.legacy else _template(stored),
-            starts="" if late and not stored.legacy else claimed.id,
+            runs=claimed.id.rpartition(":")[0] + ":",
+            run=claimed.id,
+            starts=not late,
         )
         if late and advanced.chain is not Chain.ELSEWHERE:
             return LATE
@@ -105,21 +107,24 @@ class Scheduling:
         due: int | None,
         times: list[int],
         count: int,
-        template: bytes,
-        starts: str = "",
+        run: str,
+        runs: str = "",
+        starts: bool = False,
     ) -> Advanced:
         if table.limit is not None and count >= table.limit:
             times = []
-        options = _options(template)
+        options = stored_options(stored)
         return await advance_schedule(
             self._link,
             self._keys,
             id=stored.id,
             due=due,
             times=times,
-            head=run_options(template, table, stored.id, count + 1),
+            runs=runs,
+            head=run_options(stored.options, table, stored.id, count + 1, runs),
             priority=options.priority,
             lifo=options.lifo,
+            run=run,
             starts=starts,
         )
 
@@ -141,28 +146,18 @@ class Scheduling:
             stored = found.schedules[0]
             if stored is None or stored.due != stuck.due:
                 return
-            table = Timetable.read(stored.fields)
+            table = read_table(stored.fields, stored.options)
             if stuck.again:
                 # The run that is lost had this number: it is given again.
                 times, count = [stuck.due, *table.following(stuck.due, found.now)], stored.count - 1
             else:
                 times, count = table.following(stuck.due, found.now), stored.count
-            await self._advance(stored, table, due=stuck.due, times=times, count=count, template=_template(stored))
+            run = f"{RUN}{stuck.id}:{stuck.due}"
+            await self._advance(stored, table, due=stuck.due, times=times, count=count, run=run)
         except ValueError as error:
             if stuck.id not in self._told:
                 self._told.add(stuck.id)
                 self._report(error)
-
-
-def _template(stored: StoredSchedule) -> bytes:
-    return stored.fields.get("opts", "{}").encode(errors="surrogateescape")
-
-
-def _options(template: bytes) -> JobOptions:
-    try:
-        return read_options(template)
-    except (ValueError, RecursionError):
-        return NO_OPTIONS
 
 
 class _Repeat(msgspec.Struct):

@@ -1,8 +1,8 @@
--- Make the run of a schedule that is due at `time`, as a job of BullMQ's schedulers. `run` has: name data head priority lifo; head
--- is the job's options as JSON, up to the time in its id. `k` names: list prioritized pc delayed marker jobs tell now, and
--- `wake` says whether a claim could succeed.
+-- Make the run of a schedule that is due at `time`, as a job of BullMQ's schedulers. `run` has: runs name data head priority lifo;
+-- runs is what the ids of its runs begin with and head the job's options as JSON, both up to the time in its id. `k` names: list
+-- prioritized pc delayed marker jobs tell now, and `wake` says whether a claim could succeed.
 local function make_run(k, schedule, time, run)
-  local id, due = 'repeat:' .. schedule .. ':' .. time, tonumber(time)
+  local id, due = run.runs .. time, tonumber(time)
   local delay, moment = string.format('%.0f', math.max(0, due - k.now)), string.format('%.0f', k.now)
   redis.call('DEL', k.jobs .. id)
   redis.call('HSET', k.jobs .. id, 'name', run.name, 'data', run.data,

@@ -10,7 +10,7 @@ import pytest
 from engine.keys import Keys
 from engine.link import Link
 from engine.scripts.advance_schedule import Advanced, Chain, Start
-from tests.support.queues import dump, events, job, seed
+from tests.support.queues import Held, dump, events, job, seed
 from tests.support.schedules import advance, begin, places, seed_schedule
 
 DONE = Advanced(Chain.ADVANCED, Start.RUN)
@@ -80,13 +80,40 @@ async def test_a_hash_that_nothing_names_is_made_a_run_again(link: Link, keys: K
     assert (await job(link, keys, "repeat:s"))["ic"] == "3", "the same run is not counted twice"
 
 
-async def test_a_repeatable_job_of_bullmq_5_hands_its_data_on(link: Link, keys: Keys) -> None:
+@pytest.mark.parametrize("lost", [["ic", "data"], ["data"]], ids="-".join)
+@pytest.mark.parametrize("begins", [True, False])
+async def test_without_data_of_its_own_a_schedule_hands_them_on(
+    link: Link, keys: Keys, lost: list[str], begins: bool
+) -> None:
     run = await seed_schedule(link, keys, 5, place="active")
-    await link.call("HDEL", keys.job("repeat:s"), "ic", "data")
+    await link.call("HDEL", keys.job("repeat:s"), *lost)
     await link.call("HSET", keys.job(run), "data", "[5]")
-    assert await advance(link, keys, 5, 105, starts=run) == DONE
+    assert await advance(link, keys, 5, 105, **{"starts" if begins else "run": run}) == DONE  # type: ignore[arg-type]
     assert (await job(link, keys, "repeat:s:105"))["data"] == "[5]"
-    assert "ic" not in await job(link, keys, "repeat:s")
+    assert ("ic" in await job(link, keys, "repeat:s")) is ("ic" not in lost)
+
+
+async def test_a_repeatable_job_of_bullmq_4_needs_no_record(link: Link, keys: Keys) -> None:
+    """The name is in its run, whose id has a checksum that the next one's has too."""
+    old, run = "tick:::UTC:0 9 * * *", "repeat:facade:5"
+    await link.call("ZADD", keys.repeat, 5, old)
+    await seed(link, keys, active={run: Held()}, jobs={run: {"rjk": old, "name": "tick", "data": "[5]"}})
+    before = await dump(link)
+    assert await advance(link, keys, 5, 105, id=old) == ELSEWHERE, "nobody says what it runs"
+    assert (await advance(link, keys, 5, id=old, starts=run)).chain is Chain.ENDED
+    assert await dump(link) == before, "and no record is made of its end"
+    assert await advance(link, keys, 5, 105, id=old, starts=run, runs="repeat:facade:") == DONE
+    assert await places(link, keys) == {"active": [run], "delayed": ["repeat:facade:105"], "repeat": {old: 105}}
+    made = await job(link, keys, "repeat:facade:105")
+    assert (made["name"], made["data"], made["rjk"]) == ("tick", "[5]", old)
+    assert await advance(link, keys, 5, 105, id=old, starts=run, runs="repeat:facade:") == ELSEWHERE
+    assert await link.call("EXISTS", keys.job(f"repeat:{old}")) == 0
+
+
+async def test_a_schedule_that_goes_on_has_not_ended(link: Link, keys: Keys) -> None:
+    await seed_schedule(link, keys, 5, place="active", fields={"ended": 1})
+    assert await advance(link, keys, 5, 105) == DONE
+    assert "ended" not in await job(link, keys, "repeat:s")
 
 
 async def overlapping(link: Link, keys: Keys, policy: str) -> tuple[str, str]:

@@ -123,9 +123,25 @@ def script(verb: str) -> Script:
     return found
 
 
+SORTED = ("prioritized", "delayed", "waiting_children", "completed", "failed", "repeat", "marker", "cancelling")
 STRUCTURES = [
     (verb, key) for verb in CALLS for key in script(verb).keys if key != "jobs" and key not in ANY_TYPE.get(verb, ())
 ]
+
+
+@pytest.mark.usefixtures("damaged")
+@pytest.mark.parametrize(("verb", "name"), [(verb, name) for verb, name in STRUCTURES if name in SORTED])
+async def test_a_plain_set_for_a_sorted_set_changes_nothing(link: Link, keys: Keys, verb: str, name: str) -> None:
+    await seed_operators(link, keys, verb)
+    await link.call("DEL", getattr(keys, name))
+    await link.call("SADD", getattr(keys, name), "foreign")
+    before = await dump(link)
+    try:
+        await CALLS[verb](link, keys)
+    except ServerError:
+        assert await dump(link) == before
+    else:
+        assert verb == "page" or await link.call("SMEMBERS", getattr(keys, name)) == [b"foreign"]
 
 
 @pytest.mark.usefixtures("damaged")
@@ -142,7 +158,7 @@ async def test_a_structure_of_a_wrong_type_is_an_error_before_anything_is_writte
         assert await dump(link) == before
     else:
         assert await link.call("GET", getattr(keys, name)) == b"foreign"
-        assert name in ("active", "paused", "id") or verb == "page", "all other keys are needed"
+        assert name in ("active", "paused", "id") or verb in ("page", "schedules"), "all other keys are needed"
 
 
 @pytest.mark.parametrize("verb", CALLS)

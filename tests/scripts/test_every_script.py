@@ -11,6 +11,7 @@ from engine.scripts.rows import Refusal
 from tests.support.calls import CALLS, FENCED, script, seed_for_all
 from tests.support.queues import dump, events
 
+SORTED = ("prioritized", "delayed", "completed", "failed", "repeat", "marker")
 STRUCTURES = [(verb, key) for verb in CALLS for key in script(verb).keys if key not in ("jobs", "stalled_check")]
 
 
@@ -34,6 +35,35 @@ async def test_a_structure_of_a_wrong_type_is_an_error_and_nothing_is_written(
     with pytest.raises(ServerError):
         await CALLS[verb](link, keys)
     assert await dump(link) == before
+
+
+@pytest.mark.usefixtures("damaged")
+@pytest.mark.parametrize(("verb", "name"), [(verb, name) for verb, name in STRUCTURES if name in SORTED])
+async def test_a_plain_set_for_a_sorted_set_loses_no_job(link: Link, keys: Keys, verb: str, name: str) -> None:
+    """Nothing is written; or, by the two that run all the time, some of what was asked."""
+    await seed_for_all(link, keys)
+    key = getattr(keys, name)
+    inside = {id.decode() for id in await link.call("ZRANGE", key, 0, -1)}
+    await link.call("DEL", key)
+    await link.call("SADD", key, *inside, "foreign")
+    before = await dump(link)
+    placed = await in_places(link, keys) - inside
+    with pytest.raises(ServerError, match="WRONGTYPE"):
+        await CALLS[verb](link, keys)
+    if verb not in ("turn", "claim"):
+        assert await dump(link) == before
+    # What had a place has one, or has finished and was not to be kept.
+    lost = placed - await in_places(link, keys)
+    assert not await link.call("EXISTS", *map(keys.job, ["none", *lost]))
+
+
+async def in_places(link: Link, keys: Keys) -> set[str]:
+    """Ids of all jobs that stand somewhere."""
+    found = [await link.call("LRANGE", key, 0, -1) for key in (keys.wait, keys.paused, keys.active)]
+    for name in SORTED:
+        if await link.call("TYPE", getattr(keys, name)) == b"zset":
+            found.append(await link.call("ZRANGE", getattr(keys, name), 0, -1))
+    return {id.decode() for ids in found for id in ids}
 
 
 @pytest.mark.usefixtures("damaged")

@@ -7,7 +7,7 @@ import pytest
 from engine.keys import Keys
 from engine.link import Link
 from engine.scripts.remove_schedule import remove_schedule
-from tests.support.queues import dump, events, snapshot
+from tests.support.queues import dump, events, seed, snapshot
 from tests.support.schedules import places, seed_schedule
 
 
@@ -16,6 +16,18 @@ async def test_the_run_that_waits_goes_with_it(link: Link, keys: Keys, place: st
     run = await seed_schedule(link, keys, 100, place=place)
     assert await remove_schedule(link, keys, id="s", now=7)
     assert set(await snapshot(link, keys)) <= {"events", "pc"}
+    assert await events(link, keys) == [f"removed {run} prev={place}"]
+
+
+@pytest.mark.parametrize("place", ["delayed", "wait", "paused", "prioritized"])
+async def test_a_run_that_bullmq_4_made_goes_too(link: Link, keys: Keys, place: str) -> None:
+    """Its id has a checksum where others have the schedule; another schedule's of that time stays."""
+    old, run, other = "tick:::UTC:0 9 * * *", "repeat:facade:100", "repeat:c0ffee:100"
+    where = [other, run] if place in ("wait", "paused") else {other: 100, run: 100}
+    await seed(link, keys, **{place: where}, jobs={run: {"rjk": old}, other: {"rjk": "tick::::500"}})  # type: ignore[arg-type]
+    await link.call("ZADD", keys.repeat, 100, old)
+    assert await remove_schedule(link, keys, id=old, now=7)
+    assert await places(link, keys) == {place: [other]}
     assert await events(link, keys) == [f"removed {run} prev={place}"]
 
 

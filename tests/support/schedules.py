@@ -40,12 +40,16 @@ async def advance(
     *times: int,
     id: str = "s",
     starts: str = "",
+    run: str = "",
+    runs: str = "",
     priority: int = 0,
     now: int = 7,
 ) -> Advanced:
+    """`starts`: the run that is about to run; `run`: it, where it is not."""
     return await advance_schedule(
-        link, keys, id=id, due=due, times=times, head=HEAD, priority=priority, starts=starts, now=now
-    )
+        link, keys, id=id, due=due, times=times, head=HEAD, priority=priority, run=starts or run, runs=runs,
+        starts=bool(starts), now=now,
+    )  # fmt: skip
 
 
 async def seed_schedule(

@@ -120,8 +120,12 @@ NOW = 1_795_485_220_000
 DAILY = {"name": "n", "pattern": "0 9 * * *", "tz": "UTC", "ic": "1"}
 
 
-def of_schedule(fields: dict[str, str], *, has_run: bool = True, id: str = "s") -> set[str]:
-    codes = {code for code, _ in schedule_rules(FoundSchedule(id, NOW + 1000, fields, has_run), NOW)}
+RUN = b'{"attempts":0,"repeat":{"every":5000,"count":1},"jobId":"repeat:s:1","delay":3,"timestamp":5}'
+"""The options of a run that has none but those of its own."""
+
+
+def of_schedule(fields: dict[str, str], *, has_run: bool = True, id: str = "s", run: bytes = RUN) -> set[str]:
+    codes = {code for code, _ in schedule_rules(FoundSchedule(id, NOW + 1000, fields, has_run, run), NOW)}
     assert codes <= KINDS.keys()
     return codes
 
@@ -145,12 +149,30 @@ def test_a_pattern_that_both_read_alike_gives_nothing_to_say(pattern: str) -> No
         ({**DAILY, "pattern": "0 0 1 * */2"}, {"schedule-days"}),
         ({**DAILY, "pattern": "0 9 1,15 * 1#2"}, {"schedule-nth-weekday"}),
         ({**DAILY, "opts": "[]"}, {"schedule-options"}),
-        ({"name": "n", "every": "5000"}, {"schedule-legacy"}),
+        ({"name": "n", "every": "5000"}, {"schedule-in-runs"}),
         ({}, {"schedule-without-record"}),
     ],
 )
 def test_what_differs_of_a_schedule_is_said_by_its_code(fields: dict[str, str], codes: set[str]) -> None:
     assert of_schedule(fields) == codes
+
+
+def test_a_schedule_that_leaves_its_options_to_its_runs() -> None:
+    run = b'{"removeOnComplete":50,' + RUN[1:]
+    found = dict(schedule_rules(FoundSchedule("s", NOW, {"name": "n", "every": "5000"}, True, run), NOW))
+    assert found == {"schedule-in-runs": "data, options"}
+    assert of_schedule(DAILY, run=run) == {"schedule-in-runs"}
+    assert of_schedule({**DAILY, "opts": '{"attempts":4}'}, run=run) == set()
+
+
+def test_repeatable_jobs_are_told_by_their_keys() -> None:
+    daily = {"name": "tick", "pattern": "0 9 * * *", "tz": "UTC"}
+    old = "tick:::UTC:0 9 * * *"
+    assert of_schedule(daily, id=old, has_run=False) == {"schedule-legacy"}
+    assert of_schedule({}, id=old, has_run=False) == {"schedule-legacy"}, "BullMQ 4 keeps no record"
+    assert of_schedule({}, id="tick::::no pattern", has_run=False) == {"schedule-legacy", "schedule-refused"}
+    assert of_schedule(daily, id="ef7848a7b7a0af132d1ee6ae584cd243") == {"schedule-legacy"}
+    assert of_schedule({**daily, "ic": "1"}, id="ef7848a7b7a0af132d1ee6ae584cd243") == set()
 
 
 def test_a_schedule_has_stopped_where_its_next_run_is_gone_and_another_was_to_come() -> None:

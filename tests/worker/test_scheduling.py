@@ -114,6 +114,17 @@ async def test_an_upsert_that_changes_no_times_loses_no_run_that_is_due(redis_ur
         assert (kept.id, kept.data) == (run.id, {"n": 2})
 
 
+async def test_a_schedule_that_lost_its_record_is_upserted_again(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue:
+        await queue.schedules.upsert("s", "work", every=3_600_000)
+        await queue.link.call("DEL", queue.keys.job("repeat:s"))
+        assert await queue.schedules.list() == []
+        schedule = await queue.schedules.upsert("s", "work", {"n": 2}, every=3_600_000)
+        assert await queue.schedules.list() == [schedule]
+        counts = await queue.counts()
+        assert counts.waiting + counts.delayed == 1
+
+
 async def test_retries_and_stalls_of_a_run_do_not_make_further_ones(redis_url: str) -> None:
     tries: Counter[str] = Counter()
 
