@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from engine.clock import monotonic
-from engine.errors import ConnectFailed, InvalidOption, LinkClosed, OutcomeUnknown
+from engine.errors import ConnectFailed, InvalidOption, LinkClosed, OutcomeUnknown, ServerError
 from engine.link.address import RedisSettings
 from engine.link.dial import Resolver, dial, resolve, tls_context
 from engine.link.line import Batch, Line, misfit, pack, pack_tuple
-from engine.link.login import greeting, refusal
+from engine.link.login import greeting, refusal, turned_away
 from engine.link.port import Argument, Reply, Waiter
 
 BLOCKING_GRACE = 5.0
@@ -320,12 +320,15 @@ class Connection:
         try:
             return await future
         except OutcomeUnknown:
-            raise self._no_greeting(line) from None
+            raise self._no_greeting(line, batch.replies) from None
         except asyncio.CancelledError:
             line.drop("connecting was cancelled")
             raise
 
-    def _no_greeting(self, line: Line) -> ConnectFailed:
+    def _no_greeting(self, line: Line, replies: Sequence[Reply] = ()) -> ConnectFailed:
+        for reply in (line.refused, *replies):
+            if isinstance(reply, ServerError):
+                return turned_away(self.settings, reply)
         remedy = "check that it is a Redis, and whether it wants TLS (rediss://)"
         return ConnectFailed(f"Redis at {self.settings.shown} did not answer the greeting: {line.over}; {remedy}")
 
