@@ -13,7 +13,7 @@ from typing import Literal, cast
 from msgspec import structs
 
 from engine.errors import InvalidOption
-from engine.link.address import RedisSettings
+from engine.link.address import RedisSettings, read_secret
 from engine.link.checks import check_server
 from engine.link.connection import Connection
 from engine.link.port import Argument, Link, Reply, Waiter
@@ -30,6 +30,7 @@ __all__ = [
     "Implementation",
     "check_server",
     "open_link",
+    "read_secret",
 ]
 
 Implementation = Literal["own", "redis-py"]
