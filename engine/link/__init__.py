@@ -14,12 +14,13 @@ from msgspec import structs
 
 from engine.errors import InvalidOption
 from engine.link.address import RedisSettings, read_secret
-from engine.link.checks import check_server
+from engine.link.checks import UNASKED, check_access, check_server, elsewhere, not_allowed
 from engine.link.connection import Connection
 from engine.link.port import Argument, Link, Reply, Waiter
 from engine.link.redis_py import RedisPyLink
 
 __all__ = [
+    "UNASKED",
     "Argument",
     "Link",
     "Reply",
@@ -28,7 +29,10 @@ __all__ = [
     "Connection",
     "RedisPyLink",
     "Implementation",
+    "check_access",
     "check_server",
+    "elsewhere",
+    "not_allowed",
     "open_link",
     "read_secret",
 ]

@@ -214,7 +214,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--health", metavar="[HOST:]PORT", type=_endpoint, help="answer HTTP there: 200 while jobs get on, else 503")
     add("--allow", choices=ALLOWED, action="append", help="start although the server is old or evicts keys")
-    add("--require-durable", action="store_true", help="refuse a server that keeps no append-only file")
+    add(
+        "--require-durable",
+        action="store_true",
+        help="refuse a server without appendonly yes and appendfsync everysec (or always)",
+    )
     add("--log-level", choices=LEVELS, default="info", help="(default: info)")
     add("--log-json", action="store_true", help="log one JSON object a line")
     add("--supervised", type=int, help=argparse.SUPPRESS)
