@@ -16,10 +16,9 @@ from typing import get_args
 
 from engine import commands, steering
 from engine.errors import CorralError, InvalidInput
-from engine.link import RedisSettings
 from engine.queue import State
 from engine.settings import Settings
-from engine.worker.arguments import OneLineParser, add_server_options, number, rate
+from engine.worker.arguments import PASSWORD_SHOWN, OneLineParser, add_server_options, asked_redis, number, rate
 
 Command = Callable[[argparse.Namespace], Coroutine[None, None, int]]
 
@@ -56,9 +55,11 @@ def _complete(said: argparse.Namespace) -> None:
     """Put the settings where the command line is silent."""
     if not hasattr(said, "redis"):
         return
-    env = {k: v for k, v in os.environ.items() if not k.startswith("REDIS_")} if said.redis else os.environ
-    settings = Settings.load(env=env)
-    said.redis = RedisSettings.parse(said.redis) if said.redis else settings.redis
+    asked = asked_redis(said)
+    if said.redis and asked is not None and asked.password is not None:
+        print(f"warning: {PASSWORD_SHOWN}", file=sys.stderr)
+    settings = Settings.load(env={k: v for k, v in os.environ.items() if asked is None or not k.startswith("REDIS_")})
+    said.redis = asked or settings.redis
     said.prefix = settings.prefix if said.prefix is None else said.prefix
 
 

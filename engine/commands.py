@@ -310,7 +310,7 @@ async def doctor(said: argparse.Namespace) -> int:
     from engine.doctor import examine
 
     is_bad = False
-    async for finding in examine(said.redis):
+    async for finding in examine(said.redis, said.prefix):
         is_bad |= finding.verdict == "bad"
         print(f"{finding.verdict:<5} {finding.subject:<11} {finding.words}", flush=True)
     return 1 if is_bad else 0

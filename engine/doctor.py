@@ -12,11 +12,13 @@ from typing import Literal
 from msgspec import Struct
 
 from engine.errors import CorralError, ServerError
+from engine.keys import Keys
 from engine.link import Link, RedisSettings, check_server, open_link
 
 _SKEW = 1000
 """Milliseconds between the server's clock and ours that are worth a word."""
 
+_ANYTHING = frozenset({"eviction", "old-server", "replica"})
 _COMMANDS = ("EVALSHA", "SCRIPT LOAD", "BZPOPMIN", "XREAD", "CLIENT SETNAME", "INFO", "CONFIG GET")
 
 _EXTRAS = {
@@ -37,7 +39,7 @@ class Finding(Struct, frozen=True):
     words: str
 
 
-async def examine(redis: RedisSettings) -> AsyncIterator[Finding]:
+async def examine(redis: RedisSettings, prefix: str) -> AsyncIterator[Finding]:
     """Findings in the order in which they are made; without a connection there are none about the server."""
     for finding in _installation():
         yield finding
@@ -49,7 +51,7 @@ async def examine(redis: RedisSettings) -> AsyncIterator[Finding]:
         return
     try:
         yield Finding("ok", "connection", f"{redis.shown} in {1000 * (time.perf_counter() - began):.1f} ms")
-        async for finding in _server(link):
+        async for finding in _server(link, prefix):
             yield finding
     finally:
         await link.close()
@@ -73,16 +75,20 @@ def _installation() -> Iterator[Finding]:
         yield Finding("ok", "extras", "all are installed")
 
 
-async def _server(link: Link) -> AsyncIterator[Finding]:
+async def _server(link: Link, prefix: str) -> AsyncIterator[Finding]:
     info = await _info(link)
     kind = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info.get('redis_version', '?')}"
-    yield await _judge("version", kind, check_server(link, allow=frozenset({"eviction"})))
-    yield await _judge("eviction", "noeviction", check_server(link, allow=frozenset({"old-server"})))
-    anything = frozenset({"eviction", "old-server"})
+    keys = Keys("doctor", prefix)
+    some = [keys.meta, keys.wait]
+    yield await _judge("version", kind, check_server(link, allow=_ANYTHING - {"old-server"}))
+    yield await _judge("role", "takes writes", check_server(link, allow=_ANYTHING - {"replica"}, keys=some))
+    yield await _judge("eviction", "noeviction", check_server(link, allow=_ANYTHING - {"eviction"}))
     yield await _judge(
-        "commands", "all that are needed may be run", check_server(link, allow=anything, commands=_COMMANDS)
+        "commands",
+        "all that are needed may be run",
+        check_server(link, allow=_ANYTHING, commands=_COMMANDS, keys=some),
     )
-    durable = await _judge("durability", "append-only file", check_server(link, allow=anything, require_durable=True))
+    durable = await _judge("durability", "append-only file", check_server(link, allow=_ANYTHING, require_durable=True))
     # A worker starts without it, unless told otherwise.
     yield Finding("note", durable.subject, durable.words) if durable.verdict == "bad" else durable
     yield Finding("ok", "memory", f"{info.get('used_memory_human', '?')} used of {_limit(info)}")

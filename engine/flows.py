@@ -18,7 +18,7 @@ from engine.handle import Job, added_job, stored_job
 from engine.keys import Keys
 from engine.link import DEFAULT_WAIT, Argument, Connection, Link, RedisPyLink, RedisSettings, open_link
 from engine.options import Parent
-from engine.script import loading
+from engine.script import guard, loading
 from engine.scripts.add_flow import add_flow
 from engine.scripts.get import get
 from engine.scripts.remove_flow import NotRemovedFlow, remove_flow
@@ -96,6 +96,7 @@ class FlowProducer:
         """
         planned = plan(tree, self.prefix)
         link = await self._ready()
+        await guard(link, planned[0].keys)
         added = await add_flow(link, planned[0].keys, [one.node for one in planned])
         if isinstance(added, tuple):
             row = planned[added[0]].node.row
@@ -133,7 +134,9 @@ class FlowProducer:
         Raises JobLocked, and removes nothing, while a worker runs one of them. A parent of the job waits for it no longer.
         A tree of more than 100 jobs takes several steps; what a worker takes between two of them stays, with those above it.
         """
-        refused = await remove_flow(await self._ready(), Keys(queue, self.prefix), id=job_id)
+        link, keys = await self._ready(), Keys(queue, self.prefix)
+        await guard(link, keys)
+        refused = await remove_flow(link, keys, id=job_id)
         if refused is None:
             return True
         if refused is NotRemovedFlow.MISSING:

@@ -34,7 +34,7 @@ from engine.measures import (
 )
 from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions, Keep, Parent
 from engine.schedules import Schedules
-from engine.script import loading
+from engine.script import guard, loading
 from engine.scripts.add import add
 from engine.scripts.add_flow import add_flow
 from engine.scripts.cancel import Cancellation, cancel
@@ -129,7 +129,9 @@ class Queue:
         await self.close()
 
     async def open(self) -> Queue:
-        """Connect, within `wait`. Raises ConnectFailed or AuthFailed with what to do."""
+        """Connect, within `wait`. Raises ConnectFailed or AuthFailed with what to do, and ServerUnfit for a server that cannot
+        hold the queue.
+        """
         await self._ready()
         return self
 
@@ -447,6 +449,7 @@ class Queue:
     async def _connect(self) -> Connection | RedisPyLink:
         link = self._shared or await open_link(self._redis, prelude=loading("add"), call_wait=self._wait / 1000)
         try:
+            await guard(link, self.keys)
             await meta(link, self.keys, version=f"corral:{wire.VERSION}", max_events=self._max_events)
         except BaseException:
             if link is not self._shared:

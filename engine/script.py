@@ -10,21 +10,27 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+import logging
 import re
 from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
+from weakref import WeakKeyDictionary, WeakSet
 
 from msgspec import Struct
 
-from engine.errors import ScriptError, ServerBusy, ServerError
+from engine.errors import LinkError, ScriptError, ServerBusy, ServerError
 from engine.foreign import explained, is_foreign
 from engine.keys import Keys
-from engine.link import Argument, Link, PatientLink, Reply, Waiter
+from engine.link import UNASKED, Argument, Link, PatientLink, Reply, Waiter, check_access, elsewhere, not_allowed
 
 _INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*--.*$", re.MULTILINE)
 _HEADER = re.compile(r"\A--\[\[\n(.*?)\n\]\]\n", re.DOTALL)
+_CALLED = re.compile(r"'([A-Z]{3,}(?:', 'STREAM)?)'")
+"""Commands that a script's text names. Other words in capitals are options, such as LIMIT, which no server takes for commands."""
 _SECTIONS = ("MOVES", "EMITS", "KEYS", "ARGV", "ROWS", "RETURNS")
+
+logger = logging.getLogger("engine.scripts")
 
 Now = int | str
 """The first argument of every script: "" for the server's own time, which is what all but script tests send."""
@@ -72,13 +78,21 @@ class Script:
                 raise ScriptError(f"lua/{name}.lua says {part} {' '.join(said)}; its binding says {' '.join(bound)}")
         if self.args[:1] != ("now",):
             raise ScriptError(f"lua/{name}.lua: the first argument is `now`")
+        _bound[name] = self
 
     def __repr__(self) -> str:
         return f"Script({self.name!r})"
 
+    @functools.cached_property
+    def commands(self) -> frozenset[str]:
+        """The Redis commands that it calls."""
+        return frozenset(found.replace("', '", " ") for found in _CALLED.findall(self.body))
+
     async def __call__(self, link: Link, keys: Keys, *args: Argument, rows: Iterable[Argument] = ()) -> Reply:
         """Call the script. `rows` are its rows, flattened. A server that does not know it is sent the text instead."""
         slots = self._slots(keys, args, rows)
+        if _denied and self._is_denied(link):
+            await self._check_allowed(link)
         try:
             try:
                 return await link.call("EVALSHA", *slots)
@@ -90,7 +104,20 @@ class Script:
         except ServerError as error:
             if is_foreign(error):
                 raise await self.explained(link, error, slots) from None
+            if misplaced := elsewhere(error, keys.pick(self.keys)):
+                raise misplaced from None
             raise
+
+    def _is_denied(self, link: Link) -> bool:
+        about = _denied.get(link)
+        return about is not None and not self.commands.isdisjoint(about[0])
+
+    async def _check_allowed(self, link: Link) -> None:
+        """Ask again, since the user may have got the right meanwhile. Raises ServerUnfit if a command is still denied."""
+        if about := _denied.get(link):
+            await _ask_access(link, about[1])
+        if about and self._is_denied(link):
+            raise await not_allowed(link, self.commands & _denied[link][0], _some(about[1]))
 
     async def explained(self, link: Link, error: ServerError, slots: Sequence[Argument]) -> ServerError:
         """The error of a call with these slots that met a foreign key: one that names the key, if it can be found."""
@@ -123,7 +150,19 @@ class Script:
     def post(self, link: Link, waiter: Waiter, keys: Keys, *args: Argument, rows: Iterable[Argument] = ()) -> None:
         """Call the script now, and tell the waiter its reply the moment it is read."""
         slots = self._slots(keys, args, rows)
-        link.post(_Posted(self, link, waiter, slots), "EVALSHA", *slots)
+        posted = _Posted(self, link, waiter, slots)
+        if _denied and self._is_denied(link):
+            _in_background(self._post_allowed(posted, link, slots))
+        else:
+            link.post(posted, "EVALSHA", *slots)
+
+    async def _post_allowed(self, posted: _Posted, link: Link, slots: Sequence[Argument]) -> None:
+        try:
+            await self._check_allowed(link)
+        except LinkError as error:
+            posted.set_exception(error)
+        else:
+            link.post(posted, "EVALSHA", *slots)
 
     def _slots(self, keys: Keys, args: Iterable[Argument], rows: Iterable[Argument]) -> list[Argument]:
         return [self.digest, len(self.keys), *keys.pick(self.keys), *args, *rows]
@@ -148,9 +187,9 @@ class _Posted:
         if isinstance(error, ServerError) and error.code == "NOSCRIPT":
             self._link.post(self._again(), "EVAL", self._script.body, *self._slots[1:])
         elif is_foreign(error):
-            _start(self._explain(error))
+            _in_background(self._explain(error))
         elif isinstance(error, ServerBusy) and isinstance(self._link, PatientLink) and self._link.call_wait is not None:
-            _start(self._call_again(self._link, error))
+            _in_background(self._call_again(self._link, error))
         else:
             self._waiter.set_exception(error)
 
@@ -171,7 +210,7 @@ class _Posted:
         self._waiter.set_exception(await self._script.explained(self._link, error, self._slots))
 
 
-def _start(work: Coroutine[None, None, None]) -> None:
+def _in_background(work: Coroutine[None, None, None]) -> None:
     _tasks.add(task := asyncio.get_running_loop().create_task(work))
     task.add_done_callback(_tasks.discard)
 
@@ -194,6 +233,51 @@ _BESIDE = (
     ("", "hash"), (":logs", "list"), (":dependencies", "set"), (":processed", "hash"), (":failed", "hash"), (":unsuccessful", "zset"),
 )  # fmt: skip
 """Keys of a job, behind its id."""
+
+
+_CALLING = frozenset(("EVAL", "EVALSHA"))
+"""What a script is called with."""
+_bound: dict[str, Script] = {}
+_guarded: WeakSet[Link] = WeakSet()
+"""Links that were asked about."""
+_denied: WeakKeyDictionary[Link, tuple[frozenset[str], Keys]] = WeakKeyDictionary()
+"""Links whose user may not run everything: the commands, and the queue whose keys were asked about. Empty in nearly every process,
+so that a call is not slowed down."""
+
+
+def all_scripts() -> list[Script]:
+    """Every script whose binding was imported."""
+    return list(_bound.values())
+
+
+async def guard(link: Link, keys: Keys) -> None:
+    """Ask the server, once for each link and in one round trip, which commands our user may not run on a queue's keys.
+
+    After this a script that calls such a command raises ServerUnfit, which names the command, and is not sent: it would break
+    off halfway, and scripts are not rolled back. Raises ServerUnfit for a replica, and for a cluster's node where these keys
+    cannot be used together.
+    """
+    if link not in _guarded:
+        await _ask_access(link, keys)
+        _guarded.add(link)
+
+
+async def _ask_access(link: Link, keys: Keys) -> None:
+    commands = _CALLING.union(*(script.commands for script in all_scripts()))
+    denied = await check_access(link, commands, _some(keys))
+    if denied is None:
+        logger.warning("%s", UNASKED)
+    elif denied & _CALLING:
+        raise await not_allowed(link, denied & _CALLING, _some(keys))
+    if denied:
+        _denied[link] = denied, keys
+    else:
+        _denied.pop(link, None)
+
+
+def _some(keys: Keys) -> list[str]:
+    """Keys of a queue that a cluster would spread over its slots."""
+    return [keys.meta, keys.wait]
 
 
 def loading(*names: str) -> list[tuple[str, str, str]]:

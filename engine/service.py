@@ -251,7 +251,8 @@ class JobQueueService:
             )
             worker.on("error", _log_error)
             self.workers[job_type] = worker
-            self._running[job_type] = asyncio.create_task(worker.run())
+            self._running[job_type] = run = asyncio.create_task(worker.run())
+            run.add_done_callback(_log_end)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -327,3 +328,8 @@ def _result(job: Job[Any], status: Status) -> JobResult:
 
 def _log_error(error: BaseException) -> None:
     logger.error("Worker error: %s", error)
+
+
+def _log_end(run: asyncio.Task[None]) -> None:
+    if not run.cancelled() and (error := run.exception()) is not None:
+        logger.error("Worker ended: %s", error)

@@ -67,7 +67,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     def load(cls, path: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None) -> Settings:
         """Read the settings. `path` is a TOML file; without one, CORRAL_CONFIG names it, if it is set.
 
-        The file has `prefix`, a table `[redis]` (url, or host, port, username, password, db, tls), a table
+        The file has `prefix`, a table `[redis]` (url, or host, port, username, password, db, tls; url_file and password_file name files), a table
         `[job_queue]` with the numbers, and `[job_queue.concurrency]`. Raises InvalidOption, naming what is wrong.
         """
         env = os.environ if env is None else env
@@ -110,9 +110,13 @@ def _redis(file: Mapping[str, Any], env: Mapping[str, str]) -> RedisSettings:
         f"REDIS_{name.upper()}": str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in file.items()
     }
-    # A REDIS_HOST of the environment must not lose against a url of the file.
-    if "REDIS_HOST" in env and "REDIS_URL" not in env:
-        said.pop("REDIS_URL", None)
+    # What the environment says, directly or by a file, must not lose against what the settings file says.
+    if any(name in env for name in ("REDIS_HOST", "REDIS_URL", "REDIS_URL_FILE")):
+        for name in ("REDIS_URL", "REDIS_URL_FILE"):
+            said.pop(name, None)
+    if any(name in env for name in ("REDIS_PASSWORD", "REDIS_PASSWORD_FILE")):
+        for name in ("REDIS_PASSWORD", "REDIS_PASSWORD_FILE"):
+            said.pop(name, None)
     return RedisSettings.from_environment(
         said | {name: value for name, value in env.items() if name.startswith("REDIS_") and value}
     )

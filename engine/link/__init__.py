@@ -13,14 +13,15 @@ from typing import Literal, cast
 from msgspec import structs
 
 from engine.errors import InvalidOption
-from engine.link.address import RedisSettings
-from engine.link.checks import check_server
+from engine.link.address import RedisSettings, read_secret
+from engine.link.checks import UNASKED, check_access, check_server, elsewhere, not_allowed
 from engine.link.connection import Connection
 from engine.link.port import Argument, Link, PatientLink, Reply, Waiter
 from engine.link.redis_py import RedisPyLink
 from engine.link.waiting import DEFAULT_WAIT
 
 __all__ = [
+    "UNASKED",
     "Argument",
     "Link",
     "PatientLink",
@@ -31,8 +32,12 @@ __all__ = [
     "RedisPyLink",
     "DEFAULT_WAIT",
     "Implementation",
+    "check_access",
     "check_server",
+    "elsewhere",
+    "not_allowed",
     "open_link",
+    "read_secret",
 ]
 
 Implementation = Literal["own", "redis-py"]

@@ -1,4 +1,4 @@
-"""Where Redis is and how to get in: settings, read from an address or from the environment. Opens nothing.
+"""Where Redis is and how to get in: settings, read from an address, the environment or files. Opens no connection.
 
 Addresses: `redis://user:password@host:port/db`, `rediss://` (TLS), `unix:///path?db=1`, and `embedded:` or
 `embedded:FOLDER` for a server of one's own. No message and no repr of this module shows a password.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -115,7 +116,9 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
     def from_environment(cls, env: Mapping[str, str]) -> RedisSettings:
         """Settings from REDIS_URL, completed by REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB and REDIS_TLS where the URL is
         silent; without REDIS_URL from those and REDIS_HOST and REDIS_PORT. An empty variable counts as not set.
+        REDIS_URL_FILE and REDIS_PASSWORD_FILE name files that hold the value.
         """
+        env = _with_files(env)
         said = {name: env[variable].strip() for name, variable in _VARIABLES.items() if env.get(variable, "").strip()}
         # A password may begin or end with a space; a pasted host or number only seems to.
         if env.get("REDIS_PASSWORD"):
@@ -132,6 +135,34 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
         fields.pop("host", None)
         fields.pop("port", None)
         return cls(**fields | stated)
+
+
+def read_secret(name: str, path: str | os.PathLike[str]) -> str:
+    """The text of a file that holds an address or a password, without the line break at its end. `name` asked for it.
+
+    Raises InvalidOption for a file that is empty or cannot be read.
+    """
+    try:
+        text = Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise InvalidOption(
+            f"{name}: {path} cannot be read ({reason}); give the path of a file that holds it"
+        ) from None
+    if not text.strip():
+        raise InvalidOption(f"{name}: {path} is empty; write the value into it")
+    return text.rstrip("\r\n")
+
+
+def _with_files(env: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment with the values of the files that it names."""
+    read = {}
+    for name in ("REDIS_URL", "REDIS_PASSWORD"):
+        if path := env.get(f"{name}_FILE", "").strip():
+            if env.get(name, "").strip():
+                raise InvalidOption(f"{name} and {name}_FILE are both set; unset one of them")
+            read[name] = read_secret(f"{name}_FILE", path)
+    return {**env, **read}
 
 
 _VARIABLES = {

@@ -16,11 +16,11 @@ from typing import Any
 from msgspec import structs
 
 from engine.clock import monotonic
-from engine.errors import ConnectFailed, InvalidOption, LinkClosed, OutcomeUnknown, ServerBusy
+from engine.errors import ConnectFailed, InvalidOption, LinkClosed, OutcomeUnknown, ServerBusy, ServerError
 from engine.link.address import RedisSettings
 from engine.link.dial import Resolver, dial, resolve, tls_context
 from engine.link.line import Batch, Line, misfit, pack, pack_tuple
-from engine.link.login import greeting, refusal
+from engine.link.login import greeting, refusal, turned_away
 from engine.link.port import Argument, Reply, Waiter
 from engine.link.waiting import PRODUCER_DELAY, backoff, keep_trying, send_again, silence
 
@@ -358,12 +358,15 @@ class Connection:
         try:
             return await future
         except OutcomeUnknown:
-            raise self._no_greeting(line) from None
+            raise self._no_greeting(line, batch.replies) from None
         except asyncio.CancelledError:
             line.drop("connecting was cancelled")
             raise
 
-    def _no_greeting(self, line: Line) -> ConnectFailed:
+    def _no_greeting(self, line: Line, replies: Sequence[Reply] = ()) -> ConnectFailed:
+        for reply in (line.refused, *replies):
+            if isinstance(reply, ServerError):
+                return turned_away(self.settings, reply)
         remedy = "check that it is a Redis, and whether it wants TLS (rediss://)"
         return ConnectFailed(f"Redis at {self.settings.shown} did not answer the greeting: {line.over}; {remedy}")
 

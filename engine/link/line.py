@@ -97,6 +97,8 @@ class Line(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self.over = ""
         """Why the line is over; empty while it lives."""
+        self.refused: ServerError | None = None
+        """The error with which the server turned the line away before anything was asked."""
         self._held = False
         self.choked = False
         """The peer reads more slowly than we write."""
@@ -153,6 +155,7 @@ class Line(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         reader, waiters = self._reader, self._waiters
         answered = 0
+        reply: Reply = None
         try:
             reader.feed(self._view, 0, nbytes)
             while (reply := reader.gets()) is not False:
@@ -176,7 +179,11 @@ class Line(asyncio.BufferedProtocol):
         except (hiredis.HiredisError, IndexError) as error:
             # A stream that cannot be read, or a reply nobody asked for: every later reply would go to the wrong waiter.
             self._answered += answered
-            self.drop(f"the server sent what is not a reply ({error})")
+            if isinstance(error, IndexError) and isinstance(reply, ServerError):
+                self.refused = reply
+                self.drop(f"the server said {reply}")
+            else:
+                self.drop(f"the server sent what is not a reply ({error})")
             return
         self._answered += answered
         self._after_replies()

@@ -36,6 +36,8 @@ def refusal(
     for command, reply in zip(commands, replies, strict=False):
         if not isinstance(reply, ServerError):
             continue
+        if is_turned_away(reply):
+            return turned_away(settings, reply)
         if reply.code in ("WRONGPASS", "NOAUTH") or (command[0] == "AUTH" and "AUTH" in str(reply)):
             return auth_failed(settings, reply)
         if command[0] == "SELECT":
@@ -47,6 +49,25 @@ def refusal(
         if command[0] in ("AUTH", "PING") and reply.code != "NOPERM":
             return ConnectFailed(f"Redis at {settings.shown} is not ready ({reply}); try again in a while")
     return None
+
+
+def is_turned_away(reply: Reply) -> bool:
+    """Whether the server says that it takes no connection from here, and closes it."""
+    return isinstance(reply, ServerError) and (reply.code == "DENIED" or "max number of clients" in str(reply))
+
+
+def turned_away(settings: RedisSettings, error: ServerError) -> ConnectFailed:
+    """The server closed the connection with this error before it took a command."""
+    if error.code == "DENIED":
+        why = (
+            "is in protected mode, which serves only programs on its own machine; give it a password "
+            "(CONFIG SET requirepass, or ACL SETUSER), or set protected-mode no"
+        )
+    elif "max number of clients" in str(error):
+        why = "has as many clients as its maxclients allows; raise maxclients, or close connections (CLIENT LIST)"
+    else:
+        why = f"refused the connection ({error})"
+    return ConnectFailed(f"Redis at {settings.shown} {why}")
 
 
 def auth_failed(settings: RedisSettings, reason: object) -> AuthFailed:

@@ -17,7 +17,7 @@ from engine.link.address import RedisSettings
 from engine.link.connection import BLOCKING_GRACE, Hook
 from engine.link.dial import connect_failed
 from engine.link.line import MOVED_AWAY, error_reply, pack
-from engine.link.login import greeting, refusal
+from engine.link.login import greeting, is_turned_away, refusal
 from engine.link.port import Argument, Reply, Waiter
 from engine.link.waiting import keep_trying, send_again, silence
 
@@ -156,6 +156,16 @@ class RedisPyLink:
         await self._connection.send_packed_command(packed, check_health=False)
         return [_reply(await _read(self._connection)) for _ in range(count)]
 
+    async def _greet(self) -> list[Reply]:
+        """Send the greeting; its replies, up to one after which the server closes the connection."""
+        await self._connection.send_packed_command(_pack(self._greeting), check_health=False)
+        replies: list[Reply] = []
+        for _ in self._greeting:
+            replies.append(_reply(await _read(self._connection)))
+            if is_turned_away(replies[-1]):
+                break
+        return replies
+
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[None]:
         """Our turn on a connection that is up. Raises ConnectFailed if that takes longer than it may."""
@@ -197,7 +207,7 @@ class RedisPyLink:
             with _not_reached(self.settings):
                 await self._connection.connect()
                 async with asyncio.timeout(self._connect_timeout):
-                    replies = await self._exchange(_pack(self._greeting), len(self._greeting))
+                    replies = await self._greet()
             if failure := refusal(self.settings, self._greeting, replies):
                 raise failure
             # Not along with the greeting: from a client that is not logged in, servers take no script of over 16 KB.

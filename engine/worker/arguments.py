@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 from engine.errors import InvalidInput
 from engine.keys import Keys
 from engine.limits import RateLimit
-from engine.link import RedisSettings
+from engine.link import RedisSettings, read_secret
 from engine.measures import MAX_METRICS
 from engine.payloads import JOB_TYPES
 from engine.settings import Settings
@@ -20,6 +20,12 @@ from engine.worker.health import Endpoint
 ALLOWED = ("eviction", "old-server")
 LEVELS = ("debug", "info", "warning", "error")
 _MOST_PROCESSES = 256
+_PARENTS_REDIS = "CORRAL_PARENTS_REDIS"
+"""Where a parent leaves the address of its `--redis` for its children."""
+PASSWORD_SHOWN = (
+    "--redis shows its password to every user of this machine (ps): "
+    "use REDIS_URL, REDIS_PASSWORD_FILE or --redis-file PATH instead"
+)
 _SET = ("cancel_grace", "metrics", "dead_letters", "dead_letter_alert")
 """Options that come before the settings of the same names."""
 
@@ -27,7 +33,7 @@ EXAMPLES = """\
 examples:
   python -m engine.worker
       the processors of the package `processors`, each on its own queue (email-queue, sms-queue, ...)
-  python -m engine.worker shop.jobs --queue sms-queue=50 --queue email-queue --redis redis://localhost:6379/0
+  python -m engine.worker shop.jobs --queue sms-queue=50 --queue email-queue --redis-file /run/secrets/redis-url
       those that shop/jobs.py lists as PROCESSORS = [...]; 50 jobs at a time on one queue, the default on the other
   python -m engine.worker shop.jobs:send_sms --queue sms-queue --processes 2 --health 8080
       one processor, in two processes, and http://127.0.0.1:8080 that says whether they get on
@@ -37,7 +43,7 @@ signals:
   SIGUSR1          write the stacks of the running jobs and of all threads to stderr
 
 exit codes: 0 all running jobs were finished, 1 it could not start, jobs were cut off or Redis did not take them back,
-  2 wrong usage
+  2 wrong usage, 3 the server is not fit for jobs (at the start, or when Redis has come back with other settings)
 """
 
 
@@ -64,6 +70,8 @@ class Options(Struct, frozen=True, kw_only=True):
     require_durable: bool = False
     log_level: str = "info"
     log_json: bool = False
+    redis_is_given: bool = False
+    """Whether the command line holds the server's address."""
     supervised: int | None = None
     """The descriptor of the line to the parent, in a child of `--processes`."""
 
@@ -84,7 +92,10 @@ def read_arguments(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
 
 
 def _options(said: argparse.Namespace, env: Mapping[str, str]) -> Options:
-    if said.redis is not None:  # then the environment's address is not looked at, right or wrong
+    redis = asked_redis(said)
+    if redis is None and said.supervised is not None and env.get(_PARENTS_REDIS):
+        redis = RedisSettings.parse(env[_PARENTS_REDIS])
+    if redis is not None:  # then the environment's address is not looked at, right or wrong
         env = {name: value for name, value in env.items() if not name.startswith("REDIS_")}
     settings = Settings.load(env=env)
     asked = {name: getattr(said, name) for name in _SET}
@@ -95,7 +106,8 @@ def _options(said: argparse.Namespace, env: Mapping[str, str]) -> Options:
         Keys(queue, prefix)
     return Options(
         target=said.target,
-        redis=settings.redis if said.redis is None else RedisSettings.parse(said.redis),
+        redis=redis or settings.redis,
+        redis_is_given=said.redis is not None,
         prefix=prefix,
         queues=queues,
         concurrency=said.concurrency,
@@ -211,21 +223,52 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--health", metavar="[HOST:]PORT", type=_endpoint, help="answer HTTP there: 200 while jobs get on, else 503")
     add("--allow", choices=ALLOWED, action="append", help="start although the server is old or evicts keys")
-    add("--require-durable", action="store_true", help="refuse a server that keeps no append-only file")
+    add(
+        "--require-durable",
+        action="store_true",
+        help="refuse a server without appendonly yes and appendfsync everysec (or always)",
+    )
     add("--log-level", choices=LEVELS, default="info", help="(default: info)")
     add("--log-json", action="store_true", help="log one JSON object a line")
     add("--supervised", type=int, help=argparse.SUPPRESS)
     return parser
 
 
+def for_children(argv: Sequence[str], options: Options) -> tuple[list[str], dict[str, str]]:
+    """The arguments and the environment for the processes of `--processes`. An address of `--redis` goes into the environment,
+    which only this user can read: arguments are shown to every user of the machine.
+    """
+    env = dict(os.environ)
+    if not options.redis_is_given:
+        return list(argv), env
+    kept: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word == "--redis":
+            next(words)
+        elif not word.startswith("--redis="):
+            kept.append(word)
+    return kept, env | {_PARENTS_REDIS: options.redis.url}
+
+
+def asked_redis(said: argparse.Namespace) -> RedisSettings | None:
+    """The server of `--redis` or `--redis-file`; None where neither is given. Raises InvalidOption."""
+    if said.redis_file is not None:
+        return RedisSettings.parse(read_secret("--redis-file", said.redis_file).strip())
+    return None if said.redis is None else RedisSettings.parse(said.redis)
+
+
 def add_server_options(parser: argparse.ArgumentParser) -> None:
-    """--redis and --prefix."""
-    parser.add_argument(
+    """--redis, --redis-file and --prefix."""
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument(
         "--redis",
         metavar="URL",
-        help="redis://user:password@host:6379/0, rediss:// (TLS), unix:///path/redis.sock, or embedded:[DIR] for a "
-        "server of one's own (default: REDIS_URL, REDIS_HOST and so on, else redis://localhost:6379/0)",
+        help="redis://host:6379/0, rediss:// (TLS), unix:///path/redis.sock, or embedded:[DIR] for a server of one's own; "
+        "a password here is shown to every user of the machine (default: REDIS_URL, REDIS_HOST and so on, else "
+        "redis://localhost:6379/0)",
     )
+    place.add_argument("--redis-file", metavar="PATH", help="a file that holds the URL, password and all")
     parser.add_argument("--prefix", metavar="P", help="first part of all keys (default: JOB_QUEUE_PREFIX, or bull)")
 
 

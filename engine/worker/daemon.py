@@ -16,11 +16,11 @@ import traceback
 from collections.abc import Collection, Coroutine, Iterator, Sequence
 from typing import Any
 
-from engine.errors import ConnectFailed, CorralError, InvalidInput, InvalidOption
+from engine.errors import ConnectFailed, CorralError, InvalidInput, InvalidOption, ServerUnfit
 from engine.hooks import AroundRun
 from engine.link import open_link
 from engine.processor import Processor
-from engine.worker.arguments import Options, read_arguments
+from engine.worker.arguments import PASSWORD_SHOWN, Options, for_children, read_arguments
 from engine.worker.configured import worker_options
 from engine.worker.health import HealthServer, Report
 from engine.worker.hold import Hold
@@ -28,7 +28,7 @@ from engine.worker.lifeline import Lifeline
 from engine.worker.loading import load_list, load_processors
 from engine.worker.logs import set_up_logging
 from engine.worker.stacks import Running, dump_on_signal
-from engine.worker.supervisor import Supervisor
+from engine.worker.supervisor import UNFIT, Supervisor
 from engine.worker.worker import Worker
 
 logger = logging.getLogger("engine.worker")
@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Work until told to stop; the exit code."""
     options = read_arguments(argv)
     set_up_logging(options.log_level, as_json=options.log_json)
+    if options.redis_is_given and options.redis.password is not None:
+        logger.warning("%s", PASSWORD_SHOWN)
     try:
         if options.processes > 1 and options.supervised is None:
             return _supervise(sys.argv[1:] if argv is None else argv, options)
@@ -51,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(Daemon(options, processors, dependencies, middleware).run())
     except InvalidInput as error:
         return _say(error, 2, options)
+    except ServerUnfit as error:
+        return _say(error, UNFIT, options)
     except CorralError as error:
         return _say(error, 1, options)
     except KeyboardInterrupt:
@@ -61,7 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _supervise(arguments: Sequence[str], options: Options) -> int:
-    return asyncio.run(Supervisor(arguments, options.processes, grace=options.grace, health=options.health).run())
+    supervisor = Supervisor(
+        *for_children(arguments, options), options.processes, grace=options.grace, health=options.health
+    )
+    return asyncio.run(supervisor.run())
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:

@@ -11,7 +11,7 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.worker.health import Endpoint, HealthServer, Report
@@ -25,17 +25,29 @@ _SETTLED = 60.0
 """A child that lived this long, in seconds, has got on: its death begins a new count."""
 _MARGIN = 10.0
 """Seconds beyond the grace time after which a child that did not end is killed."""
+UNFIT = 3
+"""Exit code of a process that found the server not fit for jobs: starting it again would not help."""
 
 
 class Supervisor:
-    """Keeps `count` processes of `python -m engine.worker` with the given arguments, until SIGTERM or SIGINT.
+    """Keeps `count` processes of `python -m engine.worker` with the given arguments and environment, until SIGTERM or SIGINT, or
+    until one of them finds the server unfit.
 
     The first child is started alone. If it ends before it works, so does the parent, with its exit code: what is wrong
     with the options, the module or the server is then said once.
     """
 
-    def __init__(self, arguments: Sequence[str], count: int, *, grace: float, health: Endpoint | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        count: int,
+        *,
+        grace: float,
+        health: Endpoint | None = None,
+    ) -> None:
         self._arguments = arguments
+        self._env = env
         self._count = count
         self._grace = grace
         self._health = HealthServer(health, self.report) if health else None
@@ -45,7 +57,7 @@ class Supervisor:
         self._codes: list[int] = []
 
     async def run(self) -> int:
-        """Run until all children have ended after a signal. 0 if each ended with 0."""
+        """Run until all children have ended after a signal. 0 if each ended with 0, UNFIT if the server was not fit for jobs."""
         self._watch_signals()
         try:
             if self._health:
@@ -54,7 +66,7 @@ class Supervisor:
             if not await first.came_up() and not self._stopping.is_set():
                 return max(await first.wait(), 1)
             await asyncio.gather(self._keep(0, first), *(self._keep(slot) for slot in range(1, self._count)))
-            return 1 if any(self._codes) else 0
+            return UNFIT if UNFIT in self._codes else 1 if any(self._codes) else 0
         finally:
             self._end_all()
             if self._health:
@@ -71,7 +83,7 @@ class Supervisor:
         return Report(status="draining" if self._stopping.is_set() else "ok", processes=processes)
 
     async def _start(self, slot: int) -> WorkerProcess:
-        child = await WorkerProcess.start(self._arguments)
+        child = await WorkerProcess.start(self._arguments, env=self._env)
         self._children[slot] = child
         return child
 
@@ -82,6 +94,8 @@ class Supervisor:
             child = child or await self._start(slot)
             code = await child.wait()
             self._children[slot] = None
+            if code == UNFIT:
+                self._stop(signal.SIGTERM)
             if self._stopping.is_set():
                 self._codes.append(code)
                 return

@@ -6,9 +6,9 @@ import asyncio
 import functools
 import logging
 import os
-import re
 import secrets
 import socket
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
@@ -21,16 +21,16 @@ from msgspec import Struct
 from engine import wire
 from engine.backoff import BUILT_IN, Strategy
 from engine.clock import duration_ms, monotonic
-from engine.errors import InvalidOption
+from engine.errors import InvalidOption, ServerUnfit
 from engine.hooks import AroundRun, check_middleware
 from engine.job import Released
 from engine.keys import Keys
 from engine.limits import RateLimit, worker_limit
-from engine.link import Connection, RedisPyLink, RedisSettings, check_server, open_link
+from engine.link import Connection, RedisPyLink, RedisSettings, open_link
 from engine.measures import MAX_METRICS
 from engine.options import Keep
 from engine.processor import BaseProcessor, Processor, as_processor
-from engine.script import compose, loading
+from engine.script import Script, all_scripts, guard, loading
 from engine.scripts.rows import Refusals
 from engine.worker.cancels import Cancels
 from engine.worker.children import Children, reference
@@ -46,6 +46,7 @@ from engine.worker.renewer import Renewer
 from engine.worker.reports import Counters, Reports
 from engine.worker.runner import Routes, Runner
 from engine.worker.scheduling import Scheduling
+from engine.worker.server_check import ServerCheck
 from engine.worker.sweeper import Sweeper
 from engine.worker.threads import Threads
 from engine.worker.turns import Turns
@@ -61,27 +62,8 @@ _NAMED = 20
 HURRY = 0.5
 """Seconds for each of the two when the worker was told to stop now."""
 
-_SCRIPTS = (
-    "turn",
-    "fail",
-    "retry",
-    "delay",
-    "release",
-    "limit",
-    "renew",
-    "sweep",
-    "catch_up",
-    "promote",
-    "recover",
-    "progress",
-    "log",
-    "update_data",
-    "watch_letters",
-    "schedules",
-    "advance_schedule",
-    "stuck_schedules",
-)
-_CALLED = re.compile(r"redis\.p?call\('([A-Z]+)'")
+UNFIT_GRACE = 30.0
+"""Seconds that running jobs have when the server is found unfit after a reconnect, as at `close`."""
 
 logger = logging.getLogger("engine.worker")
 
@@ -126,7 +108,7 @@ class Worker:
     limit; a `max` that the queue itself has goes before it, see docs/limits.md.
     processes: child processes for run_in="process", started when they are needed; as many as processors of the machine without.
     cancel_grace: ms that a handler has to end after its job was cancelled, timed out or lost; then its slot is freed.
-    allow, require_durable: which servers are put up with, see `check_server`.
+    allow, require_durable: which servers are accepted, see `check_server`; checked again after each reconnect.
     middleware: stands around the run of every job, the first outermost; see AroundRun.
     dependencies: what processors take beside the job, found by type: instances, or functions `async def pool() ->
     AsyncIterator[Pool]` that yield one. Opened before the first job is taken, closed after the last.
@@ -206,6 +188,7 @@ class Worker:
         self._grace_ends = float("inf")
         self._hurried = False
         self._left_behind: list[Hold] = []
+        self._unfit: ServerUnfit | None = None
 
     def __repr__(self) -> str:
         running = f", {len(self._crew.running)} of {self._concurrency} slots" if self._crew else ""
@@ -263,7 +246,8 @@ class Worker:
         """Take and run jobs until `close` or `stop_now`.
 
         Raises ConnectFailed if Redis is not there at the start; later outages are lived through. Raises ServerUnfit for
-        a server on which jobs would not be safe. If this is cancelled the worker stops at once.
+        a server on which jobs would not be safe: at the start, and when Redis has come back with other settings, after the
+        running jobs had 30 s to finish. If this is cancelled the worker stops at once.
         """
         if self._phase is not Phase.NEW:
             raise InvalidOption(f"{self!r} has been run before; make a new Worker")
@@ -289,8 +273,20 @@ class Worker:
         -> sweeper, scheduling -> wake
         """
         keys, reports, report = self._keys, self._reports, self._reports.trouble
-        link = await self._open(stack, f"corral:{self.queue_name}:{self.name}", loading(*_SCRIPTS))
-        await self._check(link)
+        link = await self._open(
+            stack, f"corral:{self.queue_name}:{self.name}", loading(*(script.name for script in _scripts()))
+        )
+        check = ServerCheck(
+            link,
+            allow=self._allow,
+            require_durable=self._require_durable,
+            commands=_commands(),
+            keys=[keys.meta, keys.wait, keys.active],
+            unfit=self._stop_unfit,
+        )
+        await check.start()
+        stack.push_async_callback(check.stop)
+        await guard(link, keys)
         line = await self._open(stack, keys.client_name(f":w:{self.name}"))
         bound = await self._dependencies.open(stack)
 
@@ -401,6 +397,8 @@ class Worker:
             await wake.stop()
             await sweeper.stop()
             await self._drain(crew, turns, outbox)
+        if self._unfit is not None:
+            raise self._unfit
 
     async def _open(
         self, stack: AsyncExitStack, name: str, prelude: Sequence[tuple[str, ...]] = ()
@@ -408,13 +406,6 @@ class Worker:
         link = await open_link(self._settings, name=name, prelude=prelude)
         stack.push_async_callback(link.close)
         return link
-
-    async def _check(self, link: Connection | RedisPyLink) -> None:
-        warnings = await check_server(
-            link, allow=self._allow, require_durable=self._require_durable, commands=_commands()
-        )
-        for warning in warnings:
-            logger.warning("%s", warning)
 
     def _settled(self, holds: Sequence[Hold], refused: Refusals) -> None:
         if refused and self._outbox is not None:
@@ -454,6 +445,15 @@ class Worker:
         self._hurried = True
         self._grace_ends = monotonic()
         self._changed.set()
+
+    def _stop_unfit(self, error: ServerUnfit) -> None:
+        """Take no more jobs; what runs may finish and be acknowledged, then `run` raises the error."""
+        if self._unfit is None and not self._stop_asked.is_set():
+            self._unfit = error
+            logger.error("%s takes no more jobs, those that run have %g s to finish: %s", self.name, UNFIT_GRACE, error)
+            self._listeners.tell("error", error)
+            self._grace_ends = min(self._grace_ends, monotonic() + UNFIT_GRACE)
+            self._ask_to_stop()
 
     def _ask_to_stop(self) -> None:
         self._stop_asked.set()
@@ -568,10 +568,22 @@ def _check_batches(processors: Sequence[Processor[Any, Any]], queue_name: str, c
 
 
 @functools.cache
+def _scripts() -> list[Script]:
+    """Those that the worker's modules import, and those that a running job calls by its handle."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("engine.worker.")]
+    imported = {getattr(value, "__module__", None) for module in modules for value in vars(module).values()}
+    return [
+        script
+        for script in all_scripts()
+        if f"engine.scripts.{script.name}" in imported or script.name in ("progress", "log", "update_data")
+    ]
+
+
+@functools.cache
 def _commands() -> list[str]:
     """What the worker's scripts call inside, and what it calls itself."""
-    called = {command for name in _SCRIPTS for command in _CALLED.findall(compose(name))}
-    return sorted(called | {"EVALSHA", "EVAL", "BZPOPMIN", "RPUSH", "LPUSH", "HGET", "HMGET", "ZRANGE"})
+    called = frozenset[str]().union(*(script.commands for script in _scripts()))
+    return sorted(called | {"EVALSHA", "EVAL", "BZPOPMIN", "HGET", "HMGET", "ZRANGE"})
 
 
 def _count(name: str, value: Any, low: int, high: int) -> int:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 
 from engine.embedded import EmbeddedServer
 from engine.errors import ServerError, ServerUnfit
-from engine.link import Argument, Link, Reply, Waiter, check_server, open_link
+from engine.link import Argument, Link, Reply, Waiter, check_access, check_server, open_link
 
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[EmbeddedServer]:
-    limited = ["--user", "limited", "on", "nopass", "~*", "+@all", "-config", "-xadd", "-acl|dryrun"]
-    asking = ["--user", "asking", "on", "nopass", "~*", "+@all", "-xadd", "-client|list"]
+    limited = ["--user", "limited", "on", "nopass", "~bull:*", "+@all", "-config", "-xadd", "-acl", "-client|list"]
     mute = ["--user", "mute", "on", "nopass", "~*", "-@all", "+ping", "+evalsha"]
-    with EmbeddedServer(extra_args=[*limited, *asking, *mute]) as server:
+    with EmbeddedServer(extra_args=[*limited, *mute]) as server:
         yield server
 
 
@@ -24,7 +24,7 @@ def own_server() -> Iterator[EmbeddedServer]:
 async def admin(own_server: EmbeddedServer) -> AsyncIterator[Link]:
     link = await open_link(own_server.url)
     yield link
-    await link.call("CONFIG", "SET", "maxmemory-policy", "noeviction", "appendonly", "yes")
+    await link.call("CONFIG", "SET", "maxmemory-policy", "noeviction", "appendonly", "yes", "appendfsync", "everysec")
     # Until its first append-only file is written the server hears no SIGTERM.
     while b"aof_rewrite_in_progress:1" in (await link.call("INFO", "persistence")):
         pass
@@ -66,18 +66,67 @@ async def test_a_server_without_append_only_file_is_a_warning_or_a_refusal(admin
         await check_server(admin, require_durable=True)
 
 
-async def test_a_user_without_a_needed_command_is_refused_where_it_may_ask(own_server: EmbeddedServer) -> None:
-    commands = ["EVALSHA", "XADD", "CLIENT LIST", "ZADD"]
-    for user, refused in (("asking", True), ("limited", False), ("mute", False)):
-        link = await open_link(own_server.url.replace("unix://", f"unix://{user}@"))
-        try:
-            if refused:
-                with pytest.raises(ServerUnfit, match=r"may not run XADD, CLIENT LIST: ACL SETUSER asking \+xadd"):
-                    await check_server(link, commands=commands)
-            else:
-                assert await check_server(link, commands=commands) == []
-        finally:
-            await link.close()
+async def test_durable_names_what_it_requires_of_the_server(admin: Link) -> None:
+    await admin.call("CONFIG", "SET", "appendfsync", "no")
+    (warning,) = await check_server(admin)
+    assert "appendfsync no" in warning
+    with pytest.raises(ServerUnfit, match="needs appendonly yes and appendfsync everysec or always"):
+        await check_server(admin, require_durable=True)
+    await admin.call("CONFIG", "SET", "appendfsync", "always")
+    assert await check_server(admin, require_durable=True) == []
+
+
+async def test_durable_is_not_taken_for_granted(own_server: EmbeddedServer) -> None:
+    async with as_user(own_server, "mute") as link:
+        assert await check_server(link) == []
+        with pytest.raises(ServerUnfit, match="may not run INFO"):
+            await check_server(link, require_durable=True)
+    async with as_user(own_server, "limited") as link:
+        (warning,) = await check_server(link, require_durable=True)
+        assert "does not say its appendfsync" in warning
+
+
+async def test_a_missing_command_is_named_without_acl_rights(own_server: EmbeddedServer) -> None:
+    commands, keys = ["EVAL", "EVALSHA", "XADD", "CLIENT LIST", "ZADD", "SET", "MSETEX", "ZINTERCARD"], ["bull:q:meta"]
+    async with as_user(own_server, "limited") as link:
+        with pytest.raises(
+            ServerUnfit, match=r"may not run CLIENT LIST, XADD .*: ACL SETUSER USER \+client\|list \+xadd"
+        ):
+            await check_server(link, commands=commands, keys=keys)
+        allowed = [command for command in commands if command not in ("XADD", "CLIENT LIST")]
+        assert await check_server(link, commands=allowed, keys=keys) == []
+        with pytest.raises(ServerUnfit, match=r"on keys such as 'other:q:meta'.* and a pattern for these keys"):
+            await check_server(link, commands=allowed, keys=["other:q:meta"])
+
+
+async def test_who_may_not_ask_is_refused_or_warned(own_server: EmbeddedServer) -> None:
+    async with as_user(own_server, "mute") as link:
+        with pytest.raises(ServerUnfit, match="may not run EVAL"):
+            await check_server(link, commands=["EVAL", "XADD"])
+        (warning,) = await check_server(link, commands=["XADD"])
+        assert "cannot say which commands" in warning
+
+
+async def test_a_replica_is_refused_and_names_its_primary(admin: Link, own_server: EmbeddedServer) -> None:
+    await admin.call("REPLICAOF", "127.0.0.1", 1)
+    try:
+        with pytest.raises(ServerUnfit, match=r"read-only replica.*connect to its primary, 127\.0\.0\.1:1"):
+            await check_server(admin)
+        async with as_user(own_server, "limited") as link:
+            with pytest.raises(ServerUnfit, match="read-only replica"):
+                await check_access(link, [], [])
+        assert await check_server(admin, allow=frozenset({"replica"})) == []
+    finally:
+        await admin.call("REPLICAOF", "NO", "ONE")
+
+
+@asynccontextmanager
+async def as_user(server: EmbeddedServer, user: str) -> AsyncIterator[Link]:
+    link = await open_link(server.url.replace("unix://", f"unix://{user}@"))
+    try:
+        yield link
+    finally:
+        await link.close()
 
 
 class Says:
@@ -95,7 +144,7 @@ class Says:
         raise NotImplementedError
 
     async def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
-        raise AssertionError("not asked")
+        return [ServerError("NOPERM no") for _ in commands]
 
     async def close(self) -> None:
         pass

@@ -122,6 +122,19 @@ async def test_what_cannot_be_done_is_one_line_that_says_what_to_do(corral: Corr
 
 
 @ONE_LOOP
+async def test_an_address_with_a_password_is_read_from_a_file(tmp_path: Path) -> None:
+    with EmbeddedServer(extra_args=["--requirepass", "canary"]) as server:
+        corral, url = Corral("redis://127.0.0.1:1"), server.url.replace("unix://", "unix://:canary@")
+        (tmp_path / "url").write_text(f"{url}\n")
+        assert await corral("doctor", "--redis-file", str(tmp_path / "url")) == 0
+        assert corral.err == ""
+        assert await corral("doctor", "--redis", url) == 0
+        assert "--redis shows its password to every user" in corral.err
+        assert "canary" not in corral.err
+        assert (await corral.fails("doctor", "--redis-file", str(tmp_path / "none")))[0] == 2
+
+
+@ONE_LOOP
 async def test_the_doctor_looks_at_a_server_line_by_line() -> None:
     with EmbeddedServer(extra_args=["--maxmemory-policy", "allkeys-lru", "--appendonly", "no"]) as server:
         corral = Corral(server.url)

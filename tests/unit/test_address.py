@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.errors import InvalidInput
+from engine.errors import InvalidInput, InvalidOption
 from engine.link import RedisSettings
+from engine.settings import Settings
 
 PARSED = {
     "redis://": RedisSettings(),
@@ -144,3 +147,34 @@ def test_the_environment_says_where_redis_is(env: dict[str, str], settings: Redi
 def test_a_wrong_variable_is_refused_by_its_name(env: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         RedisSettings.from_environment(env)
+
+
+def test_files_hold_what_the_environment_should_not(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(" redis://:in-url@h/2\n")
+    (tmp_path / "password").write_text(" p w \r\n")
+    (tmp_path / "empty").write_text("\n")
+    url, password = str(tmp_path / "url"), str(tmp_path / "password")
+    read = RedisSettings.from_environment
+    assert read({"REDIS_URL_FILE": url}) == RedisSettings(host="h", db=2, password="in-url")
+    assert read({"REDIS_URL": "redis://h", "REDIS_PASSWORD_FILE": password}) == RedisSettings(
+        host="h", password=" p w "
+    )
+    for env, words in (
+        ({"REDIS_PASSWORD_FILE": str(tmp_path / "none")}, "REDIS_PASSWORD_FILE: .*none cannot be read"),
+        ({"REDIS_URL_FILE": str(tmp_path / "empty")}, "REDIS_URL_FILE: .*empty is empty"),
+        ({"REDIS_PASSWORD": "canary", "REDIS_PASSWORD_FILE": password}, "are both set; unset one"),
+    ):
+        with pytest.raises(InvalidOption, match=words) as no:
+            read(env)
+        assert "canary" not in str(no.value)
+
+
+def test_a_file_of_the_environment_beats_the_settings_file(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("new")
+    (tmp_path / "corral.toml").write_text('[redis]\nurl = "redis://h"\npassword = "old"\n')
+    env = {"REDIS_PASSWORD_FILE": str(tmp_path / "password")}
+    assert Settings.load(tmp_path / "corral.toml", env).redis == RedisSettings(host="h", password="new")
+    (tmp_path / "url.toml").write_text(f'[redis]\npassword_file = "{tmp_path / "password"}"\n')
+    assert Settings.load(tmp_path / "url.toml", {"REDIS_URL": "redis://h"}).redis == RedisSettings(
+        host="h", password="new"
+    )

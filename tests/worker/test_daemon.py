@@ -309,7 +309,7 @@ def locked_server() -> Iterator[EmbeddedServer]:
         yield server
 
 
-def test_a_server_that_cannot_be_used_is_one_line_and_exit_code_1(locked_server: EmbeddedServer) -> None:
+def test_a_server_that_cannot_be_used_is_one_line_and_an_exit_code(locked_server: EmbeddedServer) -> None:
     code, line = refusal(*PROBE, "--redis", "redis://127.0.0.1:1", "--wait-for-redis", "0")
     assert "nothing listens there; start a server, or set REDIS_URL, or use embedded:" in line
     assert code == 1
@@ -321,10 +321,10 @@ def test_a_server_that_cannot_be_used_is_one_line_and_exit_code_1(locked_server:
     code, line = refusal(*PROBE, env={"REDIS_URL": url})
     assert "maxmemory-policy is allkeys-lru" in line
     assert "--allow eviction" in line
-    assert code == 1
+    assert code == 3
     code, line = refusal(*PROBE, "--allow", "eviction", "--require-durable", "--redis", url)
     assert "no append-only file" in line
-    assert code == 1
+    assert code == 3
 
 
 def test_a_missing_extra_is_one_line_with_its_name(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine import Queue
+from engine.embedded import EmbeddedServer
+from engine.link import RedisSettings
 from engine.worker.supervisor import pause_after
 from tests.support.daemons import Daemon, daemon
 from tests.support.running import until
@@ -34,6 +36,10 @@ def lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+def arguments_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 async def all_gone(pids: list[int]) -> None:
@@ -96,6 +102,35 @@ async def test_the_second_signal_is_passed_on_too(redis_url: str, tmp_path: Path
             worker.signal(signal.SIGINT)
             assert await ended(worker) == 1
             assert not any(map(lives, pids))
+
+
+@ONE_LOOP
+@pytest.mark.parametrize("way", ["--redis", "--redis=", "--redis-file", "REDIS_PASSWORD_FILE"])
+async def test_no_argument_of_a_child_holds_the_password(tmp_path: Path, way: str) -> None:
+    secret = "p w/canary"
+    with EmbeddedServer(tcp=True, extra_args=["--requirepass", secret]) as server:
+        url = RedisSettings(host="127.0.0.1", port=server.port, password=secret).url
+        (tmp_path / "url").write_text(url + "\n")
+        (tmp_path / "password").write_text(secret + "\n")
+        given, env = {
+            "--redis": (["--redis", url], {}),
+            "--redis=": ([f"--redis={url}"], {}),
+            "--redis-file": (["--redis-file", str(tmp_path / "url")], {}),
+            "REDIS_PASSWORD_FILE": (
+                [],
+                {"REDIS_URL": server.url, "REDIS_PASSWORD_FILE": str(tmp_path / "password")},
+            ),
+        }[way]
+        arguments = (*PROBE, "--processes", "2", "--health", "0", *given)
+        with daemon(*arguments, log=tmp_path / "log", env=env) as worker:
+            pids = await processes(worker)
+            async with Queue("q", redis=url) as queue:
+                job = await queue.add("probe", {"value": "done"})
+                assert await job.result(timeout=20) == "done"
+            assert not [pid for pid in pids if "canary" in arguments_of(pid)]
+            assert worker.stop() == 0
+        assert "canary" not in said(worker)
+        assert said(worker).count("--redis shows its password") == (way in ("--redis", "--redis="))
 
 
 @ONE_LOOP
