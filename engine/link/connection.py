@@ -75,7 +75,7 @@ class Connection:
         self._since: float | None = None
         self._reconnecting: asyncio.Task[None] | None = None
         self._failure: ConnectFailed | None = None
-        self._patience = settings.call_timeout
+        self._patience = settings.call_seconds
         self._past_writes = 0
         # The commands of this tick, and whether calls may join them: not while others are kept, which go first.
         self._open = False
@@ -183,7 +183,7 @@ class Connection:
                 self._line.drop("a blocking call was cancelled")
             raise
         finally:
-            self._patience = self.settings.call_timeout
+            self._patience = self.settings.call_seconds
 
     def _future(self) -> asyncio.Future[Any]:
         self._refuse_unconnected()
@@ -218,11 +218,11 @@ class Connection:
     # -- commands that have to wait --------------------------------------------------------------------------------
 
     def _keep(self, data: bytes, waiter: Waiter) -> None:
-        self._kept.append(_Kept(data, waiter, self._loop.time() + self.settings.call_timeout))
+        self._kept.append(_Kept(data, waiter, self._loop.time() + self.settings.call_seconds))
         self._watch_kept()
 
     def _keep_all(self, chunks: list[bytes], waiters: list[Waiter]) -> None:
-        ends = self._loop.time() + self.settings.call_timeout
+        ends = self._loop.time() + self.settings.call_seconds
         # What was kept while this tick gathered came later.
         self._kept.extendleft([_Kept(*pair, ends) for pair in zip(chunks, waiters, strict=True)][::-1])
         self._open = False
@@ -264,7 +264,7 @@ class Connection:
         self._watch_kept()
 
     def _why_not_sent(self) -> ConnectFailed:
-        waited = f"nothing was sent in {self.settings.call_timeout:g} s"
+        waited = f"nothing was sent in {self.settings.call_seconds:g} s"
         if self._failure is None:
             return ConnectFailed(f"Redis at {self.settings.shown} takes no more commands ({waited}); is it overloaded?")
         return type(self._failure)(f"{self._failure} ({waited})")
@@ -316,7 +316,7 @@ class Connection:
     async def _open_with(self, line: Line, commands: list[bytes]) -> list[Reply]:
         future: asyncio.Future[list[Reply]] = self._loop.create_future()
         batch = Batch(future, len(commands))
-        line.write(commands, [batch], len(commands), self.settings.connect_timeout)
+        line.write(commands, [batch], len(commands), self.settings.connect_seconds)
         try:
             return await future
         except OutcomeUnknown:

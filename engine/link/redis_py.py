@@ -73,7 +73,7 @@ class RedisPyLink:
 
     async def call(self, *command: Argument) -> Reply:
         """Send one command and return its reply; see Link for what it raises."""
-        (reply,) = await self._send([command], self.settings.call_timeout)
+        (reply,) = await self._send([command], self.settings.call_seconds)
         if isinstance(reply, ServerError):
             raise reply
         return reply
@@ -94,7 +94,7 @@ class RedisPyLink:
 
     async def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
         """Send commands in one write. Error replies stand in the list as ServerError instances, in their places."""
-        return await self._send(commands, self.settings.call_timeout) if commands else []
+        return await self._send(commands, self.settings.call_seconds) if commands else []
 
     async def call_blocking(self, *command: Argument, timeout: float) -> Reply:
         """Send a command that waits at the server for up to `timeout` seconds, over 0."""
@@ -136,11 +136,11 @@ class RedisPyLink:
     async def _connected(self) -> AsyncIterator[None]:
         """Our turn on a connection that is up. Raises ConnectFailed if that takes longer than the call timeout."""
         try:
-            async with asyncio.timeout(self.settings.call_timeout):
+            async with asyncio.timeout(self.settings.call_seconds):
                 await self._turn.acquire()
                 await self._prepare()
         except TimeoutError:
-            waited = f"nothing was sent in {self.settings.call_timeout:g} s"
+            waited = f"nothing was sent in {self.settings.call_seconds:g} s"
             if self._failure is None:
                 raise ConnectFailed(f"Redis at {self.settings.shown} is busy with other calls ({waited})") from None
             raise type(self._failure)(f"{self._failure} ({waited})") from None
@@ -169,14 +169,14 @@ class RedisPyLink:
         try:
             with _not_reached(self.settings):
                 await self._connection.connect()
-                async with asyncio.timeout(self.settings.connect_timeout):
+                async with asyncio.timeout(self.settings.connect_seconds):
                     replies = await self._exchange(_pack(self._greeting), len(self._greeting))
             if failure := refusal(self.settings, self._greeting, replies):
                 raise failure
             # Not along with the greeting: from a client that is not logged in, servers take no script of over 16 KB.
             if self._prelude:
                 with _not_reached(self.settings):
-                    async with asyncio.timeout(self.settings.connect_timeout):
+                    async with asyncio.timeout(self.settings.connect_seconds):
                         await self._exchange(_pack(self._prelude), len(self._prelude))
         except BaseException:
             await self._connection.disconnect(nowait=True)
@@ -217,7 +217,7 @@ def _connection(settings: RedisSettings) -> Any:
         "protocol": 2,
         "decode_responses": False,
         "driver_info": None,
-        "socket_connect_timeout": settings.connect_timeout,
+        "socket_connect_timeout": settings.connect_seconds,
         # The deadline of a call is ours; theirs, with their retries, would send a slow command again.
         "socket_timeout": None,
         "retry": Retry(NoBackoff(), 0),

@@ -16,7 +16,8 @@ import traceback
 from collections.abc import Collection, Coroutine, Iterator, Sequence
 from typing import Any
 
-from engine.errors import CorralError, InvalidInput, InvalidOption
+from engine.clock import read_duration
+from engine.errors import CorralError, InvalidInput
 from engine.hooks import AroundRun
 from engine.processor import Processor
 from engine.worker.arguments import Options, read_arguments
@@ -32,7 +33,7 @@ from engine.worker.worker import Worker
 
 logger = logging.getLogger("engine.worker")
 
-_HEALTH_AGE = 15.0
+_HEALTH_AGE = "15s"
 _MARGIN = 5.0
 """Seconds beyond the grace time after which the process ends itself, though its event loop be blocked."""
 
@@ -60,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _supervise(arguments: Sequence[str], options: Options) -> int:
-    return asyncio.run(Supervisor(arguments, options.processes, grace=options.grace, health=options.health).run())
+    return asyncio.run(
+        Supervisor(arguments, options.processes, grace=options.grace / 1000, health=options.health).run()
+    )
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:
@@ -175,7 +178,7 @@ class Daemon:
             self._signals += 1
             if self._signals > 2:
                 os._exit(1)
-            _end_after(_MARGIN if self._signals == 2 else self._options.grace + _MARGIN)
+            _end_after(_MARGIN if self._signals == 2 else self._options.grace / 1000 + _MARGIN)
             loop.call_soon_threadsafe(self._stop, self._signals)
 
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -185,9 +188,9 @@ class Daemon:
         self._stopping = True
         if count == 1:
             running = sum(1 for _ in self._running())
-            logger.info("Stopping; %s running jobs have %g s to end", running, self._options.grace)
+            logger.info("Stopping; %s running jobs have %g s to end", running, self._options.grace / 1000)
             # Set before the workers' own timers, so that it sees the jobs that these are about to cut off.
-            asyncio.get_running_loop().call_later(self._options.grace, self._look_for_the_late)
+            asyncio.get_running_loop().call_later(self._options.grace / 1000, self._look_for_the_late)
             self._closing = self._close()
         else:
             logger.warning("Stopping now; jobs that are running will be taken over by other workers")
@@ -242,11 +245,7 @@ def _queues(options: Options, processors: Sequence[Processor[Any, Any]]) -> list
 
 def _health_age() -> float:
     """Seconds after which a worker without a turn is failing."""
-    text = os.environ.get("CORRAL_HEALTH_AGE") or str(_HEALTH_AGE)
-    try:
-        return float(text)
-    except ValueError:
-        raise InvalidOption(f"CORRAL_HEALTH_AGE: {text!r} is not a number of seconds, such as 15") from None
+    return read_duration("CORRAL_HEALTH_AGE", os.environ.get("CORRAL_HEALTH_AGE") or _HEALTH_AGE) / 1000
 
 
 def _end_after(seconds: float) -> None:

@@ -78,7 +78,7 @@ async def test_the_first_signal_lets_running_jobs_end(redis_url: str, tmp_path: 
             await active(queue)
             worker.signal(number)
             assert await ended(worker) == 0, said(worker)
-        assert await running.result(timeout=1) == "done"
+        assert await running.result(timeout=1_000) == "done"
         assert await waiting.state() == "waiting"
 
 
@@ -112,7 +112,7 @@ async def test_a_blocked_event_loop_does_not_outlive_the_grace_time(redis_url: s
 @ONE_LOOP
 async def test_a_signal_shows_where_running_jobs_are(redis_url: str, tmp_path: Path) -> None:
     async with Queue("q", redis=redis_url) as queue:
-        with daemon(*PROBE, "--grace", "0.2", "--redis", redis_url, log=tmp_path / "log") as worker:
+        with daemon(*PROBE, "--grace", "200ms", "--redis", redis_url, log=tmp_path / "log") as worker:
             job = await queue.add("probe", {"act": "sleep", "ms": 60_000})
             await until(lambda: f"Processing probe job {job.id}" in said(worker), "it is in its processor")
             worker.signal(signal.SIGUSR1)
@@ -159,7 +159,7 @@ async def test_what_a_deployment_says_comes_before_its_settings(redis_url: str, 
         assert await queue.dead_letters.count() == 0
     with daemon(*PROBE, "--redis", redis_url, "--limit", "10 a minute", log=tmp_path / "log") as worker:
         assert await ended(worker) == 2
-        assert "'10 a minute' is not MAX/MS, such as 100/60000" in said(worker)
+        assert "'10 a minute' is not MAX/TIME, such as 100/1m" in said(worker)
 
 
 async def _failed(queue: Queue) -> bool:
@@ -180,7 +180,7 @@ async def test_without_queues_each_processor_has_one_by_its_name(redis_url: str,
     async with Queue("ship-queue", redis=redis_url) as queue:
         with daemon("shop:make", "--redis", redis_url, log=tmp_path / "log", env=env) as worker:
             job = await queue.add("ship")
-            assert await job.result(timeout=10) == "shipped"
+            assert await job.result(timeout=10_000) == "shipped"
             assert "Working on sms-queue (7), ship-queue (5)" in said(worker)
             assert worker.stop() == 0
 
@@ -191,7 +191,7 @@ async def test_without_queues_each_processor_has_one_by_its_name(redis_url: str,
 @ONE_LOOP
 async def test_health_is_good_while_turns_progress_and_bad_while_the_server_hangs(tmp_path: Path) -> None:
     with EmbeddedServer(tcp=True) as server:
-        env = {"CORRAL_HEALTH_AGE": "7"}
+        env = {"CORRAL_HEALTH_AGE": "7s"}
         arguments = (*PROBE, "--redis", server.url, "--health", "0")
         with daemon(*arguments, log=tmp_path / "log", env=env) as worker:
             await works(worker)

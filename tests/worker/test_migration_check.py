@@ -192,7 +192,7 @@ async def test_jobs_that_move_meanwhile_are_not_taken_for_lost(redis_url: str) -
         async def produce() -> None:
             while not stop.is_set():
                 jobs = await queue.add_many([NewJob("n", delay=n % 3) for n in range(100)])
-                await jobs[-1].result(timeout=20)
+                await jobs[-1].result(timeout=20_000)
 
         producing = asyncio.create_task(produce())
         async with running(Worker("q", nothing, redis=redis_url, concurrency=50, remove_on_complete=500)) as worker:

@@ -64,7 +64,7 @@ async def test_a_job_of_a_killed_child_runs_again(redis_url: str, tmp_path: Path
         with daemon(*arguments, log=tmp_path / "log") as worker:
             await processes(worker)
             job = await queue.add("probe", {"act": "crash", "until": 2, "value": "second run"})
-            assert await job.result(timeout=30) == "second run"
+            assert await job.result(timeout=30_000) == "second run"
             await processes(worker)
             worker.signal(signal.SIGTERM)
             assert await ended(worker) == 0, said(worker)
@@ -80,7 +80,7 @@ async def test_no_child_outlives_a_killed_parent(redis_url: str, tmp_path: Path)
             await active(queue)
             worker.kill()
             await all_gone(pids)
-        assert await job.result(timeout=1) == "drained"
+        assert await job.result(timeout=1_000) == "drained"
 
 
 @ONE_LOOP
