@@ -274,7 +274,8 @@ def added_job(
     """The handle of a job that was just added."""
     job: Job[D] = Job(link, keys, id, name, data, options)
     job._answers = answers
-    job._signature = signature
+    if signature is not None:
+        job._signature = signature
     job.delay = options.delay
     job.priority = options.priority
     return job
@@ -287,6 +288,13 @@ def known_job(
     job = added_job(link, keys, id, name, None, NO_OPTIONS, answers, signature)
     job.deduplicated = True
     return job
+
+
+def type_job(job: Job[Any, Any], signature: JobSignature, data: Any) -> None:
+    """Give a handle the types of its processor, and its data as that has it."""
+    job._signature = signature
+    if not job.deduplicated:
+        job.data = data
 
 
 def claimed_job(link: Link, keys: Keys, claimed: Claimed, data: D, options: JobOptions) -> Job[D]:

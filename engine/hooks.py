@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from engine.errors import InvalidInput, InvalidOption
 from engine.handle import Job
-from engine.job import NewJob
+from engine.job import NewJob, check_new
 from engine.options import JobOptions
 
 T = TypeVar("T")
@@ -125,7 +125,9 @@ class HookedAdds:
 
     async def add_many(self, jobs: Iterable[NewJob]) -> list[Job[Any, Any]]:
         """All that come out of the middleware are sent together, once the last has come out; nothing if one raises."""
-        return await _Together(list(jobs), self).run()
+        new = list(jobs)
+        check_new(new)
+        return await _Together(new, self).run()
 
     async def through(self, new: NewJob, send: Callable[[NewJob], Awaitable[Job[Any, Any]]]) -> Job[Any, Any]:
         first = new.options

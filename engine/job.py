@@ -5,6 +5,7 @@ Nothing here knows Redis; the `Job` that users hold is in handle.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Generic, Unpack, overload
@@ -62,10 +63,12 @@ class Addable(Generic[D, R]):
 Target = Addable[D, R] | type[Addable[D, R]]
 
 
-def encode_data(data: Any, signature: JobSignature | None = None) -> tuple[bytes, Any]:
-    """Data as it is stored, and as the processor will have it. Raises InvalidData, also for what that does not take."""
+def encode_data(data: Any, signature: JobSignature | None) -> bytes:
+    """Data as it is stored. Raises InvalidData, also for what the processor does not take."""
     encoded = codec.encode("data", data)
-    return encoded, data if signature is None else signature.decode(encoded)
+    if signature is not None:
+        signature.decode(encoded)
+    return encoded
 
 
 def signature_of(given: Any) -> JobSignature:
@@ -117,6 +120,15 @@ class NewJob(Generic[Data, Result]):
     def change(self, **options: Unpack[AddOptions]) -> None:
         """Give it other options; those that are not named stay. Raises as when it is made, and changes nothing then."""
         self.options = JobOptions.check({**self.options.given(), **options})
+
+
+def check_new(jobs: Iterable[Any]) -> None:
+    """Raise InvalidInput for what is no NewJob."""
+    for number, given in enumerate(jobs):
+        if not isinstance(given, NewJob):
+            raise InvalidInput(
+                f'jobs[{number}]: {given!r:.100} is not a NewJob; write NewJob("sms", data, delay=5_000)'
+            )
 
 
 class NewRow(Struct, frozen=True):

@@ -18,9 +18,9 @@ from engine.dead_letters import DeadLetters
 from engine.errors import InvalidInput, InvalidOption, QueueClosed
 from engine.events import Answers
 from engine.foreign import ask
-from engine.handle import Job, added_job, known_job, stored_job
+from engine.handle import Job, added_job, known_job, stored_job, type_job
 from engine.hooks import AroundAdd, HookedAdds, check_middleware
-from engine.job import Counts, D, JobSignature, NewJob, NewRow, R, Target, encode_data, signature_of
+from engine.job import Counts, D, JobSignature, NewJob, NewRow, R, Target, check_new, signature_of
 from engine.keys import Keys, check_deduplication_id
 from engine.limits import RateLimit, check_concurrency, stored_limit, stored_number, worker_limit
 from engine.link import Connection, Link, RedisPyLink, RedisSettings, open_link
@@ -168,7 +168,11 @@ class Queue:
         if not isinstance(name, str):
             signature = signature_of(name)
             name = signature.name
-        row, data = self._row(name, {} if data is UNSET else data, checked, signature)
+        if data is UNSET:
+            data = {}
+        row = self._row(name, data, checked)
+        if signature is not None:
+            data = signature.decode(row.data)
         link = self._link or await self._ready()
         if checked.parent is not None:
             return await self._add_child(link, row, checked, checked.parent, data, signature)
@@ -181,34 +185,39 @@ class Queue:
         """Add jobs in their order, up to 250 a call. All are checked before the first call; each call is all or none."""
         link, answers = await self._ready(), self._answered()
         new = list(jobs)
-        for number, job in enumerate(new):
-            if not isinstance(job, NewJob):
-                raise InvalidInput(
-                    f'jobs[{number}]: {job!r:.100} is not a NewJob; write NewJob("sms", data, delay=5_000)'
-                )
-        packed = [self._row(job.name, job.data, job.options, job.signature) for job in new]
-        rows = [row for row, _ in packed]
+        try:
+            rows = [self._row(job.name, job.data, job.options) for job in new]
+        except AttributeError:
+            check_new(new)
+            raise
+        typed = {
+            number: (signature, signature.decode(rows[number].data))
+            for number, job in enumerate(new)
+            if job._signature is not None and (signature := job.signature) is not None
+        }
         if any(job.options.parent is not None for job in new):
             raise InvalidOption("parent: add_many makes jobs without one; use `queue.add`, or a FlowProducer")
 
-        async def put(lot: Sequence[NewRow], first: int) -> list[Job[D, R]]:
+        async def put(lot: Sequence[NewRow], jobs_of_lot: Sequence[NewJob]) -> list[Job[Any, Any]]:
             added = await add(link, self.keys, lot, cap=self._max_payload)
-            made: list[Job[Any, Any]] = []
-            for number, job_id in enumerate(added.ids):
-                job, (_, data) = new[first + number], packed[first + number]
-                if number in added.known:
-                    made.append(known_job(link, self.keys, job_id, job.name, answers, job.signature))
-                else:
-                    made.append(added_job(link, self.keys, job_id, job.name, data, job.options, answers, job.signature))
+            made: list[Job[Any, Any]] = [
+                added_job(link, self.keys, job_id, job.name, job.data, job.options, answers)
+                for job_id, job in zip(added.ids, jobs_of_lot, strict=True)
+            ]
+            for number in added.known:
+                made[number] = known_job(link, self.keys, added.ids[number], made[number].name, answers)
             return made
 
         calls, first = [], 0
         for lot in lots(rows):
-            calls.append(asyncio.create_task(put(lot, first)))
+            calls.append(asyncio.create_task(put(lot, new[first : first + len(lot)])))
             first += len(lot)
             # Lets the lot leave: the server works on it while the next is packed.
             await asyncio.sleep(0)
-        return [job for made in await asyncio.gather(*calls) for job in made]
+        made = [job for some in await asyncio.gather(*calls) for job in some]
+        for number, (signature, data) in typed.items():
+            type_job(made[number], signature, data)
+        return made
 
     async def _add_child(
         self, link: Link, row: NewRow, options: JobOptions, parent: Parent, data: Any, signature: JobSignature | None
@@ -488,16 +497,13 @@ class Queue:
     async def _listen(self) -> Connection | RedisPyLink:
         return await open_link(self._redis, name=self.keys.client_name(":qe"))
 
-    def _row(
-        self, name: str, data: Any, options: JobOptions, signature: JobSignature | None = None
-    ) -> tuple[NewRow, Any]:
-        """The job as the script takes it, and its data as the handle has it."""
+    def _row(self, name: str, data: Any, options: JobOptions) -> NewRow:
         if not name:
             raise InvalidInput(f"job name: {name!r} is empty; it is the word that chooses the processor")
-        encoded, data = encode_data(data, signature)
+        encoded = codec.encode("data", data)
         limit = self._max_payload if options.size_limit is None else min(options.size_limit, self._max_payload)
         codec.check_size("data", encoded, limit)
-        row = NewRow(
+        return NewRow(
             options.job_id or "",
             name,
             encoded,
@@ -508,7 +514,6 @@ class Queue:
             options.lifo,
             options.deduplication,
         )
-        return row, data
 
 
 def _events(value: int | None) -> int | None:

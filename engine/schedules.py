@@ -172,7 +172,7 @@ class Schedules:
         )
         if immediately and (start is not None or offset is not None):
             raise InvalidOption("immediately: `start` and `offset` say when the first run is; leave it out, or those")
-        encoded, _ = encode_data({} if data is UNSET else data, signature)
+        encoded = encode_data({} if data is UNSET else data, signature)
         codec.check_size("data", encoded, min(self._max_payload, checked.size_limit or self._max_payload))
         template = b"{}" if checked is NO_OPTIONS else checked.to_wire()
         link = await self._ready()

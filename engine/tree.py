@@ -213,7 +213,7 @@ def _row(job: FlowJob, keys: Keys, above: Sequence[tuple[Keys, str]]) -> NodeRow
     options = job.options
     if options.deduplication is not None:
         raise InvalidOption(f"deduplication: {job!r} stands in a flow, whose jobs all have to be made; leave it out")
-    encoded, _ = encode_data(job.data, job.signature)
+    encoded = encode_data(job.data, job.signature)
     limit = codec.DEFAULT_MAX_PAYLOAD if options.size_limit is None else options.size_limit
     codec.check_size("data", encoded, min(limit, codec.DEFAULT_MAX_PAYLOAD))
     return node_row(

@@ -172,7 +172,7 @@ async def test_a_name_that_nobody_takes_fails_at_once_and_says_so(queue: Queue, 
         with pytest.raises(errors.JobFailed, match="no processor takes 'c' here; this worker has a, b"):
             await job.result(timeout=5_000)
     async with Worker("q", a, redis=redis_url):
-        with pytest.raises(errors.JobFailed, match="no processor takes 'c' here; this worker has a$"):
+        with pytest.raises(errors.JobFailed, match=r"no processor takes 'c' here; this worker has a$"):
             await (await queue.add("c", {})).result(timeout=5_000)
     async with Worker("q", every, redis=redis_url):
         assert await (await queue.add("c", {})).result(timeout=5_000) == "c"
