@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from engine.errors import InvalidData, InvalidInput, PayloadTooLarge
 
@@ -98,15 +99,11 @@ def convert(field: str, value: Any, kind: type[T]) -> T:
         raise InvalidData(f"{field}: {_path(error)}") from None
 
 
-@lru_cache(maxsize=512)
 def check_type(what: str, kind: Any, *, decodes: bool = True) -> None:
     """Raise InvalidInput, naming `what`, for a type that no JSON stands for.
 
     decodes: whether JSON must be decoded as it too; else a union that JSON cannot tell apart is accepted.
     """
-    # Imported here, since only those who make processors need it.
-    from msgspec import inspect
-
     try:
         info = inspect.type_info(kind)
         if decodes:
@@ -125,8 +122,6 @@ _TYPES = "use JSON values, a msgspec Struct, a dataclass, a TypedDict or a pydan
 
 def _others(info: Any, seen: set[int]) -> Iterator[Any]:
     """The types inside that msgspec leaves to others."""
-    from msgspec import inspect
-
     if id(info) in seen:  # types may hold themselves
         return
     seen.add(id(info))

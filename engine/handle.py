@@ -10,7 +10,7 @@ from engine.clock import monotonic
 from engine.errors import CorralError, InvalidInput, JobNotFound, LockLost
 from engine.events import Answers
 from engine.foreign import ask
-from engine.job import Claimed, D, JobSignature, Snapshot, Unsaid, moment
+from engine.job import Claimed, D, JobSignature, Returned, Snapshot, moment
 from engine.keys import Keys
 from engine.link import Argument, Link
 from engine.options import NO_OPTIONS, JobOptions, read_options
@@ -24,7 +24,7 @@ from engine.scripts.update_data import update_data
 from engine.tree import FlowJob, Gathered
 
 
-class Job(Generic[D, Unsaid]):
+class Job(Generic[D, Returned]):
     """A job of a queue, as it was when it was added, claimed or read; `await job.refresh()` reads it again.
 
     `Job[SmsJobData]`, or `Job[SmsJobData, SmsResult]` with the type of its result, which a job has that was added or read
@@ -65,7 +65,7 @@ class Job(Generic[D, Unsaid]):
         self.delay = 0
         self.priority = 0
         self.progress: Any = None
-        self.return_value: Unsaid | None = None
+        self.return_value: Returned | None = None
         self.failed_reason: str | None = None
         self.stacktrace: list[str] = []
         self.timestamp: datetime | None = None
@@ -128,7 +128,7 @@ class Job(Generic[D, Unsaid]):
         """The handle that the worker knows, to which it says what concerns this run."""
         return self
 
-    async def refresh(self) -> Job[D, Unsaid]:
+    async def refresh(self) -> Job[D, Returned]:
         """Read the job again. Raises JobNotFound if it is gone. The data keeps its type."""
         fresh = (await get(self._link, self._keys, [self.id]))[0]
         if fresh is None:
@@ -145,7 +145,7 @@ class Job(Generic[D, Unsaid]):
         """Where the job is: waiting, active, delayed, prioritized, completed, failed, waiting-children, or unknown."""
         return (await state(self._link, self._keys, [self.id]))[0]
 
-    async def result(self, timeout: int | timedelta | None = None) -> Unsaid:
+    async def result(self, timeout: int | timedelta | None = None) -> Returned:
         """Wait until the job is finished and return what its processor returned: as the type that the processor says, of a
         job that was added with its processor; else as plain JSON values.
 
@@ -154,10 +154,10 @@ class Job(Generic[D, Unsaid]):
         """
         kind = Any if self._signature is None else self._signature.result
         if self._answers is not None:
-            return cast(Unsaid, await self._answers.wait(self.id, timeout, kind))
+            return cast(Returned, await self._answers.wait(self.id, timeout, kind))
         answers = Answers(self._link, self._keys)
         try:
-            return cast(Unsaid, await answers.wait(self.id, timeout, kind))
+            return cast(Returned, await answers.wait(self.id, timeout, kind))
         finally:
             await answers.close()
 

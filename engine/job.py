@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Generic, Unpack, overload
 
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 
     Data = TypeVar("Data", default=Any)
     Result = TypeVar("Result", default=Any)
-    Unsaid = TypeVar("Unsaid", default=object, covariant=True)
+    Returned = TypeVar("Returned", default=object, covariant=True)
     """The result of a `Job[Data]`. Not Any: in what a function takes it would make the overloads of `@processor` ambiguous."""
 else:
     from typing import TypeVar
 
     Data = TypeVar("Data")
     Result = TypeVar("Result")
-    Unsaid = TypeVar("Unsaid", covariant=True)
+    Returned = TypeVar("Returned", covariant=True)
 
 D = TypeVar("D")
 R = TypeVar("R")
@@ -83,9 +84,14 @@ def signature_of(given: Any) -> JobSignature:
     signature: JobSignature = found()
     if not signature.name:
         raise InvalidInput(f"job name: {given!r} has none; give it one, or add the job by its name")
-    codec.check_type(f"data of {given!r}", signature.data)
-    codec.check_type(f"result of {given!r}", signature.result)
+    _check_types(signature)
     return signature
+
+
+@lru_cache(maxsize=512)
+def _check_types(signature: JobSignature) -> None:
+    codec.check_type(f"data of {signature.name!r} jobs", signature.data)
+    codec.check_type(f"result of {signature.name!r} jobs", signature.result)
 
 
 class NewJob(Generic[Data, Result]):

@@ -8,7 +8,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 from types import NoneType, UnionType
 from typing import (
@@ -134,7 +134,8 @@ class Processor(Addable[D, R]):
         self.run_in: RunIn = run_in or ("loop" if is_async else "thread")
         self.data_type = _data_type(function, batch is not None) if data_type is None else data_type
         self.result_type = _result_type(function, batch is not None) if result_type is None else result_type
-        self.decode: Callable[[bytes], D] = self.__job_signature__().decode
+        self.signature = JobSignature(name or "", self.data_type, self.result_type)
+        self.decode: Callable[[bytes], D] = self.signature.decode
         """A job's stored data as this processor takes it. Raises InvalidData with the path of what does not fit."""
         self.log = log or JobLog()
         self.batch = batch
@@ -158,7 +159,7 @@ class Processor(Addable[D, R]):
         return self.function(job, *others, **named)
 
     def __job_signature__(self) -> JobSignature:
-        return JobSignature(self.name or "", self.data_type, self.result_type)
+        return self.signature
 
     def gives_up(self, error: BaseException, attempt: int) -> bool:
         """Whether no further attempt may follow this one, the `attempt`-th, however many are left."""
@@ -287,8 +288,7 @@ class BaseProcessor(JobLog, ABC, Addable[D, R]):
 
     @classmethod
     def __job_signature__(cls) -> JobSignature:
-        data, result = _class_types(cls)
-        return JobSignature(cls.name or "", data, result)
+        return JobSignature(cls.name or "", *_class_types(cls))
 
     @abstractmethod
     def process(self, job: Job[D]) -> Any:
@@ -408,6 +408,7 @@ def _check_name(what: str, name: Any) -> None:
         raise InvalidInput(f"processor name: {name!r} is not a word; write @{what}('sms')")
 
 
+@lru_cache(maxsize=512)
 def _class_types(cls: type[BaseProcessor[Any, Any]]) -> tuple[Any, Any]:
     """D and R of the BaseProcessor[D, R] among the bases of a class; Any where nothing is said."""
     for parent in cls.__mro__:

@@ -498,8 +498,8 @@ class Queue:
         return await open_link(self._redis, name=self.keys.client_name(":qe"))
 
     def _row(self, name: str, data: Any, options: JobOptions) -> NewRow:
-        if not name:
-            raise InvalidInput(f"job name: {name!r} is empty; it is the word that chooses the processor")
+        if not isinstance(name, str) or not name:
+            raise InvalidInput(f"job name: {name!r} is empty or not text; it is the word that chooses the processor")
         encoded = codec.encode("data", data)
         limit = self._max_payload if options.size_limit is None else min(options.size_limit, self._max_payload)
         codec.check_size("data", encoded, limit)

@@ -11,8 +11,10 @@ import pytest
 from engine.clock import read_duration
 from engine.errors import InvalidOption
 from engine.job import NewJob
+from engine.limits import RateLimit
 from engine.options import JobOptions, Keep
 from engine.worker import Worker
+from engine.worker.arguments import read_arguments
 
 WORDS = {
     "dealy": "did you mean 'delay'?",
@@ -98,6 +100,13 @@ TEXTS = {"5": 5, "500ms": 500, "30s": 30_000, "2m": 120_000, "1h": 3_600_000, "7
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_duration_in_text_has_a_unit_or_is_milliseconds(text: str) -> None:
     assert read_duration("x", text) == TEXTS[text]
+
+
+def test_the_command_line_takes_durations_with_their_unit() -> None:
+    words = "--grace 2m --lock-duration 20s --stalled-interval 500 --cancel-grace 500ms --limit 100/1m"
+    options = read_arguments(words.split(), {})
+    assert (options.grace, options.lock_duration, options.stalled_interval) == (120_000, 20_000, 500)
+    assert (options.settings.cancel_grace, options.limiter) == (500, RateLimit(100, 60_000))
 
 
 @pytest.mark.parametrize("text", ["", "s", "1.5s", "-1", "5 s", "5sec", "٥", "99999999999999d"])
