@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 from msgspec import Struct, structs
 
 from engine.clock import read_duration
-from engine.errors import InvalidOption
+from engine.errors import InvalidOption, did_you_mean
 
 _TLS_BY_SCHEME = {"redis": False, "rediss": True, "valkey": False, "valkeys": True}
 _FORMS = "redis://user:password@host:6379/0, rediss://host:6379/0 (TLS), unix:///path/redis.sock?db=0 or embedded:"
@@ -230,7 +230,9 @@ def _query_fields(query: str) -> dict[str, Any]:
         if name == "family":
             continue  # Node's clients need family=0 for hosts with IPv6; here every address of a host is always tried.
         if name not in _QUERY:
-            raise InvalidOption(f"redis URL: unknown setting {name!r}; known are {', '.join(_QUERY)}; {_SPECIAL}")
+            raise InvalidOption(
+                f"redis URL: unknown setting {name!r}; known are {', '.join(_QUERY)}{did_you_mean(name, _QUERY) or f'; {_SPECIAL}'}"
+            )
         fields[name] = _value(name, text, f"redis URL: {name}")
     return fields
 

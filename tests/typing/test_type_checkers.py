@@ -51,12 +51,14 @@ Check = Callable[[Path, Path], dict[int, str]]
 CHECKERS = pytest.mark.parametrize("check", [mypy, pyright])
 
 
+@pytest.mark.slow
 @CHECKERS
 @pytest.mark.timeout(300)
 def test_what_is_right_is_accepted_with_its_types(check: Check, tmp_path: Path) -> None:
     assert check(HERE / "accepted.py", tmp_path) == {}
 
 
+@pytest.mark.slow
 @CHECKERS
 @pytest.mark.timeout(300)
 def test_what_is_wrong_is_refused_line_by_line(check: Check, tmp_path: Path) -> None:

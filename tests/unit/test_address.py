@@ -45,6 +45,7 @@ REFUSED = {
     "redis://h/-1": "db .*'-1' is not a number",
     "redis://h?db=x": "db: 'x' is not a number",
     "redis://h?dbb=1": "unknown setting 'dbb'; known are db, ",
+    "redis://h?calltimeout=1s": "unknown setting 'calltimeout'; known are .*; did you mean 'call_timeout'",
     "redis://h?tls_verify=maybe": "neither true nor false",
     "redis://h?call_timeout=soon": "call_timeout: 'soon' is not a duration",
     "redis://h?call_timeout=0": "redis call_timeout: 0 ",
