@@ -55,7 +55,7 @@ class Keep(Struct, frozen=True):
                 check_fields(name, value, ("count", "age"))
                 age = value.get("age")
                 if age is not None and not isinstance(age, timedelta):
-                    age = timedelta(seconds=_whole(f"{name}.age", age, "seconds"))
+                    age = _whole(f"{name}.age", age, "seconds") * 1000
                 return cls.check(name, cls(value.get("count"), age))
         raise InvalidOption(f"{name}: {value!r} is none of True, False, a count, or Keep(count=100, age=86_400_000)")
 

@@ -69,6 +69,8 @@ def test_the_age_of_what_is_kept_is_milliseconds_and_seconds_on_the_wire() -> No
         assert keep.to_wire() == {"age": 90}
         assert Keep.from_wire({"age": 90}) == keep
     assert Keep(age=1).to_wire() == {"age": 1}, "rounded up: 0 would keep nothing"
+    with pytest.raises(InvalidOption, match=r"remove_on_complete.age: .* is over ten years"):
+        JobOptions.check({"remove_on_complete": {"age": 10**15}})
     with pytest.raises(InvalidOption, match=r"remove_on_complete.age: 1.5"):
         JobOptions.check({"remove_on_complete": Keep(age=1.5)})  # type: ignore[arg-type]
 
