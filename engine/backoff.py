@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import random
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, Required, TypedDict, cast
 
 from msgspec import Struct
 
 from engine.clock import MAX_DURATION_MS, duration_ms
-from engine.errors import InvalidOption
+from engine.errors import InvalidOption, check_fields
 
 BUILT_IN = ("fixed", "exponential", "list")
 
@@ -32,19 +34,15 @@ class Backoff(Struct, frozen=True, omit_defaults=True):
     """
 
     type: str
-    delay: int = 0
+    delay: int | timedelta = 0
     jitter: float | None = None
-    delays: tuple[int, ...] = ()
+    delays: Sequence[int | timedelta] = ()
 
     @classmethod
     def check(cls, value: Any) -> Backoff:
         """The Backoff of what a user gave: a Backoff, a dict of its fields, milliseconds for a fixed delay, or a list of them."""
         if isinstance(value, dict):
-            unknown = value.keys() - {"type", "delay", "jitter", "delays"}
-            if unknown:
-                raise InvalidOption(
-                    f"backoff: {', '.join(sorted(map(repr, unknown)))} is not a field; it has type, delay, jitter and delays"
-                )
+            check_fields("backoff", value, cls.__struct_fields__)
             if "type" not in value:
                 raise InvalidOption('backoff: the type is missing; give {"type": "exponential", "delay": 1000}')
             value = cls(**value)
@@ -56,12 +54,29 @@ class Backoff(Struct, frozen=True, omit_defaults=True):
             raise InvalidOption(
                 f"backoff.type: {value.type!r} is not a name; use 'fixed', 'exponential', 'list' or a worker's own"
             )
+        check_strategy_name("backoff.type", value.type)
+        if value.type == "exponential" and not value.delay:
+            raise InvalidOption(
+                'backoff.delay: "exponential" doubles its delay and has none; give {"type": "exponential", "delay": 1000}'
+            )
         jitter = value.jitter
         if jitter is None:
             jitter = DEFAULT_JITTER if value.type in BUILT_IN else None
         elif isinstance(jitter, bool) or not isinstance(jitter, int | float) or not 0 <= jitter <= 1:
             raise InvalidOption(f"backoff.jitter: {jitter!r} is not between 0 and 1")
         return cls(value.type, duration_ms("backoff.delay", value.delay), jitter, _delays(value))
+
+
+def check_strategy_name(option: str, name: str) -> None:
+    """Raise InvalidOption for a near miss of a built-in type: no strategy of a worker may be called so either."""
+    if name in BUILT_IN:
+        return
+    word = name.lower()
+    meant = [known for known in BUILT_IN if known.startswith(word)] or difflib.get_close_matches(
+        word, BUILT_IN, 1, 0.75
+    )
+    if meant:
+        raise InvalidOption(f"{option}: {name!r} is not a type; did you mean {meant[0]!r}?")
 
 
 def _delays(backoff: Backoff) -> tuple[int, ...]:
@@ -79,6 +94,18 @@ def _delays(backoff: Backoff) -> tuple[int, ...]:
     return tuple(duration_ms(f"backoff.delays[{n}]", delay) for n, delay in enumerate(given))
 
 
+class BackoffFields(TypedDict, total=False):
+    """A Backoff as a dict."""
+
+    type: Required[str]
+    delay: int | timedelta
+    jitter: float | None
+    delays: Sequence[int | timedelta]
+
+
+BackoffOption = Backoff | BackoffFields | Sequence[int | timedelta] | int | timedelta
+"""What an option `backoff` takes: milliseconds or a timedelta stand for a fixed delay, a list of them for its delays."""
+
 Strategy = Callable[[int, BaseException], int]
 """A user's own backoff: attempts made so far (1 after the first) and the error; milliseconds to wait, or -1 to give up."""
 
@@ -87,14 +114,15 @@ def delay_before_retry(backoff: Backoff | None, attempts_made: int, chance: Call
     """Milliseconds to wait after the `attempts_made`-th failed attempt, for the built-in types; 0 without a backoff."""
     if backoff is None:
         return 0
+    delay, delays = cast(int, backoff.delay), cast(tuple[int, ...], backoff.delays)  # as `check` and the wire have them
     match backoff.type:
         case "fixed":
-            grown = backoff.delay
+            grown = delay
         case "list":
-            grown = backoff.delays[min(attempts_made, len(backoff.delays)) - 1] if backoff.delays else backoff.delay
+            grown = delays[min(attempts_made, len(delays)) - 1] if delays else delay
         case _:
             # The exponent is capped: 2.0**1100 overflows, and ten years is the longest wait that is kept anyway.
-            grown = backoff.delay * 2 ** min(attempts_made - 1, 40)
+            grown = delay * 2 ** min(attempts_made - 1, 40)
     grown = min(grown, MAX_DURATION_MS)
     if not backoff.jitter:
         return grown

@@ -8,18 +8,21 @@ from __future__ import annotations
 import builtins
 from asyncio import wait_for
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Protocol, TypeVar, Unpack
+from datetime import timedelta
+from typing import Any, Generic, Protocol, TypeVar, Unpack, overload
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
+from engine.clock import duration_s
 from engine.dead_letters import AtLeast, DeadLetter, Group, LetterFilter, LetterPage, ReplayReport
 from engine.flows import FlowJob, FlowNode, FlowProducer
 from engine.handle import Job
 from engine.happened import Event
+from engine.job import D, Data, R, Result, Target
 from engine.queue import Queue
 from engine.queue_events import QueueEvents
-from engine.schedules import Schedule
+from engine.schedules import Schedule, UpsertOptions
 
 T = TypeVar("T")
 Behind = TypeVar("Behind", covariant=True)
@@ -37,10 +40,10 @@ class Call(Protocol[Behind]):
     def __call__(self, what: Callable[[Behind], Coroutine[Any, Any, T]], /) -> T: ...
 
 
-class SyncJob:
+class SyncJob(Generic[Data, Result]):
     """A Job whose methods block. Its attributes (`id`, `data`, `progress`, ...) are those of the Job."""
 
-    def __init__(self, job: Job[Any], run: Run) -> None:
+    def __init__(self, job: Job[Data, Result], run: Run) -> None:
         self._job = job
         self._run = run
 
@@ -50,14 +53,26 @@ class SyncJob:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._job, name)
 
-    def refresh(self) -> SyncJob:
+    @property
+    def id(self) -> str:
+        return self._job.id
+
+    @property
+    def data(self) -> Data:
+        return self._job.data
+
+    @property
+    def return_value(self) -> Result | None:
+        return self._job.return_value
+
+    def refresh(self) -> SyncJob[Data, Result]:
         self._run(self._job.refresh())
         return self
 
     def state(self) -> str:
         return str(self._run(self._job.state()))
 
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: int | timedelta | None = None) -> Result:
         return self._run(self._job.result(timeout))
 
     def update_progress(self, value: Any) -> None:
@@ -66,7 +81,7 @@ class SyncJob:
     def log(self, row: str) -> int:
         return int(self._run(self._job.log(row)))
 
-    def update_data(self, data: Any) -> None:
+    def update_data(self, data: Data) -> None:
         self._run(self._job.update_data(data))
 
     def children_values(self) -> dict[str, Any]:
@@ -134,7 +149,13 @@ class SyncSchedules:
         self._call = call
         self._run = run
 
-    def upsert(self, id: str, name: str, data: Any = None, **options: Any) -> Schedule:
+    @overload
+    def upsert(self, id: str, name: Target[D, R], data: D, **options: Unpack[UpsertOptions]) -> Schedule: ...
+    @overload
+    def upsert(self, id: str, name: Target[None, R], **options: Unpack[UpsertOptions]) -> Schedule: ...
+    @overload
+    def upsert(self, id: str, name: str, data: Any = UNSET, **options: Unpack[UpsertOptions]) -> Schedule: ...
+    def upsert(self, id: str, name: Any, data: Any = UNSET, **options: Any) -> Schedule:
         return self._call(lambda queue: queue.schedules.upsert(id, name, data, **options))
 
     def get(self, id: str) -> Schedule | None:
@@ -150,11 +171,11 @@ class SyncSchedules:
         return SyncJob(self._call(lambda queue: queue.schedules.run_now(id)), self._run)
 
 
-class SyncFlowNode(Struct, frozen=True):
+class SyncFlowNode(Struct, Generic[Data, Result], frozen=True):
     """A job of a flow and those that it waits for, or waited for."""
 
-    job: SyncJob
-    children: builtins.list[SyncFlowNode]
+    job: SyncJob[Data, Result]
+    children: builtins.list[SyncFlowNode[Any, Any]]
 
 
 class SyncFlows:
@@ -164,7 +185,7 @@ class SyncFlows:
         self._call = call
         self._run = run
 
-    def add(self, tree: FlowJob) -> SyncFlowNode:
+    def add(self, tree: FlowJob[Data, Result]) -> SyncFlowNode[Data, Result]:
         return self._node(self._call(lambda flows: flows.add(tree)))
 
     def get(self, queue: str, job_id: str, *, depth: int = 10, max_children: int = 20) -> SyncFlowNode | None:
@@ -174,7 +195,7 @@ class SyncFlows:
     def remove(self, queue: str, job_id: str) -> bool:
         return self._call(lambda flows: flows.remove(queue, job_id))
 
-    def _node(self, node: FlowNode) -> SyncFlowNode:
+    def _node(self, node: FlowNode[Data, Result]) -> SyncFlowNode[Data, Result]:
         return SyncFlowNode(SyncJob(node.job, self._run), [self._node(child) for child in node.children])
 
 
@@ -216,11 +237,14 @@ class SyncEvents:
         """After the event that was given last: what `queue.events(after=)` takes to go on from there."""
         return self._events.place
 
-    def next(self, timeout: float | None = None) -> Event | None:
-        """The next event; None once this is closed. Raises TimeoutError after so many seconds without one; ask again."""
+    def next(self, timeout: int | timedelta | None = None) -> Event | None:
+        """The next event; None once this is closed. Raises TimeoutError after `timeout` (ms or timedelta) without one; ask
+        again.
+        """
+        seconds = None if timeout is None else duration_s("timeout", timeout)
 
         async def step() -> Event | None:
-            return await wait_for(anext(self._reader, None), timeout)
+            return await wait_for(anext(self._reader, None), seconds)
 
         return self._run(step())
 

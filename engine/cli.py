@@ -18,7 +18,16 @@ from engine import commands, steering
 from engine.errors import CorralError, InvalidInput
 from engine.queue import State
 from engine.settings import Settings
-from engine.worker.arguments import PASSWORD_SHOWN, OneLineParser, add_server_options, asked_redis, number, rate
+from engine.worker.arguments import (
+    PASSWORD_SHOWN,
+    TIME,
+    OneLineParser,
+    add_server_options,
+    asked_redis,
+    duration,
+    number,
+    rate,
+)
 
 Command = Callable[[argparse.Namespace], Coroutine[None, None, int]]
 
@@ -122,17 +131,19 @@ def _add_migrate(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _add_telling(command: Callable[..., argparse.ArgumentParser]) -> None:
     data = '{"subAccountId": "1", "phoneNumbers": ["+15550100"], "message": "Hi"}'
-    add = command("add", commands.add, f"add sms-queue sms '{data}' --wait 30")
+    add = command("add", commands.add, f"add sms-queue sms '{data}' --wait 30s")
     add.add_argument("queue", metavar="QUEUE")
     add.add_argument("name", metavar="NAME", help="the word that chooses the processor")
     add.add_argument("data", metavar="DATA", nargs="?", default="{}", help="JSON, @FILE, or - for standard input")
-    add.add_argument("--delay", metavar="MS", type=number(0, _FOREVER), help="start no earlier than after this time")
+    add.add_argument(
+        "--delay", metavar="TIME", type=duration(0, _FOREVER), help=f"start no earlier than after it; {TIME}"
+    )
     add.add_argument("--attempts", metavar="N", type=number(1, 1_000_000), help="runs in all (default: 1)")
-    add.add_argument("--backoff", metavar="MS", type=number(0, _FOREVER), help="time between two attempts")
+    add.add_argument("--backoff", metavar="TIME", type=duration(0, _FOREVER), help="time between two attempts")
     add.add_argument("--priority", metavar="N", type=number(0, 2**21), help="0 goes first, then 1, 2, ... (default: 0)")
     add.add_argument("--job-id", metavar="ID", help="an id of your own: a second job with it is not added")
     add.add_argument("--lifo", action="store_true", help="before those that wait")
-    add.add_argument("--wait", metavar="SECONDS", type=number(0, 86_400), help="wait for the result and print it")
+    add.add_argument("--wait", metavar="TIME", type=duration(0, 86_400_000), help="wait for the result and print it")
     for name, run in (("retry", commands.retry), ("remove", commands.remove)):
         made = command(name, run, f"{name} sms-queue 17 18")
         made.add_argument("queue", metavar="QUEUE")
@@ -141,10 +152,12 @@ def _add_telling(command: Callable[..., argparse.ArgumentParser]) -> None:
             made.add_argument("--reset-attempts", action="store_true", help="as if it had never been run")
     for name, run in (("pause", commands.pause), ("resume", commands.resume)):
         command(name, run, f"{name} sms-queue email-queue").add_argument("queues", metavar="QUEUE", nargs="+")
-    clean = command("clean", commands.clean, "clean sms-queue completed --older-than 86400000")
+    clean = command("clean", commands.clean, "clean sms-queue completed --older-than 7d")
     clean.add_argument("queue", metavar="QUEUE")
     clean.add_argument("state", metavar="STATE", choices=_CLEANED, help=", ".join(_CLEANED))
-    clean.add_argument("--older-than", metavar="MS", type=number(0, _FOREVER), default=0, help="(default: 0)")
+    clean.add_argument(
+        "--older-than", metavar="TIME", type=duration(0, _FOREVER), default=0, help=f"{TIME} (default: 0)"
+    )
     clean.add_argument("--limit", metavar="N", type=number(0, 2**31), default=1000, help="0 for all (default: 1000)")
     _add_dead_letters(command)
     demo = command("demo", commands.demo, "demo --dir /tmp/corral-demo", server=False)
@@ -177,7 +190,7 @@ def _add_steering(command: Callable[..., argparse.ArgumentParser]) -> None:
 def _add_limit(made: argparse.ArgumentParser) -> None:
     made.add_argument("queue", metavar="QUEUE")
     rates, counts = made.add_mutually_exclusive_group(), made.add_mutually_exclusive_group()
-    rates.add_argument("--rate", metavar="MAX/MS", type=rate, help="how many jobs may start in some time")
+    rates.add_argument("--rate", metavar="MAX/TIME", type=rate, help="how many jobs may start in some time")
     rates.add_argument("--no-rate", action="store_true", help="as fast as they can")
     made.add_argument("--smooth", action="store_true", help="spread the rate evenly")
     counts.add_argument("--concurrency", metavar="N", type=number(1, 2**31), help="how many may run at once")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -41,4 +42,24 @@ def duration_ms(name: str, value: int | timedelta) -> int:
     return value
 
 
+def duration_s(name: str, value: int | timedelta) -> float:
+    """Seconds of a duration given as whole milliseconds or `timedelta`, for timers. Raises InvalidOption as `duration_ms`."""
+    return duration_ms(name, value) / 1000
+
+
+def read_duration(name: str, text: str) -> int:
+    """Whole milliseconds of a duration in text: `500ms`, `30s`, `2m`, `1h`, `7d`; a plain number is milliseconds.
+
+    Raises InvalidOption, naming the option.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise InvalidOption(
+            f"{name}: {text!r} is not a duration; write 500ms, 30s, 2m, 1h or 7d, or a number of milliseconds"
+        )
+    return duration_ms(name, int(found[1]) * _UNITS_MS[found[2]])
+
+
+_UNITS_MS = {"": 1, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"([0-9]{1,18})(ms|s|m|h|d|)")
 MAX_DURATION_MS = 10 * 366 * 24 * 3600 * 1000

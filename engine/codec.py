@@ -4,19 +4,49 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import inspect
 
-from engine.errors import InvalidData, PayloadTooLarge
+from engine.errors import InvalidData, InvalidInput, PayloadTooLarge
 
 T = TypeVar("T")
 
 DEFAULT_MAX_PAYLOAD = 1024 * 1024
 """Bytes that a job's data may have, unless a queue says otherwise."""
 
-_encoder = msgspec.json.Encoder()
+
+def _other(value: Any) -> Any:
+    """What msgspec encodes of a value that it does not know: a pydantic model."""
+    if is_pydantic(type(value)):
+        return value.model_dump(mode="json", by_alias=True)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+def _as_other(kind: Any, value: Any) -> Any:
+    """A decoded JSON value as a type that msgspec does not know: a pydantic model."""
+    if kind is object:
+        return value
+    if not is_pydantic(kind):
+        raise TypeError(f"Decoding objects of type {kind!r} is unsupported")
+    try:
+        # From JSON, not from Python's values: a strict model takes a date as text only there.
+        return kind.model_validate_json(_encoder.encode(value))
+    except ValueError as error:
+        problems: list[dict[str, Any]] = getattr(error, "errors", list)()
+        told = (f"{'.'.join(map(str, found['loc']))}: {found['msg']}".removeprefix(": ") for found in problems)
+        raise ValueError("; ".join(told) or str(error)) from None
+
+
+def is_pydantic(kind: Any) -> bool:
+    """Whether a type is a pydantic model. Pydantic itself is not imported: only who has a model has it."""
+    return isinstance(kind, type) and hasattr(kind, "__pydantic_validator__") and hasattr(kind, "model_validate_json")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_other)
 _PLAIN = frozenset((type(None), bool, int, str, bytes))
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
@@ -31,7 +61,9 @@ def encode(field: str, value: Any) -> bytes:
     except RecursionError:
         raise InvalidData(f"{field}: nested too deeply for JSON; flatten it") from None
     except (TypeError, ValueError) as error:  # UnicodeEncodeError is a ValueError
-        raise InvalidData(f"{field}: {error}; give JSON values or a msgspec Struct") from None
+        raise InvalidData(
+            f"{field}: {error}; give JSON values, a msgspec Struct, a dataclass or a pydantic model"
+        ) from None
     # msgspec writes NaN and Infinity as null. A user's number must not vanish, and BullMQ's readers know neither.
     if b"null" in encoded and type(value) not in _PLAIN:
         _refuse_non_finite(field, value)
@@ -62,9 +94,53 @@ def decode(field: str, encoded: bytes, kind: Any = Any) -> Any:
 def convert(field: str, value: Any, kind: type[T]) -> T:
     """A Python value as `kind`. Raises InvalidData with the path of what does not fit."""
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, kind, dec_hook=_as_other)
     except (msgspec.ValidationError, RecursionError) as error:
         raise InvalidData(f"{field}: {_path(error)}") from None
+
+
+def check_type(what: str, kind: Any, *, decodes: bool = True) -> None:
+    """Raise InvalidInput, naming `what`, for a type that no JSON stands for.
+
+    decodes: whether JSON must be decoded as it too; else a union that JSON cannot tell apart is accepted.
+    """
+    try:
+        info = inspect.type_info(kind)
+        if decodes:
+            _decoder(kind)
+    except (TypeError, NameError) as error:
+        if not decodes:
+            return
+        raise InvalidInput(f"{what}: {_word(kind)} cannot be decoded: {_one_line(error)}; {_TYPES}") from None
+    for other in _others(info, set()):
+        if other is not object and not is_pydantic(other):
+            raise InvalidInput(f"{what}: {_word(other)} has no form in JSON; {_TYPES}")
+
+
+_TYPES = "use JSON values, a msgspec Struct, a dataclass, a TypedDict or a pydantic model"
+
+
+def _others(info: Any, seen: set[int]) -> Iterator[Any]:
+    """The types inside that msgspec leaves to others."""
+    if id(info) in seen:  # types may hold themselves
+        return
+    seen.add(id(info))
+    if isinstance(info, inspect.CustomType):
+        yield info.cls
+    elif isinstance(info, tuple | list):
+        for inner in info:
+            yield from _others(inner, seen)
+    elif isinstance(info, inspect.Type | inspect.Field):
+        for name in info.__struct_fields__:
+            yield from _others(getattr(info, name), seen)
+
+
+def _word(kind: Any) -> str:
+    return kind.__qualname__ if isinstance(kind, type) else str(kind)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _without_halves(encoded: bytes) -> bytes:
@@ -74,7 +150,7 @@ def _without_halves(encoded: bytes) -> bytes:
 
 @lru_cache(maxsize=512)
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
+    return msgspec.json.Decoder(kind, dec_hook=_as_other)
 
 
 def _path(error: BaseException) -> str:
@@ -95,6 +171,8 @@ def _refuse_non_finite(field: str, value: Any) -> None:
             stack += [inner for inner in item.values() if type(inner) not in _PLAIN]
         elif isinstance(item, list | tuple | set | frozenset):
             stack += [inner for inner in item if type(inner) not in _PLAIN]
+        elif is_pydantic(type(item)):
+            stack.append(item.model_dump())
         elif isinstance(item, msgspec.Struct) or hasattr(item, "__dataclass_fields__"):
             stack.extend(
                 getattr(item, name, None)

@@ -68,7 +68,7 @@ async def jobs(said: argparse.Namespace) -> int:
     return 0
 
 
-def _row(job: Job[Any]) -> list[Any]:
+def _row(job: Job[Any, Any]) -> list[Any]:
     about = job.failed_reason or job.return_value
     if about is None:
         about = f"priority {job.priority}" if job.priority else f"delay {job.delay} ms" if job.delay else job.data
@@ -90,7 +90,7 @@ async def job(said: argparse.Namespace) -> int:
     return 0
 
 
-def _as_dict(job: Job[Any]) -> dict[str, Any]:
+def _as_dict(job: Job[Any, Any]) -> dict[str, Any]:
     return {
         "id": job.id,
         "name": job.name,

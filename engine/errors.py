@@ -7,8 +7,10 @@ The line's: `LinkError` and what stands below it; the request may or may not hav
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 
 class CorralError(Exception):
@@ -36,6 +38,22 @@ class InvalidData(InvalidInput):
 
 class PayloadTooLarge(InvalidInput):
     """Job data over the size that the queue allows."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'delay'?` for a near miss of a known word, such as its camelCase; else the empty text."""
+    names = list(known)
+    snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in word).strip("_")
+    found = [snake] if snake in names else difflib.get_close_matches(snake, names, 1, 0.7)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def check_fields(name: str, given: Mapping[str, Any], fields: Iterable[str]) -> None:
+    """Raise InvalidOption if the dict of an option has a field that is not one of these."""
+    for field in given:
+        if field not in (known := tuple(fields)):
+            suggestion = did_you_mean(str(field), known)
+            raise InvalidOption(f"{name}: {field!r} is not a field; it has {', '.join(known)}{suggestion}")
 
 
 class UnknownJobType(InvalidInput):
@@ -112,14 +130,26 @@ class JobCancelled(JobFailed):
         self.reason = reason
 
 
+class JobTimeout(JobFailed, TimeoutError):
+    """The attempt took longer than it may, or went without a heartbeat for too long. Retried like any failure.
+
+    Raised in the handler, and for those who wait for the result of a job whose last attempt ended so.
+    """
+
+    def __init__(self, job_id: str, reason: str = "timed out") -> None:
+        CorralError.__init__(self, f"job {job_id!r} {reason}")
+        self.job_id = job_id
+        self.reason = reason
+
+
 def failure(job_id: str, reason: str) -> JobFailed:
     """The exception for a job that failed with this stored reason."""
-    was_cancelled = reason == "cancelled" or reason.startswith("cancelled: ")
-    return JobCancelled(job_id, reason) if was_cancelled else JobFailed(job_id, reason)
-
-
-class JobTimeout(CorralError, TimeoutError):
-    """The attempt took longer than it may, or went without a heartbeat for too long. Retried like any failure."""
+    match reason.partition(": ")[0]:
+        case "cancelled":
+            return JobCancelled(job_id, reason)
+        case "timed out":
+            return JobTimeout(job_id, reason)
+    return JobFailed(job_id, reason)
 
 
 class UnrecoverableError(CorralError):
@@ -241,6 +271,13 @@ class AuthFailed(ConnectFailed):
 
 class LinkClosed(LinkError, ConnectionError):
     """The link was closed by this process; the command was not sent."""
+
+
+class QueueClosed(LinkClosed):
+    """The queue was closed by this process; nothing was sent. `await queue.open()` opens it again."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} was closed; add before it is closed, or open it again with `open()`")
 
 
 class OutcomeUnknown(LinkError, ConnectionError):

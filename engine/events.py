@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
 from typing import Any
 
 from engine import codec
+from engine.clock import duration_ms
 from engine.errors import JobNotFound, LinkError, failure
 from engine.keys import Keys
 from engine.link import Connection, Link, RedisPyLink
@@ -43,16 +45,17 @@ class Answers:
     def __repr__(self) -> str:
         return f"<Answers of {self._keys.queue}: {len(self._waiting)} jobs awaited>"
 
-    async def wait(self, job_id: str, timeout: float | None) -> Any:
-        """The job's result. Raises JobFailed, JobNotFound, or TimeoutError after `timeout` seconds."""
+    async def wait(self, job_id: str, timeout: int | timedelta | None, kind: Any = Any) -> Any:
+        """The job's result, as `kind`. Raises JobFailed, JobNotFound, or TimeoutError after `timeout` (ms or timedelta)."""
+        ms = None if timeout is None else duration_ms("timeout", timeout)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(None if ms is None else ms / 1000):
                 found = await self._answer(job_id)
         except TimeoutError:
-            raise TimeoutError(f"job {job_id!r} of {self._keys.queue} did not finish within {timeout} s") from None
+            raise TimeoutError(f"job {job_id!r} of {self._keys.queue} did not finish within {ms:,} ms") from None
         match found.end:
             case "completed":
-                return codec.decode("result", found.value)
+                return codec.decode("result", found.value, kind)
             case "failed":
                 raise failure(job_id, found.reason)
         raise JobNotFound(job_id, self._keys.queue)

@@ -6,15 +6,16 @@ import asyncio
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Generic
 
 from msgspec import Struct
 
 from engine import wire
 from engine.clock import duration_ms
-from engine.errors import InvalidInput, InvalidName, ServerError
+from engine.errors import InvalidInput, InvalidName, QueueClosed, ServerError
 from engine.events import Answers
-from engine.handle import Job, added_job, stored_job
+from engine.handle import Job, added_job, known_job, stored_job
+from engine.job import Data, Result
 from engine.keys import Keys
 from engine.link import DEFAULT_WAIT, Argument, Connection, Link, RedisPyLink, RedisSettings, open_link
 from engine.options import Parent
@@ -27,11 +28,11 @@ from engine.tree import FlowJob, plan
 __all__ = ["FlowJob", "FlowNode", "FlowProducer"]
 
 
-class FlowNode(Struct, frozen=True):
+class FlowNode(Struct, Generic[Data, Result], frozen=True):
     """A job of a flow and those that it waits for, or waited for. A job that several wait for stands below each of them."""
 
-    job: Job[Any]
-    children: list[FlowNode]
+    job: Job[Data, Result]
+    children: list[FlowNode[Any, Any]]
 
 
 class FlowProducer:
@@ -39,7 +40,7 @@ class FlowProducer:
 
         async with FlowProducer(redis="redis://localhost:6379/0") as flows:
             flow = await flows.add(FlowJob("report", "reports", children=[FlowJob("load", "loads", {"table": "orders"})]))
-            await flow.job.result(timeout=30)
+            await flow.job.result(timeout=30_000)
 
     redis, prefix, wait, link: as for a Queue. In a Redis Cluster all queues of a flow are to be in one slot: give the prefix a hash
     tag, as in "{bull}".
@@ -58,6 +59,7 @@ class FlowProducer:
         self._wait = duration_ms("wait", wait)
         self._redis = link.settings if link is not None else RedisSettings.parse(redis)
         self._shared = link
+        self._closed = False
         self._link: Connection | RedisPyLink | None = None
         self._opening = asyncio.Lock()
         self._answers: dict[str, Answers] = {}
@@ -73,12 +75,14 @@ class FlowProducer:
         await self.close()
 
     async def open(self) -> FlowProducer:
-        """Connect, within `wait`. Raises ConnectFailed or AuthFailed with what to do."""
+        """Connect, within `wait`, also after `close`. Raises ConnectFailed or AuthFailed with what to do."""
+        self._closed = False
         await self._ready()
         return self
 
     async def close(self) -> None:
-        """Close the connection. May be called twice."""
+        """Close the connection; later calls raise QueueClosed. May be called twice."""
+        self._closed = True
         answers, self._answers = list(self._answers.values()), {}
         for one in answers:
             await one.close()
@@ -86,7 +90,7 @@ class FlowProducer:
         if link is not None and link is not self._shared:
             await link.close()
 
-    async def add(self, tree: FlowJob) -> FlowNode:
+    async def add(self, tree: FlowJob[Data, Result]) -> FlowNode[Data, Result]:
         """Add a tree of at most 500 jobs, all or none, in one step; the tree of the jobs that were made.
 
         Jobs with children wait for them in `waiting-children`; the others are in line at once. Where a job of a given
@@ -103,17 +107,13 @@ class FlowProducer:
             raise added[1].error(Parent("", ""), row.id)
         made: dict[int, FlowNode] = {}
         for one, job_id in zip(reversed(planned), reversed(added), strict=True):
-            job = added_job(
-                link,
-                one.keys,
-                one.node.row.id,
-                one.job.name,
-                one.job.data,
-                one.job.options,
-                self._answered(one.keys),
-                job_id is None,
-            )
-            made[id(one.job)] = FlowNode(job, [made[id(child)] for child in one.job.children])
+            job, row, answers = one.job, one.node.row, self._answered(one.keys)
+            if job_id is None:
+                handle: Job[Any, Any] = known_job(link, one.keys, row.id, job.name, answers, job.signature)
+            else:
+                data = job.data if job.signature is None else job.signature.decode(row.data)
+                handle = added_job(link, one.keys, row.id, job.name, data, job.options, answers, job.signature)
+            made[id(one.job)] = FlowNode(handle, [made[id(child)] for child in job.children])
         return made[id(tree)]
 
     async def get(self, queue: str, job_id: str, *, depth: int = 10, max_children: int = 20) -> FlowNode | None:
@@ -151,7 +151,7 @@ class FlowProducer:
         queues = {keys.jobs: keys for keys, _ in jobs}
         for keys, job_id in jobs:
             ids.setdefault(keys.jobs, []).append(job_id)
-        stored: dict[str, Job[Any]] = {}
+        stored: dict[str, Job[Any, Any]] = {}
         for name, keys in queues.items():
             for snapshot in await get(link, keys, ids[name]):
                 if snapshot is not None:
@@ -189,6 +189,8 @@ class FlowProducer:
     async def _ready(self) -> Connection | RedisPyLink:
         async with self._opening:
             if self._link is None:
+                if self._closed:
+                    raise QueueClosed("the FlowProducer")
                 wait = self._wait / 1000
                 self._link = self._shared or await open_link(self._redis, prelude=loading("add_flow"), call_wait=wait)
             return self._link

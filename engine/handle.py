@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Generic, TypeVar
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from engine import codec
 from engine.clock import monotonic
 from engine.errors import CorralError, InvalidInput, JobNotFound, LockLost
 from engine.events import Answers
 from engine.foreign import ask
-from engine.job import Claimed, Snapshot, moment
+from engine.job import Claimed, D, JobSignature, Returned, Snapshot, moment
 from engine.keys import Keys
 from engine.link import Argument, Link
 from engine.options import NO_OPTIONS, JobOptions, read_options
@@ -23,22 +23,22 @@ from engine.scripts.state import state
 from engine.scripts.update_data import update_data
 from engine.tree import FlowJob, Gathered
 
-D = TypeVar("D")
 
+class Job(Generic[D, Returned]):
+    """A job of a queue, as it was when it was added, claimed or read; `await job.refresh()` reads it again.
 
-class Job(Generic[D]):
-    """A job of a queue, as it was when it was added, claimed or read; `await job.refresh()` reads it anew.
-
-    data: its payload, as the processor's type or as plain JSON values. opts: its options.
+    `Job[SmsJobData]`, or `Job[SmsJobData, SmsResult]` with the type of its result, which a job has that was added or read
+    with its processor. Of any other job data, results and `return_value` are plain JSON values.
+    data: its payload, as the processor's type or as plain JSON values; None where the add made no job. opts: its options.
     attempts_made: runs that ended; attempts_started: runs begun. progress: what was last reported.
     timestamp, processed_on, finished_on: when it was made, last started and finished, by the server's clock.
     return_value, failed_reason, stacktrace: what its runs came to.
     deduplicated: of the answer to an add, whether it made no job: this one was there, by its `job_id` or as the owner of
-    the `deduplication`. `refresh` reads its own data and options, which may be others than those that were to be added.
+    the `deduplication`. Only its id is known then, and `data` is None: `refresh` reads its name, data and options.
     """
 
     __slots__ = (
-        "_answers", "_beat", "_claimed", "_gathered", "_keys", "_link", "_opts", "_stop", "attempts_made", "attempts_started", "data",
+        "_answers", "_beat", "_claimed", "_gathered", "_keys", "_link", "_opts", "_signature", "_stop", "attempts_made", "attempts_started", "data",
         "deduplicated", "delay", "failed_reason",
         "finished_on", "id", "name", "priority", "processed_on", "progress", "queue_name", "return_value", "stacktrace",
         "stalls", "timestamp",
@@ -52,6 +52,7 @@ class Job(Generic[D]):
         self._stop: CorralError | None = None
         self._beat = 0.0
         self._gathered: Gathered | None = None
+        self._signature: JobSignature | None = None
         self._opts = opts
         self.id = id
         self.name = name
@@ -64,12 +65,18 @@ class Job(Generic[D]):
         self.delay = 0
         self.priority = 0
         self.progress: Any = None
-        self.return_value: Any = None
+        self.return_value: Returned | None = None
         self.failed_reason: str | None = None
         self.stacktrace: list[str] = []
         self.timestamp: datetime | None = None
         self.processed_on: datetime | None = None
         self.finished_on: datetime | None = None
+
+    if not TYPE_CHECKING:  # before Python 3.13 no type variable has a default
+
+        def __class_getitem__(cls, types: Any) -> Any:
+            types = types if isinstance(types, tuple) else (types,)
+            return super().__class_getitem__((*types, Any) if len(types) < len(cls.__parameters__) else types)
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r} of {self.queue_name}>"
@@ -117,37 +124,41 @@ class Job(Generic[D]):
         """
         self._run()._beat = monotonic()
 
-    def _run(self) -> Job[Any]:
+    def _run(self) -> Job[Any, Any]:
         """The handle that the worker knows, to which it says what concerns this run."""
         return self
 
-    async def refresh(self) -> Job[D]:
-        """Read the job anew. Raises JobNotFound if it is gone. The data keeps its type."""
+    async def refresh(self) -> Job[D, Returned]:
+        """Read the job again. Raises JobNotFound if it is gone. The data keeps its type."""
         fresh = (await get(self._link, self._keys, [self.id]))[0]
         if fresh is None:
             raise JobNotFound(self.id, self.queue_name)
         kind = type(self.data)
         self._read(fresh)
-        self.data = (
-            codec.decode("data", fresh.data, kind) if hasattr(kind, "__struct_fields__") else plain_value(fresh.data)
-        )
+        if self._signature is not None:
+            self.data = self._signature.decode(fresh.data)
+        else:
+            self.data = codec.decode("data", fresh.data, kind) if _has_fields(kind) else plain_value(fresh.data)
         return self
 
     async def state(self) -> str:
         """Where the job is: waiting, active, delayed, prioritized, completed, failed, waiting-children, or unknown."""
         return (await state(self._link, self._keys, [self.id]))[0]
 
-    async def result(self, timeout: float | None = None) -> Any:
-        """Wait until the job is finished and return what its processor returned, as plain JSON values.
+    async def result(self, timeout: int | timedelta | None = None) -> Returned:
+        """Wait until the job is finished and return what its processor returned: as the type that the processor says, of a
+        job that was added with its processor; else as plain JSON values.
 
-        timeout: seconds. Raises JobFailed with the reason, TimeoutError, JobNotFound if the job was removed: also by
-        `remove_on_complete`, where its event has left the stream before it was read.
+        timeout: ms or timedelta. Raises JobFailed with the reason, JobCancelled or JobTimeout where that is why it failed,
+        TimeoutError if it is not finished in time, JobNotFound if the job was removed: also by `remove_on_complete`, where its
+        event has left the stream before it was read.
         """
+        kind = Any if self._signature is None else self._signature.result
         if self._answers is not None:
-            return await self._answers.wait(self.id, timeout)
+            return cast(Returned, await self._answers.wait(self.id, timeout, kind))
         answers = Answers(self._link, self._keys)
         try:
-            return await answers.wait(self.id, timeout)
+            return cast(Returned, await answers.wait(self.id, timeout, kind))
         finally:
             await answers.close()
 
@@ -221,6 +232,7 @@ class Job(Generic[D]):
         return JobNotFound(self.id, self.queue_name) if why is Refusal.MISSING else LockLost(self.id)
 
     def _read(self, snapshot: Snapshot) -> None:
+        self.name = snapshot.name
         self._opts = snapshot.opts
         self.attempts_made = snapshot.attempts_made
         self.attempts_started = snapshot.attempts_started
@@ -228,7 +240,8 @@ class Job(Generic[D]):
         self.delay = snapshot.delay
         self.priority = snapshot.priority
         self.progress = plain_value(snapshot.progress)
-        self.return_value = plain_value(snapshot.return_value)
+        value, signature = snapshot.return_value, self._signature
+        self.return_value = plain_value(value) if signature is None or not value else signature.decode_result(value)
         self.failed_reason = snapshot.failed_reason
         traces = plain_value(snapshot.stacktrace)
         self.stacktrace = [str(trace) for trace in traces] if isinstance(traces, list) else []
@@ -237,10 +250,14 @@ class Job(Generic[D]):
         self.finished_on = moment(snapshot.finished_on)
 
 
-def stored_job(link: Link, keys: Keys, snapshot: Snapshot, answers: Answers | None = None) -> Job[Any]:
-    """The handle of a job that was read from the queue; data that is not JSON stands as text."""
-    job: Job[Any] = Job(link, keys, snapshot.id, snapshot.name, plain_value(snapshot.data), snapshot.opts)
+def stored_job(
+    link: Link, keys: Keys, snapshot: Snapshot, answers: Answers | None = None, signature: JobSignature | None = None
+) -> Job[Any, Any]:
+    """The handle of a job that was read from the queue; without a signature data that is not JSON stands as text."""
+    data = plain_value(snapshot.data) if signature is None else signature.decode(snapshot.data)
+    job: Job[Any, Any] = Job(link, keys, snapshot.id, snapshot.name, data, snapshot.opts)
     job._answers = answers
+    job._signature = signature
     job._read(snapshot)
     return job
 
@@ -253,20 +270,37 @@ def added_job(
     data: D,
     options: JobOptions,
     answers: Answers | None = None,
-    deduplicated: bool = False,
+    signature: JobSignature | None = None,
 ) -> Job[D]:
-    """The handle of a job that was just added, or that was there already."""
-    job = Job(link, keys, id, name, data, options)
-    job.deduplicated = deduplicated
+    """The handle of a job that was just added."""
+    job: Job[D] = Job(link, keys, id, name, data, options)
     job._answers = answers
+    if signature is not None:
+        job._signature = signature
     job.delay = options.delay
     job.priority = options.priority
     return job
 
 
+def known_job(
+    link: Link, keys: Keys, id: str, name: str, answers: Answers | None = None, signature: JobSignature | None = None
+) -> Job[Any, Any]:
+    """The handle of a job that was there already, of which only the id is known."""
+    job = added_job(link, keys, id, name, None, NO_OPTIONS, answers, signature)
+    job.deduplicated = True
+    return job
+
+
+def type_job(job: Job[Any, Any], signature: JobSignature, data: Any) -> None:
+    """Give a handle the types of its processor, and its data as that has it."""
+    job._signature = signature
+    if not job.deduplicated:
+        job.data = data
+
+
 def claimed_job(link: Link, keys: Keys, claimed: Claimed, data: D, options: JobOptions) -> Job[D]:
     """The handle that a processor is given: what it tells the queue is fenced by this claim."""
-    job = Job(link, keys, claimed.id, claimed.name, data, options)
+    job: Job[D] = Job(link, keys, claimed.id, claimed.name, data, options)
     job._claimed = claimed
     job.attempts_made = claimed.attempts_made
     job.attempts_started = claimed.fence
@@ -278,15 +312,26 @@ def claimed_job(link: Link, keys: Keys, claimed: Claimed, data: D, options: JobO
     return job
 
 
-def tell_to_stop(job: Job[Any], why: CorralError) -> None:
+def show_result(job: Job[Any, Any], result: Any) -> None:
+    """Let a handle show what its processor returned just now, as it would read it from the queue."""
+    encoded = codec.encode("result", result)
+    job.return_value = plain_value(encoded) if job._signature is None else job._signature.decode_result(encoded)
+
+
+def tell_to_stop(job: Job[Any, Any], why: CorralError) -> None:
     """Let the handler that has this job find out, wherever it runs. The first reason stays."""
     if job._stop is None:
         job._stop = why
 
 
-def silence(job: Job[Any]) -> float:
+def silence(job: Job[Any, Any]) -> float:
     """Seconds since the last heartbeat."""
     return monotonic() - job._beat
+
+
+def _has_fields(kind: type) -> bool:
+    """Whether data of this type is more than plain JSON values."""
+    return hasattr(kind, "__struct_fields__") or hasattr(kind, "__dataclass_fields__") or codec.is_pydantic(kind)
 
 
 def plain_value(encoded: bytes) -> Any:

@@ -7,11 +7,14 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
+from copy import copy
 from typing import Any, Protocol, TypeVar
+
+from msgspec import UNSET
 
 from engine.errors import InvalidInput, InvalidOption
 from engine.handle import Job
-from engine.job import NewJob
+from engine.job import NewJob, check_new
 from engine.options import JobOptions
 
 T = TypeVar("T")
@@ -26,7 +29,9 @@ class AroundAdd(Protocol):
     and returns its handle. What it raises reaches whoever adds the job; nothing was sent then, if `call_next` was not called.
     """
 
-    async def __call__(self, new_job: NewJob, call_next: Callable[[NewJob], Awaitable[Job[Any]]], /) -> Job[Any]: ...
+    async def __call__(
+        self, new_job: NewJob, call_next: Callable[[NewJob], Awaitable[Job[Any, Any]]], /
+    ) -> Job[Any, Any]: ...
 
 
 class AroundRun(Protocol):
@@ -37,21 +42,21 @@ class AroundRun(Protocol):
     Context variables that it sets are seen by the processor, on the loop and in a thread.
     """
 
-    async def __call__(self, job: Job[Any], call_next: Callable[[Job[Any]], Awaitable[Any]], /) -> Any: ...
+    async def __call__(self, job: Job[Any, Any], call_next: Callable[[Job[Any, Any]], Awaitable[Any]], /) -> Any: ...
 
 
 current_tenant: ContextVar[str | None] = ContextVar("current_tenant", default=None)
 """The `subAccountId` of the job being run, set by `job_context`."""
 
-_current_job: ContextVar[Job[Any] | None] = ContextVar("current_job", default=None)
+_current_job: ContextVar[Job[Any, Any] | None] = ContextVar("current_job", default=None)
 
 
-def current_job() -> Job[Any] | None:
+def current_job() -> Job[Any, Any] | None:
     """The job being run here, in a worker with the middleware `job_context`; None elsewhere."""
     return _current_job.get()
 
 
-async def job_context(job: Job[Any], call_next: Callable[[Job[Any]], Awaitable[Any]]) -> Any:
+async def job_context(job: Job[Any, Any], call_next: Callable[[Job[Any, Any]], Awaitable[Any]]) -> Any:
     """Middleware of a worker: lets `current_job()` and `current_tenant` tell code below the processor whose job it does."""
     _current_job.set(job)
     current_tenant.set(job.tenant)
@@ -100,38 +105,42 @@ class HookedAdds:
     def __init__(
         self,
         middleware: Sequence[AroundAdd],
-        add: Callable[..., Awaitable[Job[Any]]],
-        add_many: Callable[[Iterable[NewJob]], Awaitable[list[Job[Any]]]],
+        add: Callable[..., Awaitable[Job[Any, Any]]],
+        add_many: Callable[[Iterable[NewJob]], Awaitable[list[Job[Any, Any]]]],
     ) -> None:
         self._middleware = middleware
         self._add = add
         self._add_many = add_many
 
-    async def add(self, name: str, data: Any = None, **options: Any) -> Job[Any]:
+    async def add(self, name: Any, data: Any = UNSET, **options: Any) -> Job[Any, Any]:
         new = NewJob(name, data, **options)
         first = new.options
 
-        async def send(changed: NewJob) -> Job[Any]:
+        async def send(changed: NewJob) -> Job[Any, Any]:
             own = options if _is_new(changed).options is first else _given(changed)
-            return await self._add(changed.name, changed.data, **own)
+            word = name if changed.signature is not None and changed.signature is new.signature else changed.name
+            return await self._add(word, changed.data, **own)
 
         return await around(self._middleware, send)(new)
 
-    async def add_many(self, jobs: Iterable[NewJob]) -> list[Job[Any]]:
+    async def add_many(self, jobs: Iterable[NewJob]) -> list[Job[Any, Any]]:
         """All that come out of the middleware are sent together, once the last has come out; nothing if one raises."""
-        return await _Together(list(jobs), self).run()
+        new = list(jobs)
+        check_new(new)
+        return await _Together(new, self).run()
 
-    async def through(self, new: NewJob, send: Callable[[NewJob], Awaitable[Job[Any]]]) -> Job[Any]:
+    async def through(self, new: NewJob, send: Callable[[NewJob], Awaitable[Job[Any, Any]]]) -> Job[Any, Any]:
         first = new.options
 
-        async def checked(changed: NewJob) -> Job[Any]:
+        async def checked(changed: NewJob) -> Job[Any, Any]:
             if _is_new(changed).options is not first:
-                changed = NewJob(changed.name, changed.data, **_given(changed))
+                given, changed = _given(changed), copy(changed)
+                changed.options = JobOptions.check(given)
             return await send(changed)
 
         return await around(self._middleware, checked)(new)
 
-    async def send(self, jobs: Iterable[NewJob]) -> list[Job[Any]]:
+    async def send(self, jobs: Iterable[NewJob]) -> list[Job[Any, Any]]:
         return await self._add_many(jobs)
 
 
@@ -142,10 +151,10 @@ class _Together:
         self._jobs = jobs
         self._adds = adds
         self._left = len(jobs)
-        self._waiting: dict[int, tuple[NewJob, asyncio.Future[Job[Any]]]] = {}
+        self._waiting: dict[int, tuple[NewJob, asyncio.Future[Job[Any, Any]]]] = {}
         self._all_here = asyncio.Event()
 
-    async def run(self) -> list[Job[Any]]:
+    async def run(self) -> list[Job[Any, Any]]:
         tasks = [asyncio.create_task(self._one(number, job)) for number, job in enumerate(self._jobs)]
         if not tasks:
             return []
@@ -161,10 +170,10 @@ class _Together:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _one(self, number: int, job: NewJob) -> Job[Any]:
+    async def _one(self, number: int, job: NewJob) -> Job[Any, Any]:
         arrived = False
 
-        async def arrive(new: NewJob) -> Job[Any]:
+        async def arrive(new: NewJob) -> Job[Any, Any]:
             nonlocal arrived
             if arrived:  # the middleware tries again
                 return (await self._adds.send([new]))[0]

@@ -5,34 +5,136 @@ Nothing here knows Redis; the `Job` that users hold is in handle.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Generic, Unpack, overload
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
-from engine import clock
-from engine.options import Deduplication, JobOptions
+from engine import clock, codec
+from engine.errors import InvalidInput
+from engine.options import AddOptions, Deduplication, JobOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Data = TypeVar("Data", default=Any)
+    Result = TypeVar("Result", default=Any)
+    Returned = TypeVar("Returned", default=object, covariant=True)
+    """The result of a `Job[Data]`. Not Any: in what a function takes it would make the overloads of `@processor` ambiguous."""
+else:
+    from typing import TypeVar
+
+    Data = TypeVar("Data")
+    Result = TypeVar("Result")
+    Returned = TypeVar("Returned", covariant=True)
+
+D = TypeVar("D")
+R = TypeVar("R")
 
 
-class NewJob:
-    """A job to be added: `NewJob("sms", data, delay=5_000)`. Options are those of `JobOptions`.
+class JobSignature(Struct, frozen=True):
+    """The name of a job with the type of its data and of its result, as a processor has them."""
 
-    Raises InvalidOption or InvalidName at once if an option is wrong.
+    name: str
+    data: Any
+    result: Any
+
+    def decode(self, stored: bytes) -> Any:
+        """Stored data as the processor takes it. Raises InvalidData with the path of what does not fit."""
+        if self.data is NoneType:  # what is stored for a job without data, {}, is BullMQ's word for nothing
+            return None
+        return codec.decode("data", stored, self.data)
+
+    def decode_result(self, stored: bytes) -> Any:
+        """A stored result as the type that the processor returns. Raises InvalidData."""
+        return codec.decode("result", stored, self.result)
+
+
+class Addable(Generic[D, R]):
+    """What stands for a job's name where it is added: `queue.add(greet, Greeting("Ada"))`. A processor is one."""
+
+    def __job_signature__(self) -> JobSignature:
+        """Of a processor, or of the class of one, where this is a class method."""
+        raise NotImplementedError
+
+
+Target = Addable[D, R] | type[Addable[D, R]]
+
+
+def encode_data(data: Any, signature: JobSignature | None) -> bytes:
+    """Data as it is stored. Raises InvalidData, also for what the processor does not take."""
+    encoded = codec.encode("data", data)
+    if signature is not None:
+        signature.decode(encoded)
+    return encoded
+
+
+def signature_of(given: Any) -> JobSignature:
+    """The signature of a processor, or of the class of one. Raises InvalidInput for what is none or has no name."""
+    found = getattr(given, "__job_signature__", None)
+    if found is None:
+        what = "is empty" if given == "" else "is neither text nor a processor"
+        hint = (
+            f"; write @processor({given.__name__!r}) above it" if callable(given) and hasattr(given, "__name__") else ""
+        )
+        raise InvalidInput(f"job name: {given!r} {what}; it is the word that chooses the processor{hint}")
+    signature: JobSignature = found()
+    if not signature.name:
+        raise InvalidInput(f"job name: {given!r} has none; give it one, or add the job by its name")
+    _check_types(signature)
+    return signature
+
+
+@lru_cache(maxsize=512)
+def _check_types(signature: JobSignature) -> None:
+    codec.check_type(f"data of {signature.name!r} jobs", signature.data)
+    codec.check_type(f"result of {signature.name!r} jobs", signature.result)
+
+
+class NewJob(Generic[Data, Result]):
+    """A job to be added: `NewJob("sms", data, delay=5_000)`, or `NewJob(send_sms, data)` with its processor, which checks
+    the data. Options are those of `JobOptions`. Without `data` an empty object is stored; None is stored as null.
+
+    Raises InvalidOption, InvalidName or InvalidInput at once if an option or the processor is wrong.
     """
 
-    __slots__ = ("data", "name", "options")
+    __slots__ = ("_signature", "data", "name", "options")
 
-    def __init__(self, name: str, data: Any = None, **options: Any) -> None:
-        self.name = name
-        self.data = data
+    @overload
+    def __init__(self, name: Target[Data, Result], data: Data, **options: Unpack[AddOptions]) -> None: ...
+    @overload
+    def __init__(self: NewJob[None, Result], name: Target[None, Result], **options: Unpack[AddOptions]) -> None: ...
+    @overload
+    def __init__(self: NewJob[Any, Any], name: str, data: Any = UNSET, **options: Unpack[AddOptions]) -> None: ...
+    def __init__(self, name: Any, data: Any = UNSET, **options: Any) -> None:
+        self._signature = None if isinstance(name, str) else signature_of(name)
+        self.name: str = name if self._signature is None else self._signature.name
+        self.data: Data = {} if data is UNSET else data
         self.options = JobOptions.check(options)
 
     def __repr__(self) -> str:
         return f"NewJob({self.name!r})"
 
-    def change(self, **options: Any) -> None:
+    @property
+    def signature(self) -> JobSignature | None:
+        """What its processor takes and returns; None for a job by name, and once middleware gave it another name."""
+        return self._signature if self._signature is not None and self._signature.name == self.name else None
+
+    def change(self, **options: Unpack[AddOptions]) -> None:
         """Give it other options; those that are not named stay. Raises as when it is made, and changes nothing then."""
         self.options = JobOptions.check({**self.options.given(), **options})
+
+
+def check_new(jobs: Iterable[Any]) -> None:
+    """Raise InvalidInput for what is no NewJob."""
+    for number, given in enumerate(jobs):
+        if not isinstance(given, NewJob):
+            raise InvalidInput(
+                f'jobs[{number}]: {given!r:.100} is not a NewJob; write NewJob("sms", data, delay=5_000)'
+            )
 
 
 class NewRow(Struct, frozen=True):

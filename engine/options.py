@@ -2,55 +2,67 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Required, TypedDict
 
 import msgspec
 from msgspec import Struct
 
 from engine import wire
-from engine.backoff import Backoff
+from engine.backoff import Backoff, BackoffOption
 from engine.clock import duration_ms, to_ms
-from engine.errors import InvalidOption
+from engine.errors import InvalidOption, check_fields, did_you_mean
 from engine.keys import check_deduplication_id, check_job_id, check_queue_name
 
 
 class Keep(Struct, frozen=True):
-    """How many finished jobs stay, and for how long: the newest `count`, none older than `age` seconds; None is no limit."""
+    """How many finished jobs stay, and for how long: the newest `count`, none older than `age`; None is no limit.
+
+    age: ms or timedelta; stored in whole seconds, rounded up.
+    """
 
     count: int | None = None
-    age: int | None = None
+    age: int | timedelta | None = None
+
+    @property
+    def seconds(self) -> int | None:
+        """`age` as it is stored."""
+        age = self.age
+        if age is None:
+            return None
+        return -((-age) // timedelta(seconds=1)) if isinstance(age, timedelta) else -(-age // 1000)
 
     @classmethod
     def check(cls, name: str, value: Any) -> Keep:
-        """The rule that `True` (keep none), `False` (keep all), a count, or {"count": n, "age": seconds} stands for."""
+        """The rule that `True` (keep none), `False` (keep all), a count, a Keep, or BullMQ's dict stands for.
+
+        The dict has `count` and `age`; its `age` is in seconds, as BullMQ's is, or a timedelta.
+        """
         match value:
-            case Keep():
-                return value
+            case Keep(count, age):
+                return cls(
+                    None if count is None else _whole(f"{name}.count", count),
+                    None if age is None else duration_ms(f"{name}.age", age),
+                )
             case bool():
                 return cls(count=0) if value else cls()
             case int():
                 return cls(count=_whole(name, value))
             case Mapping():
-                unknown = value.keys() - {"count", "age"}
-                if unknown:
-                    raise InvalidOption(
-                        f"{name}: {', '.join(sorted(map(repr, unknown)))} is not a field; it has count and age"
-                    )
-                count, age = value.get("count"), value.get("age")
-                if isinstance(age, timedelta):
-                    age = int(age.total_seconds())
-                return cls(
-                    None if count is None else _whole(f"{name}.count", count),
-                    None if age is None else _whole(f"{name}.age", age, "seconds"),
-                )
-        raise InvalidOption(f'{name}: {value!r} is none of True, False, a count, or {{"count": n, "age": seconds}}')
+                check_fields(name, value, ("count", "age"))
+                age = value.get("age")
+                if age is not None and not isinstance(age, timedelta):
+                    age = _whole(f"{name}.age", age, "seconds") * 1000
+                return cls.check(name, cls(value.get("count"), age))
+        raise InvalidOption(f"{name}: {value!r} is none of True, False, a count, or Keep(count=100, age=86_400_000)")
 
     def to_wire(self) -> bool | int | dict[str, int]:
-        if self.age is not None:
-            return {"age": self.age} if self.count is None else {"age": self.age, "count": self.count}
+        age = self.seconds
+        if age is not None:
+            return {"age": age} if self.count is None else {"age": age, "count": self.count}
         if self.count is None:
             return False
         return self.count or True
@@ -64,7 +76,8 @@ class Keep(Struct, frozen=True):
             case int() | float():
                 return cls(count=int(value)) if value >= 0 else cls()
             case dict():
-                return cls(_number(value.get("count"), None), _number(value.get("age"), None))
+                age = _number(value.get("age"), None)
+                return cls(_number(value.get("count"), None), None if age is None else age * 1000)
         return None
 
 
@@ -80,7 +93,7 @@ class Deduplication(Struct, frozen=True, rename="camel", omit_defaults=True):
     """
 
     id: str
-    ttl: int | None = None
+    ttl: int | timedelta | None = None
     extend: bool = False
     replace: bool = False
     keep_last_if_active: bool = False
@@ -93,11 +106,7 @@ class Deduplication(Struct, frozen=True, rename="camel", omit_defaults=True):
             value = msgspec.structs.asdict(value)
         if not isinstance(value, Mapping):
             raise InvalidOption(f'{name}: {value!r} is not a dict; give {{"id": "user:42"}}')
-        unknown = value.keys() - set(cls.__struct_fields__)
-        if unknown:
-            raise InvalidOption(
-                f"{name}: {', '.join(sorted(map(repr, unknown)))} is not a field; it has {', '.join(cls.__struct_fields__)}"
-            )
+        check_fields(name, value, cls.__struct_fields__)
         check_deduplication_id(value.get("id"))
         ttl = value.get("ttl")
         if ttl is not None:
@@ -161,6 +170,71 @@ class Parent(Struct, frozen=True):
         return cls(value["id"], value["queue"])
 
 
+class KeepFields(TypedDict, total=False):
+    """BullMQ's form of a Keep: its `age` is in seconds."""
+
+    count: int | None
+    age: int | timedelta | None
+
+
+class DeduplicationFields(TypedDict, total=False):
+    """A Deduplication as a dict."""
+
+    id: Required[str]
+    ttl: int | timedelta | None
+    extend: bool
+    replace: bool
+    keep_last_if_active: bool
+    reschedule: bool
+
+
+class ParentFields(TypedDict):
+    """A Parent as a dict."""
+
+    id: str
+    queue: str
+
+
+KeepOption = Keep | KeepFields | bool | int
+
+
+class ScheduleOptions(TypedDict, total=False):
+    """Options of the jobs of a schedule, as keywords; `JobOptions` explains them."""
+
+    attempts: int | None
+    backoff: BackoffOption | None
+    timeout: int | timedelta | None
+    expires_in: int | timedelta | None
+    priority: int | None
+    lifo: bool | None
+    remove_on_complete: KeepOption | None
+    remove_on_fail: KeepOption | None
+    keep_logs: int | None
+    stack_trace_limit: int | None
+    size_limit: int | None
+    telemetry: str | None
+
+
+class FlowOptions(ScheduleOptions, total=False):
+    """Options of a job of a flow, as keywords; `JobOptions` explains them."""
+
+    delay: int | timedelta | None
+    run_at: datetime | None
+    job_id: str | None
+    timestamp: datetime | int | None
+    fail_parent_on_failure: bool | None
+    continue_parent_on_failure: bool | None
+    ignore_dependency_on_failure: bool | None
+    remove_dependency_on_failure: bool | None
+
+
+class AddOptions(FlowOptions, total=False):
+    """Options of a job that is added, as keywords; `JobOptions` explains them."""
+
+    deduplication: Deduplication | DeduplicationFields | None
+    parent: Parent | ParentFields | None
+
+
 POLICIES: Final = {
     "fail_parent_on_failure": "fpof",
     "continue_parent_on_failure": "cpof",
@@ -175,7 +249,8 @@ class JobOptions(Struct, frozen=True, kw_only=True):
 
     attempts: runs in all, before the job fails for good; 0 leaves it to the processor, or else one run.
     backoff: how long to wait between them; None retries at once.
-    delay: earliest start, counted from `timestamp`.
+    delay: earliest start, counted from `timestamp`. As an option also `run_at`, an aware datetime, which sets delay and
+    timestamp; a time that has passed is no delay.
     timeout: how long one run may take; None leaves it to the processor.
     expires_in: how long after `timestamp` and `delay` a run may still start; later ones fail at once, without retry.
     priority: 0 goes first, then 1, 2, ... (BullMQ's order); first in, first out within one priority.
@@ -226,9 +301,11 @@ class JobOptions(Struct, frozen=True, kw_only=True):
         for name, value in options.items():
             check = _CHECKS.get(name)
             if check is None:
-                raise InvalidOption(f"{name}: no such option; a job has {', '.join(sorted(_CHECKS))}")
+                raise _unknown(name)
             if value is not None:
                 checked[name] = check(name, value)
+        if "run_at" in checked:
+            _run_at(checked)
         if checked.get("lifo") and checked.get("priority"):
             raise InvalidOption("lifo: a job with a priority has its place by that priority; leave one of the two out")
         if not checked.keys().isdisjoint(_OF_CHILDREN):
@@ -400,6 +477,21 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
+def _moment(name: str, value: Any) -> int:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise InvalidOption(f"{name}: {value!r} is not an aware datetime; give datetime.now(UTC) + timedelta(hours=1)")
+    return to_ms(value)
+
+
+def _run_at(checked: dict[str, Any]) -> None:
+    """Write the moment as BullMQ stores it: the time at which the job was made, and a delay from then on."""
+    if "delay" in checked:
+        raise InvalidOption("run_at: `delay` says when the job runs too; leave one of the two out")
+    moment = checked.pop("run_at")
+    made = checked.setdefault("timestamp", time.time_ns() // 1_000_000)
+    checked["delay"] = duration_ms("run_at", max(0, moment - made))
+
+
 def _timestamp(name: str, value: Any) -> int:
     if isinstance(value, datetime):
         return to_ms(value)
@@ -410,6 +502,7 @@ _CHECKS: dict[str, Any] = {
     "attempts": _attempts,
     "backoff": lambda name, value: Backoff.check(value),
     "delay": duration_ms,
+    "run_at": _moment,
     "timeout": limit_ms,
     "expires_in": limit_ms,
     "priority": _priority,
@@ -426,6 +519,46 @@ _CHECKS: dict[str, Any] = {
     "parent": Parent.check,
     **dict.fromkeys(POLICIES, _flag),
 }
+_ELSEWHERE: dict[str, tuple[str, str]] = {
+    "countdown": ("Celery", "delay=, in ms or a timedelta"),
+    "eta": ("Celery", "run_at=, an aware datetime"),
+    "expires": ("Celery", "expires_in=, in ms or a timedelta"),
+    "max_retries": ("Celery", "attempts=, which counts the first run too"),
+    "retries": ("Celery", "attempts=, which counts the first run too"),
+    "default_retry_delay": ("Celery", "backoff="),
+    "retry_backoff": ("Celery", "backoff="),
+    "retry_jitter": ("Celery", 'backoff={"type": "exponential", "delay": 1000, "jitter": 0.5}'),
+    "time_limit": ("Celery", "timeout=, in ms or a timedelta"),
+    "soft_time_limit": ("Celery", "timeout=, in ms or a timedelta"),
+    "task_id": ("Celery", "job_id="),
+    "ignore_result": ("Celery", "remove_on_complete=True"),
+    "job_timeout": ("RQ", "timeout=, in ms or a timedelta"),
+    "result_ttl": ("RQ", "remove_on_complete=Keep(age=), in ms or a timedelta"),
+    "failure_ttl": ("RQ", "remove_on_fail=Keep(age=), in ms or a timedelta"),
+    "ttl": ("RQ", "expires_in=, in ms or a timedelta"),
+    "at_front": ("RQ", "lifo=True"),
+    "depends_on": ("RQ", "parent=, or a flow"),
+    "retry": ("RQ", "attempts=, which counts the first run too, and backoff="),
+    "_defer_by": ("arq", "delay=, in ms or a timedelta"),
+    "_defer_until": ("arq", "run_at=, an aware datetime"),
+    "_expires": ("arq", "expires_in=, in ms or a timedelta"),
+    "_job_id": ("arq", "job_id="),
+    "scheduled": ("saq", "run_at=, an aware datetime"),
+    "retry_delay": ("saq", "backoff="),
+    "key": ("saq", "job_id="),
+    "max_age": ("Dramatiq", "expires_in=, in ms or a timedelta"),
+}
+"""Options of other queues: whose word it is, and ours."""
+
+
+def _unknown(name: str) -> InvalidOption:
+    if name in _ELSEWHERE:
+        whose, ours = _ELSEWHERE[name]
+        return InvalidOption(f"{name}: this is {whose}'s word; use {ours}")
+    suggestion = did_you_mean(name, _CHECKS) or f"; a job has {', '.join(sorted(_CHECKS))}"
+    return InvalidOption(f"{name}: unknown option{suggestion}")
+
+
 _OF_CHILDREN = frozenset({"parent", *POLICIES})
 
 

@@ -6,17 +6,21 @@ import inspect
 import logging
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
-from types import NoneType
+from functools import lru_cache, reduce
+from operator import or_
+from types import NoneType, UnionType
 from typing import (
     Any,
     ClassVar,
     Concatenate,
-    Generic,
     Literal,
+    Never,
+    NoReturn,
     Protocol,
     TypeVar,
+    Union,
     cast,
     get_args,
     get_origin,
@@ -25,15 +29,12 @@ from typing import (
 
 from msgspec import Struct
 
-from engine import codec
-from engine.backoff import Backoff
+from engine.backoff import Backoff, BackoffOption
 from engine.clock import duration_ms
 from engine.errors import InvalidInput, InvalidOption, Retry, UnrecoverableError
 from engine.handle import Job
+from engine.job import Addable, D, JobSignature, R
 from engine.options import limit_ms
-
-D = TypeVar("D")
-R = TypeVar("R")
 
 RunIn = Literal["loop", "thread", "process"]
 ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
@@ -50,15 +51,15 @@ logger = logging.getLogger("engine.jobs")
 class JobLog:
     """The log lines of a job's life. The worker calls them around each run; override one in a processor to log otherwise."""
 
-    def log_start(self, job: Job[Any]) -> None:
+    def log_start(self, job: Job[Any, Any]) -> None:
         if logger.isEnabledFor(logging.INFO):
             logger.info("🔄 Processing %s job %s", job.name, job.id, extra=_fields(job, "processing"))
 
-    def log_success(self, job: Job[Any], result: Any = None) -> None:
+    def log_success(self, job: Job[Any, Any], result: Any = None) -> None:
         if logger.isEnabledFor(logging.INFO):
             logger.info("✅ %s job %s completed", job.name, job.id, extra=_fields(job, "completed"))
 
-    def log_error(self, job: Job[Any], error: BaseException | str, *, retry: bool = False) -> None:
+    def log_error(self, job: Job[Any, Any], error: BaseException | str, *, retry: bool = False) -> None:
         """A failure for good is an error, one that will be retried a warning."""
         level = logging.WARNING if retry else logging.ERROR
         if not logger.isEnabledFor(level):
@@ -85,11 +86,14 @@ class Batch(Struct, frozen=True):
         return cls(size, ms)
 
 
-class Processor(Generic[D, R]):
+class Processor(Addable[D, R]):
     """How the jobs of one name are done. Made by `@processor` or from a `BaseProcessor`; calling it calls the function.
+
+    It stands for its name where jobs are added, and checks their data: `await queue.add(greet, Greeting("Ada"))`.
 
     name: the job name it takes; None takes every name.
     data_type: what `job.data` is decoded as, from the annotation of the first parameter; Any without one.
+    result_type: what the function returns, from its annotation; Any without one.
     run_in: "loop" (coroutine functions), "thread" (plain functions), "process" (only if asked).
     attempts, backoff, timeout: for jobs that say nothing themselves.
     retry_on: if given, other exceptions fail the job at once. give_up_on: these do. retry_if(error, attempt): asked last,
@@ -104,7 +108,7 @@ class Processor(Generic[D, R]):
         name: str | None = None,
         *,
         attempts: int = 0,
-        backoff: Backoff | dict[str, Any] | Sequence[int] | int | None = None,
+        backoff: BackoffOption | None = None,
         retry_on: ErrorTypes = (),
         give_up_on: ErrorTypes = (),
         retry_if: RetryIf | None = None,
@@ -112,6 +116,7 @@ class Processor(Generic[D, R]):
         heartbeat: int | timedelta | None = None,
         run_in: RunIn | None = None,
         data_type: Any = None,
+        result_type: Any = None,
         log: JobLog | None = None,
         batch: Batch | None = None,
     ) -> None:
@@ -128,6 +133,10 @@ class Processor(Generic[D, R]):
         self.is_timed = timeout is not None or heartbeat is not None
         self.run_in: RunIn = run_in or ("loop" if is_async else "thread")
         self.data_type = _data_type(function, batch is not None) if data_type is None else data_type
+        self.result_type = _result_type(function, batch is not None) if result_type is None else result_type
+        self.signature = JobSignature(name or "", self.data_type, self.result_type)
+        self.decode: Callable[[bytes], D] = self.signature.decode
+        """A job's stored data as this processor takes it. Raises InvalidData with the path of what does not fit."""
         self.log = log or JobLog()
         self.batch = batch
         if batch is not None and self.run_in == "process":
@@ -149,6 +158,9 @@ class Processor(Generic[D, R]):
     def __call__(self, job: Any, /, *others: Any, **named: Any) -> Any:
         return self.function(job, *others, **named)
 
+    def __job_signature__(self) -> JobSignature:
+        return self.signature
+
     def gives_up(self, error: BaseException, attempt: int) -> bool:
         """Whether no further attempt may follow this one, the `attempt`-th, however many are left."""
         if isinstance(error, Retry):
@@ -159,27 +171,21 @@ class Processor(Generic[D, R]):
             return True
         return self.retry_if is not None and not self.retry_if(error, attempt)
 
-    def decode(self, data: bytes) -> D:
-        """A job's stored data as this processor takes it. Raises InvalidData with the path of what does not fit."""
-        if self.data_type is NoneType:  # what is stored for a job without data, {}, is BullMQ's word for nothing
-            return cast(D, None)
-        return cast(D, codec.decode("data", data, self.data_type))
-
 
 class Wrap(Protocol):
     """Makes a function a processor."""
 
     @overload
-    def __call__(self, function: Callable[Concatenate[Job[D], ...], Awaitable[R]], /) -> Processor[D, R]: ...
+    def __call__(self, function: Callable[Concatenate[Job[D, Any], ...], Awaitable[R]], /) -> Processor[D, R]: ...
     @overload
-    def __call__(self, function: Callable[Concatenate[Job[D], ...], R], /) -> Processor[D, R]: ...
+    def __call__(self, function: Callable[Concatenate[Job[D, Any], ...], R], /) -> Processor[D, R]: ...
 
 
 def processor(
-    name: str,
+    name: str | None = None,
     *,
     attempts: int = 0,
-    backoff: Backoff | dict[str, Any] | Sequence[int] | int | None = None,
+    backoff: BackoffOption | None = None,
     retry_on: ErrorTypes = (),
     give_up_on: ErrorTypes = (),
     retry_if: RetryIf | None = None,
@@ -187,7 +193,8 @@ def processor(
     heartbeat: int | timedelta | None = None,
     run_in: RunIn | None = None,
 ) -> Wrap:
-    """Make a function the processor of the jobs called `name`, a chosen word that stays the same when code moves.
+    """Make a function the processor of the jobs called `name`, a chosen word that stays the same when code moves. Without
+    a name it takes jobs of every name, and is then the only one of its worker.
 
     `async def` runs on the worker's loop, `def` in a thread, `run_in="process"` in a process pool. `attempts` counts
     runs in all. `backoff` is what `Backoff` says, or a list of milliseconds. With `retry_on` only those exceptions are tried
@@ -196,9 +203,10 @@ def processor(
     timedelta); past either it fails with JobTimeout. What the function takes beside the job is filled with the worker's
     `dependencies`, by type. Raises InvalidInput.
     """
-    _check_name("processor", name)
+    if name is not None:
+        _check_name("processor", name)
 
-    def wrap(function: Callable[[Job[Any]], Any], /) -> Processor[Any, Any]:
+    def wrap(function: Callable[[Job[Any, Any]], Any], /) -> Processor[Any, Any]:
         return Processor(
             function,
             name,
@@ -218,12 +226,9 @@ def processor(
 class WrapBatch(Protocol):
     """Makes a function of a list of jobs a processor."""
 
-    @overload
     def __call__(
-        self, function: Callable[Concatenate[list[Job[D]], ...], Awaitable[Results]], /
+        self, function: Callable[Concatenate[list[Job[D]], ...], Awaitable[Results] | Results], /
     ) -> Processor[D, Any]: ...
-    @overload
-    def __call__(self, function: Callable[Concatenate[list[Job[D]], ...], Results], /) -> Processor[D, Any]: ...
 
 
 def batch_processor(
@@ -232,7 +237,7 @@ def batch_processor(
     size: int,
     wait: int | timedelta = 50,
     attempts: int = 0,
-    backoff: Backoff | dict[str, Any] | Sequence[int] | int | None = None,
+    backoff: BackoffOption | None = None,
     retry_on: ErrorTypes = (),
     give_up_on: ErrorTypes = (),
     retry_if: RetryIf | None = None,
@@ -265,19 +270,25 @@ def batch_processor(
     return wrap
 
 
-class BaseProcessor(JobLog, ABC, Generic[D, R]):
+class BaseProcessor(JobLog, ABC, Addable[D, R]):
     """The class form of a processor, for one that is given what it uses in its constructor.
+
+    Where jobs are added the class stands for its name too: `await queue.add(SmsProcessor, SmsJobData(...))`.
 
     `name` is the job name it takes; without one it takes what it is registered for.
     """
 
     name: ClassVar[str | None] = None
     attempts: ClassVar[int] = 0
-    backoff: ClassVar[Backoff | dict[str, Any] | Sequence[int] | int | None] = None
+    backoff: ClassVar[BackoffOption | None] = None
     retry_on: ClassVar[ErrorTypes] = ()
     give_up_on: ClassVar[ErrorTypes] = ()
     timeout: ClassVar[int | timedelta | None] = None
     heartbeat: ClassVar[int | timedelta | None] = None
+
+    @classmethod
+    def __job_signature__(cls) -> JobSignature:
+        return JobSignature(cls.name or "", *_class_types(cls))
 
     @abstractmethod
     def process(self, job: Job[D]) -> Any:
@@ -306,7 +317,8 @@ def as_processor(given: Any, name: str | None = None) -> Processor[Any, Any]:
             retry_if=None if type(given).retry_if is BaseProcessor.retry_if else given.retry_if,
             timeout=given.timeout,
             heartbeat=given.heartbeat,
-            data_type=_class_data_type(type(given)),
+            data_type=_class_types(type(given))[0],
+            result_type=_class_types(type(given))[1],
             log=given,
         )
     if isinstance(given, type):
@@ -367,6 +379,26 @@ def _data_type(function: Callable[..., Any], in_batches: bool) -> Any:
     return get_args(hint)[0] if get_origin(hint) is Job else Any
 
 
+def _result_type(function: Callable[..., Any], in_batches: bool) -> Any:
+    """What a function says it returns; Any where nothing is said, and for a batch, which returns many results."""
+    hint = Any if in_batches else hints_of(function).get("return", Any)
+    if get_origin(hint) in (Awaitable, Coroutine):  # of a plain function
+        hint = get_args(hint)[-1]
+    return _without_asked(hint)
+
+
+def _without_asked(hint: Any) -> Any:
+    """A result's type without what a processor may return instead, such as Retry."""
+    if hint is None:
+        return NoneType
+    if hint in (Never, NoReturn, object) or isinstance(hint, TypeVar):
+        return Any
+    if get_origin(hint) in (Union, UnionType):
+        kept = [one for one in get_args(hint) if not (isinstance(one, type) and issubclass(one, BaseException))]
+        return reduce(or_, kept) if kept else Any
+    return Any if isinstance(hint, type) and issubclass(hint, BaseException) else hint
+
+
 def _is_job(hint: Any) -> bool:
     return hint is Job or get_origin(hint) is Job
 
@@ -376,17 +408,18 @@ def _check_name(what: str, name: Any) -> None:
         raise InvalidInput(f"processor name: {name!r} is not a word; write @{what}('sms')")
 
 
-def _class_data_type(cls: type[BaseProcessor[Any, Any]]) -> Any:
-    """D of the BaseProcessor[D, R] among the bases of a class; Any where nothing is said."""
+@lru_cache(maxsize=512)
+def _class_types(cls: type[BaseProcessor[Any, Any]]) -> tuple[Any, Any]:
+    """D and R of the BaseProcessor[D, R] among the bases of a class; Any where nothing is said."""
     for parent in cls.__mro__:
         for base in getattr(parent, "__orig_bases__", ()):
             if get_origin(base) is BaseProcessor:
-                found = get_args(base)[0]
-                return Any if isinstance(found, TypeVar) else found
-    return Any
+                data, result = get_args(base)
+                return Any if isinstance(data, TypeVar) else data, _without_asked(result)
+    return Any, Any
 
 
-def _fields(job: Job[Any], status: str, error: str | None = None) -> dict[str, Any]:
+def _fields(job: Job[Any, Any], status: str, error: str | None = None) -> dict[str, Any]:
     return {
         "job_type": job.name,
         "job_id": job.id,

@@ -7,18 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+
+from msgspec import UNSET
 
 from engine import codec, wire
 from engine.adding import Adder, Known, lots
 from engine.clock import duration_ms
 from engine.dead_letters import DeadLetters
-from engine.errors import InvalidInput, InvalidOption
+from engine.errors import InvalidInput, InvalidOption, QueueClosed
 from engine.events import Answers
 from engine.foreign import ask
-from engine.handle import Job, added_job, stored_job
+from engine.handle import Job, added_job, known_job, stored_job, type_job
 from engine.hooks import AroundAdd, HookedAdds, check_middleware
-from engine.job import Counts, NewJob, NewRow
+from engine.job import Counts, D, JobSignature, NewJob, NewRow, R, Target, check_new, signature_of
 from engine.keys import Keys, check_deduplication_id
 from engine.limits import RateLimit, check_concurrency, stored_limit, stored_number, worker_limit
 from engine.link import DEFAULT_WAIT, Connection, Link, RedisPyLink, RedisSettings, open_link
@@ -32,7 +34,7 @@ from engine.measures import (
     measured,
     waited_longest,
 )
-from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions, Keep, Parent
+from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, AddOptions, JobOptions, Keep, Parent
 from engine.schedules import Schedules
 from engine.script import guard, loading
 from engine.scripts.add import add
@@ -74,7 +76,7 @@ class Queue:
 
         async with Queue("sms-queue", redis="redis://localhost:6379/0") as queue:
             job = await queue.add("sms", SmsJobData(...), delay=5_000, attempts=3)
-            result = await job.result(timeout=30)
+            result = await job.result(timeout=30_000)
 
     redis: a URL (`redis:`, `rediss:`, `unix:`, `embedded:`), RedisSettings, or None for the environment's.
     max_payload: bytes that a job's data may have. max_events: entries kept in the queue's event stream, for all who use
@@ -108,6 +110,7 @@ class Queue:
         self._max_events = _events(max_events)
         self._wait = duration_ms("wait", wait)
         self._shared = link
+        self._closed = False
         self._link: Connection | RedisPyLink | None = None
         self._opening: asyncio.Task[Connection | RedisPyLink] | None = None
         self._answers: Answers | None = None
@@ -129,14 +132,16 @@ class Queue:
         await self.close()
 
     async def open(self) -> Queue:
-        """Connect, within `wait`. Raises ConnectFailed or AuthFailed with what to do, and ServerUnfit for a server that cannot
-        hold the queue.
+        """Connect, within `wait`, also after `close`. Raises ConnectFailed or AuthFailed with what to do, and ServerUnfit for a
+        server that cannot hold the queue.
         """
+        self._closed = False
         await self._ready()
         return self
 
     async def close(self) -> None:
-        """Send what was added, then close the connection. May be called twice."""
+        """Send what was added, then close the connection; later calls raise QueueClosed. May be called twice."""
+        self._closed = True
         await self._adder.close()
         if self._answers is not None:
             await self._answers.close()
@@ -147,13 +152,21 @@ class Queue:
 
     # --- adding -------------------------------------------------------------------------------------------------------
 
-    async def add(self, name: str, data: Any = None, **options: Any) -> Job[Any]:
+    @overload
+    async def add(self, name: Target[D, R], data: D, **options: Unpack[AddOptions]) -> Job[D, R]: ...
+    @overload
+    async def add(self, name: Target[None, R], **options: Unpack[AddOptions]) -> Job[None, R]: ...
+    @overload
+    async def add(self, name: str, data: Any = UNSET, **options: Unpack[AddOptions]) -> Job[Any, Any]: ...
+    async def add(self, name: Any, data: Any = UNSET, **options: Any) -> Job[Any, Any]:
         """Add a job. Calls made while another is on the way leave together in the next one.
 
-        name: the word that chooses the processor. data: JSON values or a msgspec Struct. options: see JobOptions.
-        Raises InvalidInput, naming what is wrong, before anything is written; ConnectFailed or ServerBusy, with the state of the
-        server, when it could not take the job within the queue's `wait`: nothing was written; OutcomeUnknown when the connection
-        was lost, or the server hung, before the reply (a `job_id` of your own makes a second try safe).
+        name: the processor, which gives a typed Job; or the word that chooses one. data: JSON values, a msgspec Struct, a
+        dataclass or a pydantic model; None is stored as null, absent data as an empty object. options: see JobOptions.
+        Raises InvalidInput, naming what is wrong, before anything is written; QueueClosed after `close`; ConnectFailed or
+        ServerBusy, with the state of the server, when it could not take the job within the queue's `wait`: nothing was written;
+        OutcomeUnknown when the connection was lost, or the server hung, before the reply (a `job_id` of your own makes a second
+        try safe).
         Where a job of this `job_id` is there, or one that stands for this by its `deduplication`, none is made: the Job is
         that other one, and says so by `deduplicated`.
         With a `parent`: raises JobNotFound where that is not there, WrongState where this job is another's child already.
@@ -161,29 +174,49 @@ class Queue:
         checked = JobOptions.check(options)
         while self._adder.crowded:  # noqa: ASYNC110 - for the next tick, not for a time
             await asyncio.sleep(0)
+        signature = None
+        if not isinstance(name, str):
+            signature = signature_of(name)
+            name = signature.name
+        if data is UNSET:
+            data = {}
         row = self._row(name, data, checked)
+        if signature is not None:
+            data = signature.decode(row.data)
         link = self._link or await self._ready()
         if checked.parent is not None:
-            return await self._add_child(link, row, checked, checked.parent, data)
+            return await self._add_child(link, row, checked, checked.parent, data, signature)
         job_id = await self._adder.put(link, row)
         if isinstance(job_id, Known):
-            return added_job(link, self.keys, job_id.id, name, data, checked, self._answered(), deduplicated=True)
-        return added_job(link, self.keys, job_id, name, data, checked, self._answered())
+            return known_job(link, self.keys, job_id.id, name, self._answered(), signature)
+        return added_job(link, self.keys, job_id, name, data, checked, self._answered(), signature)
 
-    async def add_many(self, jobs: Iterable[NewJob]) -> list[Job[Any]]:
+    async def add_many(self, jobs: Iterable[NewJob[D, R]]) -> list[Job[D, R]]:
         """Add jobs in their order, up to 250 a call. All are checked before the first call; each call is all or none."""
         link, answers = await self._ready(), self._answered()
         new = list(jobs)
-        rows = [self._row(job.name, job.data, job.options) for job in new]
+        try:
+            rows = [self._row(job.name, job.data, job.options) for job in new]
+        except AttributeError:
+            check_new(new)
+            raise
+        typed = {
+            number: (signature, signature.decode(rows[number].data))
+            for number, job in enumerate(new)
+            if job._signature is not None and (signature := job.signature) is not None
+        }
         if any(job.options.parent is not None for job in new):
             raise InvalidOption("parent: add_many makes jobs without one; use `queue.add`, or a FlowProducer")
 
-        async def put(lot: Sequence[NewRow], jobs_of_lot: Sequence[NewJob]) -> list[Job[Any]]:
+        async def put(lot: Sequence[NewRow], jobs_of_lot: Sequence[NewJob]) -> list[Job[Any, Any]]:
             added = await add(link, self.keys, lot, cap=self._max_payload)
-            return [
-                added_job(link, self.keys, job_id, job.name, job.data, job.options, answers, number in added.known)
-                for number, (job_id, job) in enumerate(zip(added.ids, jobs_of_lot, strict=True))
+            made: list[Job[Any, Any]] = [
+                added_job(link, self.keys, job_id, job.name, job.data, job.options, answers)
+                for job_id, job in zip(added.ids, jobs_of_lot, strict=True)
             ]
+            for number in added.known:
+                made[number] = known_job(link, self.keys, added.ids[number], made[number].name, answers)
+            return made
 
         calls, first = [], 0
         for lot in lots(rows):
@@ -191,30 +224,46 @@ class Queue:
             first += len(lot)
             # Lets the lot leave: the server works on it while the next is packed.
             await asyncio.sleep(0)
-        return [job for made in await asyncio.gather(*calls) for job in made]
+        made = [job for some in await asyncio.gather(*calls) for job in some]
+        for number, (signature, data) in typed.items():
+            type_job(made[number], signature, data)
+        return made
 
-    async def _add_child(self, link: Link, row: NewRow, options: JobOptions, parent: Parent, data: Any) -> Job[Any]:
+    async def _add_child(
+        self, link: Link, row: NewRow, options: JobOptions, parent: Parent, data: Any, signature: JobSignature | None
+    ) -> Job[Any, Any]:
         above = [(Keys(parent.queue, self.keys.prefix), parent.id)]
         added = await add_flow(link, self.keys, [node_row(self.keys, row.id, row.name, row.data, options, above)])
         if isinstance(added, tuple):
             raise added[1].error(parent, row.id)
-        job_id, known = added[0] or row.id, added[0] is None
-        return added_job(link, self.keys, job_id, row.name, data, options, self._answered(), known)
+        if added[0] is None:
+            return known_job(link, self.keys, row.id, row.name, self._answered(), signature)
+        return added_job(link, self.keys, added[0], row.name, data, options, self._answered(), signature)
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
-    async def get_job(self, job_id: str) -> Job[Any] | None:
-        """The job of that id, or None."""
-        found = (await get(await self._ready(), self.keys, [job_id]))[0]
-        return None if found is None else stored_job(self.link, self.keys, found, self._answered())
+    @overload
+    async def get_job(self, job_id: str) -> Job[Any, Any] | None: ...
+    @overload
+    async def get_job(self, job_id: str, processor: Target[D, R]) -> Job[D, R] | None: ...
+    async def get_job(self, job_id: str, processor: Any = None) -> Job[Any, Any] | None:
+        """The job of that id, or None. With its processor data and result have their types, else they are plain JSON values.
 
-    async def jobs(self, state: State, start: int = 0, end: int = 99, *, newest_first: bool = False) -> list[Job[Any]]:
+        Raises InvalidData for data or a result that the processor's types do not fit.
+        """
+        signature = None if processor is None else signature_of(processor)
+        found = (await get(await self._ready(), self.keys, [job_id]))[0]
+        return None if found is None else stored_job(self.link, self.keys, found, self._answered(), signature)
+
+    async def jobs(
+        self, state: State, start: int = 0, end: int = 99, *, newest_first: bool = False
+    ) -> list[Job[Any, Any]]:
         """A page of the jobs in a state: numbers `start` to `end`, both included, from 0.
 
         The first is the next to run or the oldest, unless `newest_first`. An id whose hash is gone is left out, as in BullMQ:
         a page may have fewer jobs than it has numbers. `corral migrate check` names such ids.
         """
-        found: list[Job[Any]] = []
+        found: list[Job[Any, Any]] = []
         link, answers = await self._ready(), self._answered()
         for first in range(start, end + 1, PER_CALL):
             last = min(end, first + PER_CALL - 1)
@@ -437,6 +486,8 @@ class Queue:
     async def _ready(self) -> Link:
         if self._link is not None:
             return self._link
+        if self._closed:
+            raise QueueClosed(f"queue {self.name!r}")
         if self._opening is None:
             self._opening = asyncio.create_task(self._connect())
         try:
@@ -468,7 +519,7 @@ class Queue:
     def _row(self, name: str, data: Any, options: JobOptions) -> NewRow:
         if not isinstance(name, str) or not name:
             raise InvalidInput(f"job name: {name!r} is empty or not text; it is the word that chooses the processor")
-        encoded = b"{}" if data is None else codec.encode("data", data)
+        encoded = codec.encode("data", data)
         limit = self._max_payload if options.size_limit is None else min(options.size_limit, self._max_payload)
         codec.check_size("data", encoded, limit)
         return NewRow(

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Unpack, overload
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from engine import codec
 from engine.clock import from_ms
-from engine.errors import InvalidInput, InvalidOption, ScheduleNotFound, WrongState
+from engine.errors import InvalidOption, ScheduleNotFound, WrongState
 from engine.handle import Job
-from engine.job import NewJob, moment
+from engine.job import D, NewJob, R, Target, encode_data, moment, signature_of
 from engine.keys import Keys, check_schedule_id
 from engine.link import Link
-from engine.options import NO_OPTIONS, JobOptions, read_options
+from engine.options import NO_OPTIONS, JobOptions, ScheduleOptions, read_options
 from engine.scripts.pace import PER_CALL
 from engine.scripts.remove_schedule import remove_schedule
 from engine.scripts.schedules import StoredSchedule, schedules
@@ -35,6 +35,7 @@ _TIMES = ("pattern", "tz", "every", "offset")
 _BOUNDS = ("limit", "startDate", "endDate")
 _REFUSED = {
     "delay": "the schedule says when its jobs run; see `start`, `offset`",
+    "run_at": "the schedule says when its jobs run; see `start`, `offset`",
     "job_id": "each run has an id of its own, from the schedule's and its time",
     "timestamp": "each run has the time at which it was made",
     "parent": "each run would be a child of the same parent; let the run add its children, or a flow",
@@ -70,6 +71,22 @@ class Schedule(Struct, frozen=True, kw_only=True):
     """Jobs that were made since the last upsert, the next one included."""
 
 
+class UpsertOptions(ScheduleOptions, total=False):
+    """What `upsert` takes by keyword; it explains them."""
+
+    cron: str | None
+    tz: str | None
+    every: int | timedelta | None
+    offset: int | timedelta | None
+    limit: int | None
+    start: datetime | int | None
+    end: datetime | int | None
+    immediately: bool
+    misfire: Misfire
+    misfire_after: int | timedelta
+    overlap: Overlap
+
+
 class Schedules:
     """The schedules of a queue: `queue.schedules`."""
 
@@ -78,7 +95,7 @@ class Schedules:
         keys: Keys,
         ready: Callable[[], Awaitable[Link]],
         max_payload: int,
-        add: Callable[[Iterable[NewJob]], Awaitable[list[Job[Any]]]],
+        add: Callable[[Iterable[NewJob]], Awaitable[list[Job[Any, Any]]]],
     ) -> None:
         self._keys = keys
         self._ready = ready
@@ -88,11 +105,21 @@ class Schedules:
     def __repr__(self) -> str:
         return f"<Schedules of {self._keys.queue}>"
 
+    @overload
+    async def upsert(
+        self, id: str, name: Target[D, R], data: D, **when_and_options: Unpack[UpsertOptions]
+    ) -> Schedule: ...
+    @overload
+    async def upsert(self, id: str, name: Target[None, R], **when_and_options: Unpack[UpsertOptions]) -> Schedule: ...
+    @overload
+    async def upsert(
+        self, id: str, name: str, data: Any = UNSET, **when_and_options: Unpack[UpsertOptions]
+    ) -> Schedule: ...
     async def upsert(
         self,
         id: str,
-        name: str,
-        data: Any = None,
+        name: Any,
+        data: Any = UNSET,
         *,
         cron: str | None = None,
         tz: str | None = None,
@@ -124,8 +151,9 @@ class Schedules:
         cannot be, also where no run would ever come; nothing is written then.
         """
         check_schedule_id(id)
-        if not isinstance(name, str) or not name:
-            raise InvalidInput(f"job name: {name!r} is empty or not text; it is the word that chooses the processor")
+        signature = None if isinstance(name, str) and name else signature_of(name)
+        if signature is not None:
+            name = signature.name
         for option, why in _REFUSED.items():
             if options.get(option) is not None:
                 raise InvalidOption(f"{option}: {why}")
@@ -146,7 +174,7 @@ class Schedules:
         )
         if immediately and (start is not None or offset is not None):
             raise InvalidOption("immediately: `start` and `offset` say when the first run is; leave it out, or those")
-        encoded = b"{}" if data is None else codec.encode("data", data)
+        encoded = encode_data({} if data is UNSET else data, signature)
         codec.check_size("data", encoded, min(self._max_payload, checked.size_limit or self._max_payload))
         template = b"{}" if checked is NO_OPTIONS else checked.to_wire()
         link = await self._ready()
@@ -205,7 +233,7 @@ class Schedules:
         """Remove a schedule and its run that waits; False if there is none. A run that has begun is finished."""
         return await remove_schedule(await self._ready(), self._keys, id=id)
 
-    async def run_now(self, id: str) -> Job[Any]:
+    async def run_now(self, id: str) -> Job[Any, Any]:
         """Add a job with the name, data and options of the schedule, whose own runs stay as they are. Raises ScheduleNotFound."""
         stored = await self._find(id)
         if stored is None:

@@ -128,8 +128,8 @@ class JobQueueService:
                 self.queues[job_type] = await queue.open()
         return self
 
-    async def close(self, timeout: float = 30) -> None:
-        """Close the workers, then the queues, then the connection. Jobs being run have `timeout` seconds."""
+    async def close(self, timeout: int | timedelta = 30_000) -> None:
+        """Close the workers, then the queues, then the connection. Running jobs have `timeout` (ms or timedelta) to end."""
         await asyncio.gather(*(worker.close(timeout=timeout) for worker in self.workers.values()))
         await asyncio.gather(*self._running.values(), return_exceptions=True)
         self.workers.clear()
@@ -313,7 +313,7 @@ def _wire_priority(priority: int) -> int:
     return wire.MAX_PRIORITY - priority
 
 
-def _result(job: Job[Any], status: Status) -> JobResult:
+def _result(job: Job[Any, Any], status: Status) -> JobResult:
     progress = job.progress if isinstance(job.progress, int | float) and not isinstance(job.progress, bool) else None
     return JobResult(
         job_id=job.id,

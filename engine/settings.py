@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from engine import wire
 from engine.clock import MAX_DURATION_MS
-from engine.errors import InvalidOption
+from engine.errors import InvalidOption, did_you_mean
 from engine.link import DEFAULT_WAIT, RedisSettings
 from engine.measures import MAX_METRICS
 from engine.payloads import JOB_TYPES
@@ -139,6 +139,7 @@ def _refuse_unknown(where: str, found: Mapping[str, Any], known: set[str]) -> No
     if unknown := found.keys() - known:
         raise InvalidOption(
             f"{where}: {', '.join(sorted(unknown))} is not a setting; there are {', '.join(sorted(known))}"
+            f"{did_you_mean(min(unknown), known)}"
         )
 
 

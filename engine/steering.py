@@ -92,7 +92,7 @@ async def limit(said: argparse.Namespace) -> int:
 
 async def _set_limits(said: argparse.Namespace, queue: Queue) -> None:
     if said.smooth and said.rate is None:
-        raise InvalidOption("smooth: it spreads a rate; give --rate MAX/MS with it")
+        raise InvalidOption("smooth: it spreads a rate; give --rate MAX/TIME with it")
     if said.rate is not None:
         await queue.set_rate_limit(said.rate.max, said.rate.duration, smooth=said.smooth)
     elif said.no_rate:

@@ -9,13 +9,17 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import CancelledError
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack, overload
+
+from msgspec import UNSET
 
 from engine.blocking import SyncDeadLetters, SyncEvents, SyncFlows, SyncJob, SyncSchedules
+from engine.errors import QueueClosed
 from engine.flows import FlowProducer
-from engine.job import Counts, NewJob
+from engine.job import Counts, D, NewJob, R, Target
 from engine.limits import RateLimit
 from engine.measures import CountsPerType, Finished, Metrics, OldestWaiting
+from engine.options import AddOptions
 from engine.queue import Queue, State
 from engine.queue_events import QueueEvents
 from engine.scripts.cancel import Cancellation
@@ -28,7 +32,7 @@ class SyncQueue:
 
         with SyncQueue("sms-queue") as queue:
             job = queue.add("sms", {...})
-            print(job.result(timeout=30))
+            print(job.result(timeout=30_000))
             queue.schedules.upsert("daily", "sms", {...}, cron="0 9 * * *")
             queue.dead_letters.replay(error="ConnectionError")
             with queue.events(names=["failed"]) as events:
@@ -43,6 +47,7 @@ class SyncQueue:
         self._options = options
         Queue(name, **options)  # so that a wrong argument is refused here and not at the first call
         self._guard = threading.Lock()
+        self._closed = False
         self._pid = 0
         self._loop: asyncio.AbstractEventLoop
         self._queue: Queue
@@ -59,12 +64,15 @@ class SyncQueue:
         self.close()
 
     def open(self) -> SyncQueue:
+        """Connect, also after `close`. Raises ConnectFailed or AuthFailed with what to do."""
+        self._closed = False
         self._call(lambda queue: queue.open())
         return self
 
     def close(self) -> None:
-        """Send what was added, close the connection, end the thread."""
+        """Send what was added, close the connection, end the thread; later calls raise QueueClosed."""
         with self._guard:
+            self._closed = True
             if self._pid != os.getpid():
                 return
             self._run(self._flows.close())
@@ -93,14 +101,24 @@ class SyncQueue:
         events = QueueEvents(self.name, redis=self._queue._redis, prefix=self._queue.keys.prefix)
         return SyncEvents(events, self._run, after, names)
 
-    def add(self, name: str, data: Any = None, **options: Any) -> SyncJob:
+    @overload
+    def add(self, name: Target[D, R], data: D, **options: Unpack[AddOptions]) -> SyncJob[D, R]: ...
+    @overload
+    def add(self, name: Target[None, R], **options: Unpack[AddOptions]) -> SyncJob[None, R]: ...
+    @overload
+    def add(self, name: str, data: Any = UNSET, **options: Unpack[AddOptions]) -> SyncJob: ...
+    def add(self, name: Any, data: Any = UNSET, **options: Any) -> SyncJob[Any, Any]:
         return SyncJob(self._call(lambda queue: queue.add(name, data, **options)), self._run)
 
-    def add_many(self, jobs: Iterable[NewJob]) -> list[SyncJob]:
+    def add_many(self, jobs: Iterable[NewJob[D, R]]) -> list[SyncJob[D, R]]:
         return [SyncJob(job, self._run) for job in self._call(lambda queue: queue.add_many(jobs))]
 
-    def get_job(self, job_id: str) -> SyncJob | None:
-        found = self._call(lambda queue: queue.get_job(job_id))
+    @overload
+    def get_job(self, job_id: str) -> SyncJob | None: ...
+    @overload
+    def get_job(self, job_id: str, processor: Target[D, R]) -> SyncJob[D, R] | None: ...
+    def get_job(self, job_id: str, processor: Any = None) -> SyncJob[Any, Any] | None:
+        found = self._call(lambda queue: queue.get_job(job_id, processor))
         return None if found is None else SyncJob(found, self._run)
 
     def jobs(self, state: State, start: int = 0, end: int = 99, *, newest_first: bool = False) -> list[SyncJob]:
@@ -198,6 +216,8 @@ class SyncQueue:
 
     def _started(self) -> None:
         with self._guard:
+            if self._closed:
+                raise QueueClosed(f"queue {self.name!r}")
             if self._pid != os.getpid():
                 self._start()
 

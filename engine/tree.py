@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Generic, Unpack, overload
 
 import msgspec
+from msgspec import UNSET
 
 from engine import codec
 from engine.errors import InvalidInput, InvalidOption
-from engine.job import NewRow, NodeRow
+from engine.job import Data, NewRow, NodeRow, Result, Target, encode_data, signature_of
 from engine.keys import Keys
-from engine.options import POLICIES, JobOptions, Parent
+from engine.options import POLICIES, FlowOptions, JobOptions, Parent
 
 MAX_JOBS = 500
 """Jobs of a tree: all are added by one call of a script, which holds the server for some 15 us a job."""
@@ -20,7 +21,7 @@ MAX_LINKS = 700
 """Of jobs to those that wait for them, where jobs have several parents."""
 
 
-class FlowJob:
+class FlowJob(Generic[Data, Result]):
     """A job of a flow: it runs when all of its `children` are done, in whatever queues they are.
 
         FlowJob("report", "reports", {"month": 5}, children=[
@@ -30,21 +31,53 @@ class FlowJob:
 
     The same FlowJob may stand among the children of several jobs: it runs once, and each of them has its result.
 
-    name: the word that chooses the processor. queue: the name of its queue. data: JSON values or a msgspec Struct.
+    name: the processor, or the word that chooses one. queue: the name of its queue. data: as for `Queue.add`.
     options: those of `JobOptions`; a `delay` of a parent counts from when its children are done. Without a `job_id` the job
     gets a UUID. Raises InvalidOption or InvalidName at once if an option is wrong.
     """
 
-    __slots__ = ("children", "data", "name", "options", "queue")
+    __slots__ = ("children", "data", "name", "options", "queue", "signature")
 
+    @overload
     def __init__(
-        self, name: str, queue: str, data: Any = None, *, children: Iterable[FlowJob] = (), **options: Any
+        self,
+        name: Target[Data, Result],
+        queue: str,
+        data: Data,
+        *,
+        children: Iterable[FlowJob[Any, Any]] = (),
+        **options: Unpack[FlowOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: FlowJob[None, Result],
+        name: Target[None, Result],
+        queue: str,
+        *,
+        children: Iterable[FlowJob[Any, Any]] = (),
+        **options: Unpack[FlowOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: FlowJob[Any, Any],
+        name: str,
+        queue: str,
+        data: Any = UNSET,
+        *,
+        children: Iterable[FlowJob[Any, Any]] = (),
+        **options: Unpack[FlowOptions],
+    ) -> None: ...
+    def __init__(
+        self, name: Any, queue: str, data: Any = UNSET, *, children: Iterable[FlowJob] = (), **options: Any
     ) -> None:
-        self.name = name
+        self.signature = None if isinstance(name, str) and name else signature_of(name)
+        self.name: str = name if self.signature is None else self.signature.name
         self.queue = queue
-        self.data = data
-        self.children = list(children)
+        self.data: Data = {} if data is UNSET else data
+        self.children: list[FlowJob[Any, Any]] = list(children)
         self.options = JobOptions.check(options, in_flow=True)
+        if self.children and options.get("run_at") is not None:
+            raise InvalidOption("run_at: a job with children runs when they are done; give it a `delay` from then on")
 
     def __repr__(self) -> str:
         below = f" and {len(self.children)} children" if self.children else ""
@@ -71,7 +104,7 @@ def chain(*jobs: FlowJob) -> FlowJob:
 
 def _copied(job: FlowJob, children: list[FlowJob]) -> FlowJob:
     twin = FlowJob(job.name, job.queue, job.data, children=[*job.children, *children])
-    twin.options = job.options
+    twin.signature, twin.options = job.signature, job.options
     return twin
 
 
@@ -178,11 +211,9 @@ def _no_policy(job: FlowJob) -> None:
 
 def _row(job: FlowJob, keys: Keys, above: Sequence[tuple[Keys, str]]) -> NodeRow:
     options = job.options
-    if not isinstance(job.name, str) or not job.name:
-        raise InvalidInput(f"job name: {job.name!r} is empty or not text; it is the word that chooses the processor")
     if options.deduplication is not None:
         raise InvalidOption(f"deduplication: {job!r} stands in a flow, whose jobs all have to be made; leave it out")
-    encoded = b"{}" if job.data is None else codec.encode("data", job.data)
+    encoded = encode_data(job.data, job.signature)
     limit = codec.DEFAULT_MAX_PAYLOAD if options.size_limit is None else options.size_limit
     codec.check_size("data", encoded, min(limit, codec.DEFAULT_MAX_PAYLOAD))
     return node_row(

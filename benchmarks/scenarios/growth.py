@@ -59,7 +59,7 @@ def check_memory(waiting: int) -> None:
 
 async def _compare(stand: Stand, state: State, waiting: int, jobs: int) -> Figures:
     # Emptying a server of millions of jobs takes seconds.
-    settings = msgspec.structs.replace(RedisSettings.parse(stand.url), call_timeout=300)
+    settings = msgspec.structs.replace(RedisSettings.parse(stand.url), call_timeout=300_000)
     link = await open_link(settings, prelude=loading("add", "turn"))
     try:
         small = await _cost(stand, link, state, _SMALL, jobs)

@@ -130,7 +130,7 @@ class _Demo:
 
     @asynccontextmanager
     async def _worker(self, env: Mapping[str, str]) -> AsyncIterator[None]:
-        log, arguments = self._root / "worker.log", ["processors", "--redis", self._redis.url, "--grace", "5"]
+        log, arguments = self._root / "worker.log", ["processors", "--redis", self._redis.url, "--grace", "5s"]
         child = await WorkerProcess.start(arguments, env=env, output=log)
         try:
             if not await _comes_up(child):

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from msgspec import Struct, structs
 
-from engine.errors import InvalidOption
+from engine.clock import read_duration
+from engine.errors import InvalidOption, did_you_mean
 
 _TLS_BY_SCHEME = {"redis": False, "rediss": True, "valkey": False, "valkeys": True}
 _FORMS = "redis://user:password@host:6379/0, rediss://host:6379/0 (TLS), unix:///path/redis.sock?db=0 or embedded:"
@@ -23,7 +25,7 @@ _TRUTH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false":
 
 
 class RedisSettings(Struct, frozen=True, kw_only=True):
-    """How to reach one Redis. Times are in seconds. Checked when made: InvalidOption names the field and the remedy."""
+    """How to reach one Redis. Checked when made: InvalidOption names the field and the remedy."""
 
     host: str = "localhost"
     port: int = 6379
@@ -43,8 +45,10 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
     """A socket's path; host, port and tls are not looked at then."""
     embedded: str | None = None
     """A folder for a server of one's own; "" for the usual folder, None for no such server."""
-    connect_timeout: float = 5.0
-    call_timeout: float = 10.0
+    connect_timeout: int | timedelta = 5_000
+    """Milliseconds or timedelta that connecting may take. In an address also with a unit: `?connect_timeout=5s`."""
+    call_timeout: int | timedelta = 10_000
+    """Milliseconds or timedelta that one call may take."""
 
     def __post_init__(self) -> None:
         _check(self.host, "host", str, self.host != "", "give a name or an address")
@@ -52,7 +56,9 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
         _check(self.db, "db", int, _within(self.db, 0, 2**31 - 1), "give a whole number from 0 (a cluster has only 0)")
         for name in ("connect_timeout", "call_timeout"):
             value = getattr(self, name)
-            _check(value, name, (int, float), _within(value, 0.001, 86_400), "give seconds, over 0 and at most a day")
+            ms = round(_seconds(value) * 1000) if isinstance(value, timedelta) else value
+            _check(ms, name, int, _within(ms, 1, 86_400_000), "give milliseconds or a timedelta, over 0, a day at most")
+            structs.force_setattr(self, name, ms)
         if self.tls_key and not self.tls_cert:
             raise InvalidOption("redis tls_key: a key without a certificate; give tls_cert too")
 
@@ -78,6 +84,16 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
             query["db"] = str(self.db)
             return f"unix://{self._login}{quote(self.unix_socket)}?{urlencode(query)}"
         return f"{self._scheme}://{self._login}{self._place}/{self.db}{'?' if query else ''}{urlencode(query)}"
+
+    @property
+    def connect_seconds(self) -> float:
+        """`connect_timeout`, for timers."""
+        return _seconds(self.connect_timeout)
+
+    @property
+    def call_seconds(self) -> float:
+        """`call_timeout`, for timers."""
+        return _seconds(self.call_timeout)
 
     @property
     def _scheme(self) -> str:
@@ -173,6 +189,10 @@ _QUERY = ("db", "tls_ca", "tls_cert", "tls_key", "tls_verify", "connect_timeout"
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in structs.fields(RedisSettings)}
 
 
+def _seconds(duration: int | timedelta) -> float:
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration / 1000
+
+
 def _within(value: Any, low: float, high: float) -> bool:
     return isinstance(value, int | float) and low <= value <= high
 
@@ -241,7 +261,9 @@ def _query_fields(query: str) -> dict[str, Any]:
         if name == "family":
             continue  # Node's clients need family=0 for hosts with IPv6; here every address of a host is always tried.
         if name not in _QUERY:
-            raise InvalidOption(f"redis URL: unknown setting {name!r}; known are {', '.join(_QUERY)}; {_SPECIAL}")
+            raise InvalidOption(
+                f"redis URL: unknown setting {name!r}; known are {', '.join(_QUERY)}{did_you_mean(name, _QUERY) or f'; {_SPECIAL}'}"
+            )
         fields[name] = _value(name, text, f"redis URL: {name}")
     return fields
 
@@ -253,18 +275,11 @@ def _value(name: str, text: str, said_as: str) -> Any:
         if text.lower() not in _TRUTH:
             raise InvalidOption(f"{said_as}: {text!r} is neither true nor false; write true or false")
         return _TRUTH[text.lower()]
+    if name.endswith("_timeout"):
+        return read_duration(said_as, text)
     if kind is int and not (text.isascii() and text.isdigit() and len(text) < 19):
         raise InvalidOption(f"{said_as}: {text!r} is not a number; write digits, such as {_DEFAULTS[name]}")
-    if kind is float:
-        return _seconds(text, said_as)
     return int(text) if kind is int else text
-
-
-def _seconds(text: str, said_as: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise InvalidOption(f"{said_as}: {text!r} is not a number; write seconds, such as 5") from None
 
 
 def _as_text(value: object) -> str:

@@ -67,10 +67,12 @@ class Connection:
         self.settings = settings
         self.name = name
         self.call_wait = call_wait
-        patience = settings.call_timeout if call_wait is None else silence(settings, call_wait)
+        patience = settings.call_seconds if call_wait is None else silence(settings, call_wait)
         self._dialled = settings
         if call_wait is not None:
-            self._dialled = structs.replace(settings, connect_timeout=min(settings.connect_timeout, patience))
+            self._dialled = structs.replace(
+                settings, connect_timeout=round(1000 * min(settings.connect_seconds, patience))
+            )
         self.on_connect: list[Hook] = []
         self.on_disconnect: list[Hook] = []
         self._greeting = greeting(settings, name)
@@ -258,7 +260,7 @@ class Connection:
     @property
     def _keep_time(self) -> float:
         """Seconds for which a command is kept from now on."""
-        return self.settings.call_timeout if self._line is not None or self.call_wait is None else self.call_wait
+        return self.settings.call_seconds if self._line is not None or self.call_wait is None else self.call_wait
 
     def _keep_all(self, chunks: list[bytes], waiters: list[Waiter]) -> None:
         ends = self._loop.time() + self._keep_time
@@ -337,7 +339,7 @@ class Connection:
 
     def _new_line(self) -> Line:
         silence = self._usual_patience
-        return Line(self._on_lost, self._write_kept, silence=silence, slack=self.settings.call_timeout - silence)
+        return Line(self._on_lost, self._write_kept, silence=silence, slack=self.settings.call_seconds - silence)
 
     async def _log_in(self, line: Line) -> None:
         """Send the greeting, judge its replies, then send the prelude."""
@@ -354,7 +356,7 @@ class Connection:
     async def _open_with(self, line: Line, commands: list[bytes]) -> list[Reply]:
         future: asyncio.Future[list[Reply]] = self._loop.create_future()
         batch = Batch(future, len(commands))
-        line.write(commands, [batch], len(commands), self._dialled.connect_timeout)
+        line.write(commands, [batch], len(commands), self._dialled.connect_seconds)
         try:
             return await future
         except OutcomeUnknown:

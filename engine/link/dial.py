@@ -50,10 +50,10 @@ async def dial(
     tls: ssl.SSLContext | None,
     resolver: Resolver = resolve,
 ) -> AnyProtocol:
-    """Connect within `settings.connect_timeout`. Raises ConnectFailed with the place, the reason and what to do."""
+    """Connect within `settings.connect_seconds`. Raises ConnectFailed with the place, the reason and what to do."""
     try:
         if settings.unix_socket is not None:
-            async with asyncio.timeout(settings.connect_timeout):
+            async with asyncio.timeout(settings.connect_seconds):
                 loop = asyncio.get_running_loop()
                 _, made = await loop.create_unix_connection(protocol, settings.unix_socket)
             return made
@@ -72,7 +72,7 @@ async def _dial_host(
     settings: RedisSettings, protocol: Callable[[], AnyProtocol], tls: ssl.SSLContext | None, resolver: Resolver
 ) -> AnyProtocol:
     loop = asyncio.get_running_loop()
-    ends = loop.time() + settings.connect_timeout
+    ends = loop.time() + settings.connect_seconds
     async with asyncio.timeout_at(ends):
         addresses = interleave(await resolver(settings.host, settings.port))
     failures: list[BaseException] = []
@@ -142,7 +142,7 @@ def _reason(settings: RedisSettings, error: BaseException) -> str:
         case PermissionError():
             return "this user may not open it; check the permissions"
         case TimeoutError():
-            waited = f"no answer within {settings.connect_timeout:g} s"
+            waited = f"no answer within {settings.connect_seconds:g} s"
             return f"{waited}; check host, port and firewall, or raise connect_timeout"
         case _:
             return f"{error or type(error).__name__}; check that host, port and redis:// or rediss:// are right"

@@ -36,8 +36,8 @@ class RedisPyLink:
         self.settings = settings
         self.name = name
         self.call_wait = call_wait
-        self._patience = settings.call_timeout if call_wait is None else silence(settings, call_wait)
-        self._connect_timeout = min(settings.connect_timeout, self._patience)
+        self._patience = settings.call_seconds if call_wait is None else silence(settings, call_wait)
+        self._connect_timeout = min(settings.connect_seconds, self._patience)
         self._refused = 0  # calls that wait to be sent again
         self.on_connect: list[Hook] = []
         self.on_disconnect: list[Hook] = []
@@ -169,7 +169,7 @@ class RedisPyLink:
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[None]:
         """Our turn on a connection that is up. Raises ConnectFailed if that takes longer than it may."""
-        limit = self.settings.call_timeout
+        limit = self.settings.call_seconds
         if self.call_wait is not None and not self.connected:
             limit = max(self.call_wait, self._connect_timeout)  # at least one try: nobody else reconnects
         try:

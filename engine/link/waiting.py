@@ -80,7 +80,7 @@ async def keep_trying(connect: Callable[[], Awaitable[None]], wait: bool | float
 
 def silence(settings: RedisSettings, wait: float) -> float:
     """Seconds without any reply after which a server counts as hung."""
-    return min(settings.call_timeout, max(wait, LEAST_SILENCE))
+    return min(settings.call_seconds, max(wait, LEAST_SILENCE))
 
 
 def backoff(longest: float = _LONGEST_DELAY) -> Iterator[float]:

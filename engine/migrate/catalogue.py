@@ -47,6 +47,11 @@ KINDS: Final[dict[str, Kind]] = {
         "Workers limit the rate by an option of their own (`limiter`), which stands in no key: Corral's workers do not know it.",
         "Give Worker(limiter={...}) the same numbers, or set it for all: queue.set_rate_limit(max, duration).",
     ),
+    "many-names": _note(
+        "Unfinished jobs of the queue have several names. BullMQ gives all of them to one function; a Corral worker chooses its"
+        " processor by the job's name, and fails a job whose name none of its processors has.",
+        "Give the worker a processor for each name, or one function for all: @processor() without a name, alone in its worker.",
+    ),
     "queue-paused": _note(
         "The queue is paused: workers of either kind take nothing.",
         "`corral resume QUEUE` when its jobs are to run; in a fleet with BullMQ 5 let only Corral pause and resume.",

@@ -11,12 +11,15 @@ from engine.keys import Keys
 from engine.link import Link
 from engine.migrate.discovery import hints, is_private, key_pattern
 from engine.migrate.families import judge_parents
-from engine.migrate.findings import Clients, Findings, QueueReport
+from engine.migrate.findings import Clients, Example, Findings, QueueReport
 from engine.migrate.job_rules import StoredJob, is_job_key, job_rules
 from engine.migrate.pages import PAGE, answers, ids_of, pairs, raw, read_jobs, scan, text
 from engine.migrate.schedule_rules import FoundSchedule, schedule_rules
 from engine.migrate.suspects import Suspects
 from engine.migrate.whole import LISTS, count_states, judge_whole
+
+MAX_NAMES = 1_000
+"""Names of jobs that are counted."""
 
 
 class Look:
@@ -31,6 +34,8 @@ class Look:
         self._seen: set[str] = set()
         self._looked: dict[str, int] = {}
         self._placed: set[str] = set()
+        self._names: dict[str, str] = {}
+        """Of unfinished jobs, each with the first job that has it."""
 
     async def report(self, clients: Clients | None) -> QueueReport:
         link, keys = self._link, self._keys
@@ -40,6 +45,9 @@ class Look:
         for state, count in counts.items():
             if count:
                 await self._state(state, suspects)
+        if len(self._names) > 1:
+            examples = [Example(name, f"job {id}") for name, id in self._names.items()]
+            self._found.say("many-names", len(examples), *examples)
         await self._schedules()
         await self._around(suspects)
         await suspects.judge()
@@ -67,6 +75,8 @@ class Look:
             jobs = await read_jobs(self._link, self._keys, state, ids)
             for job in jobs:
                 self._judge(job, suspects)
+                if job.name is not None and state not in ("completed", "failed") and len(self._names) < MAX_NAMES:
+                    self._names.setdefault(text(job.name), job.id)
             await self._beside(state, [job.id for job in jobs if job.is_there], suspects)
 
     def _judge(self, job: StoredJob, suspects: Suspects) -> None:

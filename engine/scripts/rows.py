@@ -37,10 +37,11 @@ def read_refusals(reply: Sequence[int]) -> Refusals:
 
 
 def keep_slot(keep: Keep) -> str:
-    """Count and age as scripts take them; nothing is no limit."""
-    if keep.count is None and keep.age is None:
+    """Count and age in seconds as scripts take them; nothing is no limit."""
+    count, age = keep.count, keep.seconds
+    if count is None and age is None:
         return ""
-    return f"{'' if keep.count is None else keep.count},{'' if keep.age is None else keep.age}"
+    return f"{'' if count is None else count},{'' if age is None else age}"
 
 
 Finished = tuple[Claimed, bytes, Keep]

@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
+
+from msgspec import UNSET
 
 from engine import codec
 from engine.handle import Job
-from engine.options import JobOptions
+from engine.job import Target, signature_of
+from engine.options import AddOptions, JobOptions
 from engine.queue import Queue, State
 
 _IN_LINE: tuple[State, ...] = ("waiting", "prioritized", "delayed", "waiting-children")
 _SHOWN = 10
 
 
-async def enqueued(queue: Queue, name: str | None = None, data: Any = None, **options: Any) -> list[Job[Any]]:
-    """The jobs that wait to be run, delayed ones too, of this name, with this data and these options.
+async def enqueued(
+    queue: Queue, name: str | Target[Any, Any] | None = None, data: Any = UNSET, **options: Unpack[AddOptions]
+) -> list[Job[Any, Any]]:
+    """The jobs that wait to be run, delayed ones too, of this name or processor, with this data and these options.
 
     data: what the jobs' data must contain. An object may have more fields than are given here, at any depth; all else is
     compared as it is. A Struct is compared as the JSON it becomes.
     options: as for `Queue.add`; those that are given are compared. Raises InvalidOption for one that does not exist.
     """
     checked = JobOptions.check(options)
-    wanted = None if data is None else codec.decode("data", codec.encode("data", data))
+    word = name if name is None or isinstance(name, str) else signature_of(name).name
+    wanted = UNSET if data is UNSET else codec.decode("data", codec.encode("data", data))
     return [
         job
         for job in await _in_line(queue)
-        if (name is None or job.name == name)
-        and (wanted is None or _contains(job.data, wanted))
-        and all(getattr(job.opts, option) == getattr(checked, option) for option in options)
+        if (word is None or job.name == word)
+        and (wanted is UNSET or _contains(job.data, wanted))
+        and all(_is_so(option, job.opts, checked) for option in options)
     ]
 
 
 async def assert_enqueued(
-    queue: Queue, name: str | None = None, data: Any = None, *, times: int | None = None, **options: Any
-) -> list[Job[Any]]:
+    queue: Queue,
+    name: str | Target[Any, Any] | None = None,
+    data: Any = UNSET,
+    *,
+    times: int | None = None,
+    **options: Unpack[AddOptions],
+) -> list[Job[Any, Any]]:
     """Fail unless such jobs wait to be run: at least one, or exactly `times`. Returns them. See `enqueued`."""
     found = await enqueued(queue, name, data, **options)
     if len(found) == times or (times is None and found):
@@ -45,15 +56,23 @@ async def assert_enqueued(
     )
 
 
-async def assert_not_enqueued(queue: Queue, name: str | None = None, data: Any = None, **options: Any) -> None:
+async def assert_not_enqueued(
+    queue: Queue, name: str | Target[Any, Any] | None = None, data: Any = UNSET, **options: Unpack[AddOptions]
+) -> None:
     """Fail if such a job waits to be run. See `enqueued`."""
     found = await enqueued(queue, name, data, **options)
     if found:
         raise AssertionError(f"no job {_asked(name, data, options)} expected; {await _there(queue)}")
 
 
-async def _in_line(queue: Queue) -> list[Job[Any]]:
-    found: list[Job[Any]] = []
+def _is_so(option: str, opts: JobOptions, wanted: JobOptions) -> bool:
+    if option == "run_at":
+        return (opts.timestamp or 0) + opts.delay == (wanted.timestamp or 0) + wanted.delay
+    return bool(getattr(opts, option) == getattr(wanted, option))
+
+
+async def _in_line(queue: Queue) -> list[Job[Any, Any]]:
+    found: list[Job[Any, Any]] = []
     for state in _IN_LINE:
         start = len(found)
         while page := await queue.jobs(state, len(found) - start, len(found) - start + 999):
@@ -75,9 +94,9 @@ def _contains(value: Any, wanted: Any) -> bool:
     return bool(value == wanted) and isinstance(value, bool) == isinstance(wanted, bool)
 
 
-def _asked(name: str | None, data: Any, options: Mapping[str, Any]) -> str:
+def _asked(name: str | Target[Any, Any] | None, data: Any, options: Mapping[str, Any]) -> str:
     parts = ["of any name" if name is None else f"named {name!r}"]
-    if data is not None:
+    if data is not UNSET:
         parts.append(f"with data {data!r}")
     parts += [f"{option}={value!r}" for option, value in options.items()]
     return " ".join(parts)

@@ -8,16 +8,20 @@ from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
+from msgspec import UNSET
+
 from engine.clock import monotonic
 from engine.errors import JobFailed, JobNotFound, RateLimited, Snooze, WrongState
-from engine.handle import Job
+from engine.handle import Job, show_result
 from engine.job import (
     Completed,
     CompletedAdding,
+    D,
     Delayed,
     Failed,
     Limited,
     NewJob,
+    R,
     Released,
     Retrying,
     WaitingChildren,
@@ -51,11 +55,11 @@ class KitQueue(Queue):
 
     inline: Inline | None = None
 
-    async def add(self, name: str, data: Any = None, **options: Any) -> Job[Any]:
-        job = await super().add(name, data, **options)
+    async def add(self, name: Any, data: Any = UNSET, **options: Any) -> Job[Any, Any]:
+        job: Job[Any, Any] = await super().add(name, data, **options)
         return job if self.inline is None else await self.inline.run(job)
 
-    async def add_many(self, jobs: Iterable[NewJob]) -> list[Job[Any]]:
+    async def add_many(self, jobs: Iterable[NewJob[D, R]]) -> list[Job[D, R]]:
         added = await super().add_many(jobs)
         if self.inline is not None:
             for job in added:
@@ -89,7 +93,7 @@ class Inline:
             watch=lambda hold: None,  # nobody else would stop it
         )
 
-    async def run(self, job: Job[Any]) -> Job[Any]:
+    async def run(self, job: Job[D, R]) -> Job[D, R]:
         """Run the job, and what stands before it. Raises what the processor raised."""
         state = await job.state()
         if state == "delayed":
@@ -134,9 +138,9 @@ class Inline:
                 raise hold.error or JobFailed(hold.claimed.id, outcome.reason)
 
 
-async def _finished(job: Job[Any], hold: Hold) -> Job[Any]:
+async def _finished(job: Job[D, R], hold: Hold) -> Job[D, R]:
     try:
         await job.refresh()
-    except JobNotFound:
-        job.return_value = hold.result  # nothing of it was kept
+    except JobNotFound:  # nothing of it was kept
+        show_result(job, hold.result)
     return job

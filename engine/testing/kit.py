@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
 from typing import Any, cast
 
 from msgspec import Struct
@@ -13,8 +14,9 @@ from engine import clock as clocks
 from engine import wire
 from engine.embedded import EmbeddedServer
 from engine.errors import InvalidInput, JobFailed, WrongState
-from engine.handle import Job
+from engine.handle import Job, show_result
 from engine.link import Connection, RedisPyLink, RedisSettings, open_link
+from engine.queue import Queue
 from engine.scripts.state import state
 from engine.testing.clock import Clock, ClockedLink
 from engine.testing.inline import Inline, KitQueue
@@ -29,15 +31,15 @@ _MOST_JUMPS = 1_000
 class Failure(Struct, frozen=True):
     """A job that failed for good, and what its processor raised in the last attempt."""
 
-    job: Job[Any]
+    job: Job[Any, Any]
     error: BaseException
 
 
 class Run(Struct, frozen=True):
     """What `run_until_drained` did, in the order in which jobs ended."""
 
-    completed: list[Job[Any]]
-    """Each with its `return_value`."""
+    completed: list[Job[Any, Any]]
+    """Each with its `return_value`, in plain JSON values as `queue.get_job` has it."""
     failed: list[Failure]
     attempts: int
     """Runs in all, those included that failed and were tried again."""
@@ -104,8 +106,12 @@ class TestQueue:
         await self._stack.aclose()
 
     @property
-    def queue(self) -> KitQueue:
+    def queue(self) -> Queue:
         """The queue. Raises InvalidInput outside of the block."""
+        return self._opened
+
+    @property
+    def _opened(self) -> KitQueue:
         if self._queue is None:
             raise InvalidInput("TestQueue: not open; use `async with TestQueue(...) as kit`")
         return self._queue
@@ -128,13 +134,13 @@ class TestQueue:
         return worker
 
     @contextmanager
-    def inline(self, *processors: Any) -> Iterator[KitQueue]:
+    def inline(self, *processors: Any) -> Iterator[Queue]:
         """For the length of a `with` block, `queue.add` runs the job at once, in the task that adds it.
 
         It returns when the job is done, with its `return_value`; what the processor raised is raised, and the job has
         failed, whatever attempts it had left. Delays and priorities are not waited for.
         """
-        queue, before = self.queue, self.queue.inline
+        queue, before = self._opened, self._opened.inline
         queue.inline = Inline(queue.link, queue.keys, processors, self._stack)
         try:
             yield queue
@@ -146,7 +152,7 @@ class TestQueue:
         *processors: Any,
         delayed: bool = False,
         failures_ok: bool = False,
-        timeout: float = 10.0,
+        timeout: int | timedelta = 10_000,
         **options: Any,
     ) -> Run:
         """Run a real Worker until no job waits and none is run, and say what came of them.
@@ -154,21 +160,22 @@ class TestQueue:
         processors, options: as for `worker`. Jobs that are due by the clock are run, those added by processors too.
         delayed: move the clock to each later due time as well, until nothing is delayed: all retries are seen through.
         Raises ExceptionGroup with the errors of jobs that failed for good, unless `failures_ok`; AssertionError if not
-        all is done within `timeout` seconds; WrongState for a paused queue with jobs in it.
+        all is done within `timeout` (ms or timedelta); WrongState for a paused queue with jobs in it.
         """
+        limit_ms = clocks.duration_ms("timeout", timeout)
         worker = self.worker(*processors, **options)
-        completed: list[Job[Any]] = []
+        completed: list[Job[Any, Any]] = []
         errors: dict[str, Failure] = {}
         attempts = 0
 
-        def done(job: Job[Any], result: Any) -> None:
+        def done(job: Job[Any, Any], result: Any) -> None:
             nonlocal attempts
             attempts += 1
-            job.return_value = result
+            show_result(job, result)
             completed.append(job)
             errors.pop(job.id, None)
 
-        def failed(job: Job[Any], error: BaseException | str) -> None:
+        def failed(job: Job[Any, Any], error: BaseException | str) -> None:
             nonlocal attempts
             attempts += 1
             errors.pop(job.id, None)
@@ -178,14 +185,14 @@ class TestQueue:
         worker.on("failed", failed)
         async with worker:
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(limit_ms / 1000):
                     await self._until_drained(delayed)
             except TimeoutError:
                 running = ", ".join(f"{job.name} {job.id}" for job in worker.running_jobs()) or "none"
                 counts = await self.queue.counts()
                 await worker.close(timeout=0)
                 raise AssertionError(
-                    f"after {timeout:g} s {self.name!r} is not drained: {counts}; running: {running}"
+                    f"after {limit_ms:,} ms {self.name!r} is not drained: {counts}; running: {running}"
                 ) from None
         over = await self._over(list(errors))
         run = Run(completed, [failure for id, failure in errors.items() if id in over], attempts)

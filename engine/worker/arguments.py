@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct, structs
 
+from engine.clock import read_duration
 from engine.errors import InvalidInput
 from engine.keys import Keys
 from engine.limits import RateLimit
@@ -48,7 +49,7 @@ exit codes: 0 all running jobs were finished, 1 it could not start, jobs were cu
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What one worker process is told. Times are in milliseconds, but for `grace` and `wait_for_redis`: seconds."""
+    """What one worker process is called with. Times are in milliseconds."""
 
     target: str
     redis: RedisSettings
@@ -62,8 +63,8 @@ class Options(Struct, frozen=True, kw_only=True):
     lock_duration: int = 15_000
     stalled_interval: int = 5_000
     max_stalled: int = 1
-    grace: float = 30.0
-    wait_for_redis: float = 30.0
+    grace: int = 30_000
+    wait_for_redis: int = 30_000
     limiter: RateLimit | None = None
     health: Endpoint | None = None
     allow: frozenset[str] = frozenset()
@@ -171,22 +172,26 @@ def _parser() -> argparse.ArgumentParser:
     add_server_options(parser)
     add(
         "--wait-for-redis",
-        metavar="SECONDS",
-        type=_seconds,
-        default=30.0,
-        help="at the start, time for a Redis that is not there yet; 0 ends at once with 1 (default: 30)",
+        metavar="TIME",
+        type=duration(0, 86_400_000),
+        default=30_000,
+        help="at the start, time for a Redis that is not there yet; 0 ends at once with 1 (default: 30s)",
     )
     add("--name", metavar="NAME", help="what the worker is called where workers are listed")
-    milliseconds = number(100, 3_600_000)
+    span = duration(100, 3_600_000)
     add(
-        "--lock-duration", metavar="MS", type=milliseconds, default=15_000, help="life of a job's lock (default: 15000)"
+        "--lock-duration",
+        metavar="TIME",
+        type=span,
+        default=15_000,
+        help=f"life of a job's lock; {TIME} (default: 15s)",
     )
     add(
         "--stalled-interval",
-        metavar="MS",
-        type=milliseconds,
+        metavar="TIME",
+        type=span,
         default=5_000,
-        help="time between two searches for jobs whose worker died (default: 5000)",
+        help="time between two searches for jobs whose worker died (default: 5s)",
     )
     add(
         "--max-stalled",
@@ -195,14 +200,22 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         help="how often a job whose worker died is run again before it fails (default: 1)",
     )
-    add("--grace", metavar="SECONDS", type=_seconds, default=30.0, help="time for running jobs at a stop (default: 30)")
+    add(
+        "--grace",
+        metavar="TIME",
+        type=duration(0, 86_400_000),
+        default=30_000,
+        help="time for running jobs at a stop (default: 30s)",
+    )
     add(
         "--cancel-grace",
-        metavar="MS",
-        type=number(10, 3_600_000),
-        help="time that a job has to end after it was cancelled or timed out (default: JOB_QUEUE_CANCEL_GRACE, or 5000)",
+        metavar="TIME",
+        type=duration(10, 3_600_000),
+        help="time that a job has to end after it was cancelled or timed out (default: JOB_QUEUE_CANCEL_GRACE, or 5s)",
     )
-    add("--limit", metavar="MAX/MS", type=rate, help="how many jobs may start in some time, on all workers so limited")
+    add(
+        "--limit", metavar="MAX/TIME", type=rate, help="how many jobs may start in some time, on all workers so limited"
+    )
     add(
         "--metrics",
         metavar="MINUTES",
@@ -283,25 +296,33 @@ def number(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
+TIME = "TIME is 500ms, 30s, 2m, 1h or 7d; a plain number is milliseconds"
+
+
+def duration(least: int, most: int) -> Callable[[str], int]:
+    """Milliseconds within limits from text such as 30s, for argparse."""
+
+    def read(text: str) -> int:
+        try:
+            ms = read_duration("time", text)
+        except InvalidInput as error:
+            raise argparse.ArgumentTypeError(str(error).removeprefix("time: ")) from None
+        if not least <= ms <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a time from {least:,} to {most:,} ms")
+        return ms
+
+    return read
+
+
 def rate(text: str) -> RateLimit:
-    """MAX/MS, for argparse: so many starts in so many milliseconds."""
-    most, _, ms = text.partition("/")
-    if not (most.isascii() and most.isdecimal() and ms.isascii() and ms.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not MAX/MS, such as 100/60000 for 100 a minute")
+    """MAX/TIME, for argparse: so many starts in some time."""
+    most, _, time = text.partition("/")
+    if not (most.isascii() and most.isdecimal() and time):
+        raise argparse.ArgumentTypeError(f"{text!r} is not MAX/TIME, such as 100/1m for 100 a minute")
     try:
-        return RateLimit.check("limit", int(most), int(ms))
+        return RateLimit.check("limit", int(most), read_duration("limit", time))
     except InvalidInput as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 86400")
-    return value
 
 
 def _queue(text: str) -> tuple[str, int | None]:

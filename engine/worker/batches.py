@@ -34,7 +34,7 @@ class Batches:
         waiting = sum(len(batch.places) for batch in self._gathering.values())
         return f"<Batches {len(self._gathering)} gathering, {waiting} jobs wait>"
 
-    async def join(self, hold: Hold, job: Job[Any]) -> Any:
+    async def join(self, hold: Hold, job: Job[Any, Any]) -> Any:
         """What the batch came to for this job: its result, or the exception raised.
 
         A cancelled job leaves a batch that still gathers. It cannot leave one that runs: a batch is cancelled when all
@@ -114,7 +114,7 @@ class Batches:
             else:
                 place.came_to.set_result((part, None, None))
 
-    async def _call(self, processor: Processor[Any, Any], jobs: list[Job[Any]]) -> Any:
+    async def _call(self, processor: Processor[Any, Any], jobs: list[Job[Any, Any]]) -> Any:
         if processor.run_in == "loop":
             return await processor.function(jobs)
         result = await self._threads.run(processor.function, [thread_job(job) for job in jobs])
@@ -129,7 +129,7 @@ class _Place:
     def __init__(
         self,
         hold: Hold,
-        job: Job[Any],
+        job: Job[Any, Any],
         came_to: asyncio.Future[tuple[Any, BaseException | None, TracebackType | None]],
     ) -> None:
         self.hold = hold
@@ -157,7 +157,7 @@ class _Batch:
             self.task.cancel()
 
 
-def read_results(answer: Any, jobs: list[Job[Any]], processor: Processor[Any, Any]) -> list[Any]:
+def read_results(answer: Any, jobs: list[Job[Any, Any]], processor: Processor[Any, Any]) -> list[Any]:
     """A result or an exception for each job, of what a batch processor returned. Raises WrongResults."""
     if isinstance(answer, BaseException):  # Retry may be returned as well as raised
         raise answer
@@ -179,7 +179,7 @@ def read_results(answer: Any, jobs: list[Job[Any]], processor: Processor[Any, An
 
 
 def _missing(
-    answer: Mapping[Any, Any], job: Job[Any], jobs: list[Job[Any]], processor: Processor[Any, Any]
+    answer: Mapping[Any, Any], job: Job[Any, Any], jobs: list[Job[Any, Any]], processor: Processor[Any, Any]
 ) -> WrongResults:
     strangers = sorted(repr(key) for key in answer.keys() - {job.id for job in jobs})
     besides = f"; it has {', '.join(strangers[:3])}, no ids of this batch" if strangers else ""

@@ -165,7 +165,7 @@ class _Line:
         os._exit(1)
 
 
-class ChildJob(Job[Any]):
+class ChildJob(Job[Any, Any]):
     """A `Job` in a child process. What it tells goes to the worker and blocks until Redis has it."""
 
     __slots__ = ("_line",)

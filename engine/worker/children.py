@@ -43,7 +43,12 @@ class Children:
         return f"<Children {len(self._all) - len(self._free)} busy, {len(self._free)} free, {self.size} at most>"
 
     async def run(
-        self, processor: Processor[Any, Any], claimed: Claimed, keys: Keys, job: Job[Any], started: Callable[[], None]
+        self,
+        processor: Processor[Any, Any],
+        claimed: Claimed,
+        keys: Keys,
+        job: Job[Any, Any],
+        started: Callable[[], None],
     ) -> bytes:
         """The job's result as JSON. Raises ErrorElsewhere, Retry, RateLimited, or ProcessDied. Cancelling it kills the process."""
         module, qualname = reference(processor)
@@ -117,7 +122,7 @@ class _Child:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    async def run(self, ask: Ask, job: Job[Any]) -> bytes:
+    async def run(self, ask: Ask, job: Job[Any, Any]) -> bytes:
         self.jobs += 1
         try:
             self._writer.write(frame(ask))
@@ -188,7 +193,7 @@ def _program(descriptor: int) -> str:
     return f"import sys; sys.path[:] = {path!r}; from engine.worker.child import main; main({descriptor})"
 
 
-async def _carry_out(said: Say, job: Job[Any]) -> Answer:
+async def _carry_out(said: Say, job: Job[Any, Any]) -> Answer:
     try:
         if said.what == "heartbeat":
             job.heartbeat()

@@ -16,7 +16,8 @@ import traceback
 from collections.abc import Collection, Coroutine, Iterator, Sequence
 from typing import Any
 
-from engine.errors import ConnectFailed, CorralError, InvalidInput, InvalidOption, ServerUnfit
+from engine.clock import read_duration
+from engine.errors import ConnectFailed, CorralError, InvalidInput, ServerUnfit
 from engine.hooks import AroundRun
 from engine.link import open_link
 from engine.processor import Processor
@@ -33,7 +34,7 @@ from engine.worker.worker import Worker
 
 logger = logging.getLogger("engine.worker")
 
-_HEALTH_AGE = 15.0
+_HEALTH_AGE = "15s"
 _MARGIN = 8.0
 """Seconds beyond the grace time after which the process ends itself, though its event loop be blocked."""
 
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _supervise(arguments: Sequence[str], options: Options) -> int:
     supervisor = Supervisor(
-        *for_children(arguments, options), options.processes, grace=options.grace, health=options.health
+        *for_children(arguments, options), options.processes, grace=options.grace / 1000, health=options.health
     )
     return asyncio.run(supervisor.run())
 
@@ -161,7 +162,7 @@ class Daemon:
         return not self._stopping
 
     async def _wait_for_redis(self) -> None:
-        redis, patience = self._options.redis, self._options.wait_for_redis
+        redis, patience = self._options.redis, self._options.wait_for_redis / 1000
         try:
             link = await open_link(redis)
         except ConnectFailed as failure:
@@ -207,7 +208,7 @@ class Daemon:
             self._signals += 1
             if self._signals > 2:
                 os._exit(1)
-            _end_after(_MARGIN if self._signals == 2 else self._options.grace + _MARGIN)
+            _end_after(_MARGIN if self._signals == 2 else self._options.grace / 1000 + _MARGIN)
             loop.call_soon_threadsafe(self._stop, self._signals)
 
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -219,9 +220,9 @@ class Daemon:
             self._awaited.cancel()
         if count == 1:
             running = sum(1 for _ in self._running())
-            logger.info("Stopping; %s running jobs have %g s to end", running, self._options.grace)
+            logger.info("Stopping; %s running jobs have %g s to end", running, self._options.grace / 1000)
             # Set before the workers' own timers, so that it sees the jobs that these are about to cut off.
-            asyncio.get_running_loop().call_later(self._options.grace, self._look_for_the_late)
+            asyncio.get_running_loop().call_later(self._options.grace / 1000, self._look_for_the_late)
             self._closing = self._close()
         else:
             logger.warning("Stopping now; jobs that are running will be taken over by other workers")
@@ -277,11 +278,7 @@ def _queues(options: Options, processors: Sequence[Processor[Any, Any]]) -> list
 
 def _health_age() -> float:
     """Seconds after which a worker without a turn is failing."""
-    text = os.environ.get("CORRAL_HEALTH_AGE") or str(_HEALTH_AGE)
-    try:
-        return float(text)
-    except ValueError:
-        raise InvalidOption(f"CORRAL_HEALTH_AGE: {text!r} is not a number of seconds, such as 15") from None
+    return read_duration("CORRAL_HEALTH_AGE", os.environ.get("CORRAL_HEALTH_AGE") or _HEALTH_AGE) / 1000
 
 
 def _end_after(seconds: float) -> None:

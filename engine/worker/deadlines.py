@@ -26,7 +26,7 @@ class Deadlines:
         assert processor is not None
         timeout = hold.options.timeout or processor.timeout
         if timeout is not None:
-            late = JobTimeout(f"the attempt took longer than its timeout of {timeout:,} ms")
+            late = JobTimeout(hold.claimed.id, f"timed out: the attempt took longer than its timeout of {timeout:,} ms")
             hold.time("timeout", self._after(timeout / 1000, self._stop, hold, late))
         if processor.heartbeat is not None:
             assert hold.handle is not None
@@ -39,7 +39,8 @@ class Deadlines:
         if left > 0:
             hold.time("heartbeat", self._after(left, self._listen, hold, limit))
         else:
-            self._stop(hold, JobTimeout(f"no heartbeat for {limit:,} ms: the run counts as hung"))
+            reason = f"timed out: no heartbeat for {limit:,} ms, the run counts as hung"
+            self._stop(hold, JobTimeout(hold.claimed.id, reason))
 
     def _after(self, seconds: float, what: Callable[..., None], *about: Any) -> asyncio.TimerHandle:
         return self._loop.call_later(seconds, what, *about, context=self._context)

@@ -46,7 +46,7 @@ class Hold:
         self.resent = False
         self.options: JobOptions = NO_OPTIONS
         self.processor: Processor[Any, Any] | None = None
-        self.handle: Job[Any] | None = None
+        self.handle: Job[Any, Any] | None = None
         self.result: Any = None
         self.error: BaseException | None = None
         self.outcome: Outcome | None = None

@@ -15,7 +15,7 @@ from engine.options import Keep
 from engine.scripts.watch_letters import watch_letters
 from engine.worker.service import Report, Service
 
-DEFAULT_KEPT = Keep(count=10_000, age=90 * 24 * 3600)
+DEFAULT_KEPT = Keep(count=10_000, age=90 * 24 * 3_600_000)
 """Dead letters kept where a worker does not say: the newest 10,000, none older than 90 days."""
 
 

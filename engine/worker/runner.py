@@ -52,11 +52,11 @@ _ASKED = (Retry, RateLimited)
 
 
 class Routes:
-    """Which processor takes which job: by the job's name; one that has no name, or is alone, takes every name."""
+    """Which processor takes which job: by the job's name. One without a name takes every name, and is alone."""
 
     def __init__(self, processors: list[Processor[Any, Any]]) -> None:
         self._by_name: dict[str, Processor[Any, Any]] = {}
-        self._any: Processor[Any, Any] | None = processors[0] if len(processors) == 1 else None
+        self._any: Processor[Any, Any] | None = None
         for processor in processors:
             if processor.name is None and len(processors) > 1:
                 raise InvalidOption(
@@ -66,7 +66,9 @@ class Routes:
                 raise InvalidOption(
                     f"processors: two take {processor.name!r}; a job's name chooses one, so rename one of them"
                 )
-            if processor.name is not None:
+            if processor.name is None:
+                self._any = processor
+            else:
                 self._by_name[processor.name] = processor
 
     def __iter__(self) -> Iterator[Processor[Any, Any]]:
@@ -207,13 +209,13 @@ class Runner:
         except Exception as error:  # data of a child was changed since
             return self._verdict(hold, error)
 
-    async def _hooked(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any]) -> Any:
+    async def _hooked(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any, Any]) -> Any:
         """The result of a job that runs in a batch or has middleware around it."""
         if processor.batch is None and processor.run_in != "process":
             self._begin(hold)
         return await around(self._middleware, functools.partial(self._innermost, hold, processor))(job)
 
-    async def _innermost(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any]) -> Any:
+    async def _innermost(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any, Any]) -> Any:
         if processor.batch is not None:
             return await self._batches.join(hold, job)
         if processor.run_in == "process":
@@ -228,13 +230,13 @@ class Runner:
         if hold.options.timeout is not None or (hold.processor is not None and hold.processor.is_timed):
             self._watch(hold)
 
-    async def _in_process(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any]) -> bytes:
+    async def _in_process(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any, Any]) -> bytes:
         value = await self._children.run(processor, hold.claimed, self._keys, job, lambda: self._begin(hold))
         codec.check_size("result", value, MAX_RESULT)
         return value
 
-    async def _in_thread(self, hold: Hold, function: Callable[[Job[Any]], Any], job: Job[Any]) -> Any:
-        def call(job: Job[Any]) -> Any:
+    async def _in_thread(self, hold: Hold, function: Callable[[Job[Any, Any]], Any], job: Job[Any, Any]) -> Any:
+        def call(job: Job[Any, Any]) -> Any:
             hold.thread = threading.get_ident()
             return function(job)
 
@@ -262,7 +264,9 @@ class Runner:
             except InvalidOption as problem:
                 error = problem
         hold.error = error
-        reason, name = traces.message(error), traces.error_name(error)
+        # The bare reason of a timeout: who waits for the job recognises it.
+        reason = hold.stop.reason if hold.stop is not None and error is hold.stop else traces.message(error)
+        name = traces.error_name(error)
         limit = hold.options.stack_trace_limit
         stack = traces.appended(hold.claimed.stacktrace, traces.trace(error), limit)
         try:
@@ -310,7 +314,7 @@ def _was_cut_short(hold: Hold, error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
-class _TellingJob(Job[Any]):
+class _TellingJob(Job[Any, Any]):
     """A job whose progress is told to the worker's listeners too."""
 
     __slots__ = ("_listeners",)
@@ -318,7 +322,7 @@ class _TellingJob(Job[Any]):
     _listeners: Listeners
 
     @classmethod
-    def of(cls, job: Job[Any], listeners: Listeners) -> _TellingJob:
+    def of(cls, job: Job[Any, Any], listeners: Listeners) -> _TellingJob:
         twin = cls.__new__(cls)
         for name in Job.__slots__:
             setattr(twin, name, getattr(job, name))

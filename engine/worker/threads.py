@@ -16,23 +16,23 @@ from engine.handle import Job
 from engine.tree import FlowJob
 
 
-class ThreadJob(Job[Any]):
+class ThreadJob(Job[Any, Any]):
     """A `Job` for code in a thread: its methods block until they are done, and are called without `await`."""
 
     __slots__ = ("_loop", "_whole")
 
     _loop: asyncio.AbstractEventLoop
-    _whole: Job[Any]
+    _whole: Job[Any, Any]
     """The job as the loop knows it, which does what is asked."""
 
-    def _run(self) -> Job[Any]:
+    def _run(self) -> Job[Any, Any]:
         return self._whole
 
     def add_child(self, child: FlowJob) -> None:
         self._whole.add_child(child)
 
 
-def thread_job(job: Job[Any]) -> ThreadJob:
+def thread_job(job: Job[Any, Any]) -> ThreadJob:
     """The same job for a thread; called on the loop to which the job's link belongs."""
     twin = ThreadJob.__new__(ThreadJob)
     twin._loop = asyncio.get_running_loop()
@@ -41,7 +41,7 @@ def thread_job(job: Job[Any]) -> ThreadJob:
     return twin
 
 
-def _copy(job: Job[Any], twin: Job[Any]) -> None:
+def _copy(job: Job[Any, Any], twin: Job[Any, Any]) -> None:
     for name in Job.__slots__:
         setattr(twin, name, getattr(job, name))
 

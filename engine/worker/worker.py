@@ -19,8 +19,9 @@ from typing import Any, Self
 from msgspec import Struct
 
 from engine import wire
-from engine.backoff import BUILT_IN, Strategy
-from engine.clock import duration_ms, monotonic
+from engine.backoff import BUILT_IN, Strategy, check_strategy_name
+from engine.clock import duration_ms, duration_s, monotonic
+from engine.codec import check_type
 from engine.errors import InvalidOption, ServerUnfit
 from engine.hooks import AroundRun, check_middleware
 from engine.job import Released
@@ -94,12 +95,12 @@ class Worker:
 
     queue_name, prefix, redis: which queue, where; `redis` is an address or RedisSettings, None asks the environment.
     concurrency: jobs at once; may be set while the worker runs.
-    processors: what does the jobs, chosen by the job's name; one alone takes every name.
+    processors: what does the jobs, chosen by the job's name. One without a name, alone in its worker, takes every name.
     name: shown as having processed a job, and among a queue's workers; host and pid without one.
     lock_duration: ms that a job stays this worker's without a word from it; renewed every `lock_renew` (a third).
     stalled_interval: ms between looks for jobs of dead workers; one found more than `max_stalled` times fails.
     remove_on_complete, remove_on_fail: what is kept of finished jobs that say nothing; all without.
-    dead_letters: what is kept of dead letters, apart from the jobs: a count, {"count": n, "age": seconds}, or False for
+    dead_letters: what is kept of dead letters, apart from the jobs: a count, Keep(count=, age=), or False for
     none; the newest 10,000 of 90 days without. dead_letter_alert: (threshold, function): the function is called with a
     DeadLetterAlert each time their number has come to be above the threshold, by one of the queue's workers.
     metrics: minutes for which finished jobs are counted, 1,440 for a day; None counts nothing. See `Queue.metrics`.
@@ -423,13 +424,13 @@ class Worker:
 
     # -- stopping --------------------------------------------------------------------------------------------------
 
-    async def close(self, timeout: float = 30) -> None:
-        """Take no more jobs, let those that run finish within `timeout` seconds, cancel and release the rest.
+    async def close(self, timeout: int | timedelta = 30_000) -> None:
+        """Take no more jobs, let those that run finish within `timeout` (ms or timedelta), cancel and release the rest.
 
         A released job goes back to the front of the line and uses no attempt. Returns when all is done; may be called
         again, also with a shorter timeout.
         """
-        self._grace_ends = min(self._grace_ends, monotonic() + timeout)
+        self._grace_ends = min(self._grace_ends, monotonic() + duration_s("timeout", timeout))
         self._ask_to_stop()
         if self._phase is not Phase.NEW:
             await self._stopped.wait()
@@ -545,6 +546,8 @@ def _checked(
         )
     processors = [as_processor(one) for one in given]
     for processor in processors:
+        check_type(f"data of {processor!r}", processor.data_type)
+        check_type(f"result of {processor!r}", processor.result_type, decodes=False)
         if processor.run_in == "process":
             reference(processor)
         backoff = processor.backoff
@@ -613,6 +616,7 @@ def _strategies(given: Mapping[str, Strategy]) -> dict[str, Strategy]:
     for name, strategy in given.items():
         if name in BUILT_IN:
             raise InvalidOption(f"backoffs: {name!r} is built in; give your own strategy another name")
+        check_strategy_name("backoffs", name)
         if not callable(strategy):
             raise InvalidOption(f"backoffs: {name!r} is {strategy!r}; give a function of (attempts_made, error)")
     return dict(given)

@@ -119,7 +119,7 @@ async def test_a_lock_without_an_end_keeps_its_job_where_it_is(redis_url: str, l
     worker = Worker("q", run, redis=redis_url, drain_delay=20, stalled_interval=100, lock_duration=300)
     async with running(worker), Queue("q", redis=redis_url) as queue:
         await until(lambda: link.call("EXISTS", keys.stalled_check), "a sweep has looked")
-        assert await (await queue.add("n")).result(timeout=20) == "done"
+        assert await (await queue.add("n")).result(timeout=20_000) == "done"
         assert (await queue.counts()).active == 1
         await link.call("DEL", keys.lock("held"))
         await until(lambda: link.call("ZSCORE", keys.completed, "held"), "it has run", timeout=20)

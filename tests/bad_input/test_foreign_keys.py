@@ -35,12 +35,12 @@ async def test_a_worker_names_the_key_that_stops_it_and_goes_on_without_it(redis
         job, key = await queue.add("n"), f"bull:q:{suffix}"
         async with running(Worker("q", _twice, redis=redis_url, drain_delay=20, stalled_interval=100)) as worker:
             worker.on("error", told.append)
-            await job.result(timeout=20)
+            await job.result(timeout=20_000)
             await _set_aside(queue.link, key)
             await until(lambda: _named(told, key), f"{key} is named", timeout=20)
             await queue.link.call("DEL", key)
             await _put_back(queue.link, key)
-            assert await (await queue.add("n", 2)).result(timeout=20) == 4
+            assert await (await queue.add("n", 2)).result(timeout=20_000) == 4
     problem = _named(told, key)
     assert problem is not None
     assert f"should be a {STOPS[suffix]}: another program wrote it; look at it, then move it away" in str(problem)
@@ -62,7 +62,7 @@ async def test_a_worker_goes_on_where_a_foreign_key_harms_only_some(redis_url: s
         async with running(Worker("q", _twice, redis=redis_url, **options)) as worker:
             worker.on("error", told.append)
             bad, good = await queue.add("n", {"x": 1}), await queue.add("n", 2)
-            assert await good.result(timeout=20) == 4
+            assert await good.result(timeout=20_000) == 4
             await until(lambda: _delete_what_is_named(link, told, bad), "the bad job has failed too", timeout=20)
             await until(lambda: _named(told, keys.jobs + "repeat"), "a sweep has met the other", timeout=20)
     named = {error.key.removeprefix(keys.jobs) for error in told if isinstance(error, errors.WrongType)}

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 ORDER: list[str] = []
 for floor in (
-    "errors wire clock timetable keys states backoff options job limits codec payloads",
+    "errors wire clock timetable keys states backoff codec options job limits payloads",
     "embedded link foreign script",
     "tree scripts",
     "happened events queue_events measures handle hooks processor adding dead_letters schedules queue flows blocking sync",

@@ -49,7 +49,7 @@ async def proxy(server: EmbeddedServer) -> AsyncIterator[Proxy]:
 
 
 def through(proxy: Proxy) -> RedisSettings:
-    return RedisSettings(host="127.0.0.1", port=proxy.port, call_timeout=0.3)
+    return RedisSettings(host="127.0.0.1", port=proxy.port, call_timeout=300)
 
 
 async def test_an_add_with_an_id_of_its_own_can_be_sent_again(direct: Queue, proxy: Proxy) -> None:

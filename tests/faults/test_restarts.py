@@ -67,7 +67,7 @@ async def test_a_server_that_forgets_its_scripts_is_told_them_again(redis_url: s
         forgetting = asyncio.create_task(forget())
         jobs = await asyncio.gather(*(queue.add("echo", n) for n in range(300)))
         jobs += await queue.add_many([NewJob("echo", n) for n in range(300, 600)])
-        assert [await job.result(timeout=20) for job in jobs] == list(range(600))
+        assert [await job.result(timeout=20_000) for job in jobs] == list(range(600))
         stop.set()
         await forgetting
 

@@ -166,7 +166,7 @@ async def test_a_failed_job_is_mended_and_retried(board: Board, redis_url: str) 
         await board.icon("refresh-cw").click()
         await board.press()
         await until(lambda: _all(orders, failed=2, completed=1), "the mended job is completed")
-        assert await bad.result(timeout=10) == {"done": {"order": 8}}
+        assert await bad.result(timeout=10_000) == {"done": {"order": 8}}
         await board.open_queue("orders", "failed")
         await board.page.get_by_role("button", name="Retry all").click()
         await board.press()
@@ -300,14 +300,14 @@ async def test_a_flow_is_drawn_and_let_go(board: Board, redis_url: str) -> None:
         ):
             await expect(drawn.get_by_role("group", name=name)).to_have_count(count)
         async with running(Worker("parts", shop.run, redis=redis_url)):
-            await flow.job.result(timeout=10)
+            await flow.job.result(timeout=10_000)
         await board.open_job("orders", flow.job.id)
         await expect(drawn.get_by_role("group", name=", completed, queue")).to_have_count(4)
         other = await flows.add(tree)
         await board.open_job("orders", other.job.id)
         await board.icon("list-x").click()
         await board.press()
-        await other.job.result(timeout=10)
+        await other.job.result(timeout=10_000)
         assert [await child.job.state() for child in other.children] == ["unknown", "unknown"]
 
 

@@ -104,8 +104,8 @@ async def lead_a_life(url: str) -> None:
             FlowJob("n", "q", {}, children=[FlowJob("n", "kids", {}), FlowJob("n", "q", {}, delay=30)])
         )
         parent = await queue.add("parent", {})
-        assert await tree.job.result(timeout=20) == "n"
-        assert await parent.result(timeout=20) == "parent"
+        assert await tree.job.result(timeout=20_000) == "n"
+        assert await parent.result(timeout=20_000) == "parent"
         await queue.add("fails", {}, attempts=3, backoff=10)
         await queue.add("fails", {"subAccountId": "tenant"}, attempts=2)
         held = await queue.add("hold", {}, deduplication={"id": "d", "keep_last_if_active": True})
@@ -166,7 +166,7 @@ async def test_a_queue_in_a_cluster_is_shared_with_node(
         await node.make("Worker", "worker", "q", prefix=PREFIX)
         await node.make("FlowProducer", "flows", prefix=PREFIX)
         async with Queue("q", redis=cluster.url, prefix=PREFIX) as queue:
-            assert await (await queue.add("n", {"value": 1})).result(timeout=20) == 1
+            assert await (await queue.add("n", {"value": 1})).result(timeout=20_000) == 1
 
             async def nothing(job: Job[Any]) -> None: ...
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from engine import Job, Queue, Worker
+from engine.options import DeduplicationFields
 from tests.interop.side import NodeSide
 from tests.support.running import running
 
@@ -31,7 +32,7 @@ async def test_either_side_finds_the_job_of_the_other(redis_url: str, node: Node
 
 async def test_a_debounced_job_is_replaced_by_the_other_side(redis_url: str, node: NodeSide) -> None:
     await node.make("Queue", "queue", "q")
-    options: dict[str, Any] = {"id": "save", "ttl": 60_000, "extend": True, "replace": True}
+    options: DeduplicationFields = {"id": "save", "ttl": 60_000, "extend": True, "replace": True}
     async with Queue("q", redis=redis_url) as queue:
         await queue.add("n", {"version": 1}, delay=60_000, deduplication=options)
         await node.call("queue", "add", "n", {"version": 2}, {"delay": 60_000, "deduplication": options})
@@ -47,13 +48,13 @@ async def test_the_end_of_a_job_lets_the_next_in_whoever_ran_it(redis_url: str, 
     await node.make("Worker", "worker", "theirs")
     async with Queue("theirs", redis=redis_url) as queue, Queue("ours", redis=redis_url) as ours:
         first = await queue.add("n", {}, deduplication={"id": "one"})
-        await first.result(timeout=10)
+        await first.result(timeout=10_000)
         second = await queue.add("n", {}, deduplication={"id": "one"})
         assert second.id != first.id
         added = await node.call("queue", "add", "n", {}, {"deduplication": {"id": "one"}})
         async with running(Worker("ours", nothing, redis=redis_url)):
             job = await ours.get_job(added["id"])
             assert job is not None
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
         again = await node.call("queue", "add", "n", {}, {"deduplication": {"id": "one"}})
         assert again["id"] != added["id"]

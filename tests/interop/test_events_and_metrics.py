@@ -112,7 +112,7 @@ async def test_a_silent_queue_stays_so_when_node_opens_it(redis_url: str, node: 
     async with Queue("q", redis=redis_url, max_events=0) as queue, both(redis_url, node) as (ours, _):
         await node.make("Queue", "queue", "q", streams={"events": {"maxLen": 500}})
         await ours.work("q")
-        assert await (await queue.add("n", {"value": 7})).result(timeout=10) == 7
+        assert await (await queue.add("n", {"value": 7})).result(timeout=10_000) == 7
         assert await link.call("XLEN", Keys("q").events) == 0
 
 

@@ -42,7 +42,7 @@ async def test_our_flow_is_done_by_both_sides(redis_url: str, node: NodeSide) ->
                 ],
             )
         )
-        values = await tree.job.result(timeout=10)
+        values = await tree.job.result(timeout=10_000)
         assert sorted(values.values(), key=str) == [[1, None], {"by": "node"}]
         assert set(values) == {f"bull:{child.job.queue_name}:{child.job.id}" for child in tree.children}
 
@@ -134,9 +134,9 @@ async def test_a_child_that_node_fails_does_to_our_parent_what_its_policy_says(
         tree = await flows.add(FlowJob("parent", "parents", {"value": "ran"}, children=[child]))
         if fails:
             with pytest.raises(JobFailed, match="failed"):
-                await tree.job.result(timeout=10)
+                await tree.job.result(timeout=10_000)
         else:
-            assert await tree.job.result(timeout=10) == "ran"
+            assert await tree.job.result(timeout=10_000) == "ran"
 
 
 async def test_node_reads_our_tree_and_retries_a_child_of_it(redis_url: str, node: NodeSide) -> None:
@@ -154,7 +154,7 @@ async def test_node_reads_our_tree_and_retries_a_child_of_it(redis_url: str, nod
             await tree.children[0].job.update_data({"value": 5})
             await node.call("children", "retry", job=tree.children[0].job.id)
             async with running(Worker("parents", children_values, redis=redis_url)):
-                assert list((await tree.job.result(timeout=10)).values()) == [5]
+                assert list((await tree.job.result(timeout=10_000)).values()) == [5]
 
 
 async def test_a_job_of_several_parents_can_be_run_by_node_as_well(redis_url: str, node: NodeSide) -> None:
@@ -168,7 +168,7 @@ async def test_a_job_of_several_parents_can_be_run_by_node_as_well(redis_url: st
         running(Worker("parents", children_values, redis=redis_url, stalled_interval=100, lock_duration=400)),
     ):
         tree = await flows.add(FlowJob("top", "parents", {}, children=parents))
-        values = (await tree.job.result(timeout=10)).values()
+        values = (await tree.job.result(timeout=10_000)).values()
         assert list(values) == 2 * [{f"bull:theirs:{tree.children[0].children[0].job.id}": 5}]
         seen = await node.call("flows", "getFlow", {"queueName": "parents", "id": tree.job.id})
         assert [[below["job"]["name"] for below in inner["children"]] for inner in seen["children"]] == 2 * [["shared"]]

@@ -67,7 +67,7 @@ async def test_every_value_of_ours_comes_back_from_node_as_it_went(redis_url: st
         plain = await queue.add_many([NewJob("n", value) for value in (7, "text", ["value"], False)])
         await node.make("Worker", "worker", "q")
         await node.heard("worker", "completed", len(VALUES) + len(large) + 5)
-        found = {job.id: job.return_value for job in await queue.jobs("completed", 0, 99)}
+        found: dict[str, Any] = {job.id: job.return_value for job in await queue.jobs("completed", 0, 99)}
         for number, value in enumerate(VALUES, 1):
             assert found[str(number)] == value
             assert _order(found[str(number)]) == _order(value)

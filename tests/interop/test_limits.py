@@ -50,7 +50,7 @@ async def test_a_slot_that_we_leave_wakes_a_node_worker(redis_url: str, node: No
         await node.make("Worker", "worker", "q", drainDelay=60)
         await until(lambda: _is_asleep(queue), "node's worker sleeps", timeout=PATIENCE)
         await finish(link, keys, [(held, b"1", Keep())])
-        await second.result(timeout=PATIENCE)
+        await second.result(timeout=PATIENCE * 1000)
 
 
 async def test_a_mixed_fleet_keeps_the_rate_of_the_queue_and_that_of_its_workers(

@@ -36,7 +36,7 @@ async def test_results_and_data_come_over_byte_for_byte(redis_url: str, node: No
         running(Worker("ours", echo, redis=redis_url)),
     ):
         job = await queue.add("n", {"value": AWKWARD})
-        assert await job.result(timeout=10) == AWKWARD
+        assert await job.result(timeout=10_000) == AWKWARD
         there = await stored(queue, job.id)
         assert there["data"] == f'{{"value":{there["returnvalue"]}}}'
         theirs = await node.call("queue", "add", "n", AWKWARD)
@@ -59,11 +59,11 @@ async def test_failures_and_retries_come_over(redis_url: str, node: NodeSide) ->
     async with Queue("theirs", redis=redis_url) as queue:
         failing = await queue.add("n", {"do": "throw", "reason": "no such mailbox"}, attempts=2, backoff=10)
         with pytest.raises(JobFailed, match="no such mailbox"):
-            await failing.result(timeout=10)
+            await failing.result(timeout=10_000)
         await failing.refresh()
         assert (failing.attempts_made, len(failing.stacktrace)) == (2, 2)
         later = await queue.add("n", {"do": "succeed later", "after": 1, "value": 7}, attempts=3)
-        assert await later.result(timeout=10) == 7
+        assert await later.result(timeout=10_000) == 7
 
         added = await node.call("queue", "add", "n", {}, {"attempts": 2, "backoff": {"type": "fixed", "delay": 10}})
         async with running(Worker("ours", fail, redis=redis_url)):
@@ -90,7 +90,7 @@ async def test_progress_and_logs_come_over(redis_url: str, node: NodeSide) -> No
 
         reporting = await queue.add("n", {"do": "progress", "value": 42})
         logging = await queue.add("n", {"do": "log", "value": "from Node"})
-        await reporting.result(timeout=10)
-        await logging.result(timeout=10)
+        await reporting.result(timeout=10_000)
+        await logging.result(timeout=10_000)
         assert (await reporting.refresh()).progress == 42
         assert await queue.logs(logging.id) == ["from Node"]

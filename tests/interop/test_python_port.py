@@ -108,6 +108,7 @@ async def test_a_flow_goes_through_the_queues_of_both(sides: Sides, giver: str) 
     queue = await ours.queue("top")
     await counted(queue, completed=1, failed=1)
     (done,) = await queue.jobs("completed")
+    assert done.return_value is not None
     assert sorted(done.return_value.values(), key=str) == [1, [2]]
     assert len(await done.ignored_failures()) == 1
     (lost,) = await queue.jobs("failed")

@@ -51,9 +51,9 @@ async def test_nodes_checker_leaves_our_jobs_alone_until_we_are_killed(
                 assert (await stored(queue, job.id)).get("stc") is None
             assert node.told.of("again", "stalled") == node.told.of("never", "stalled") == []
             worker.kill()
-        assert await jobs[0].result(timeout=PATIENCE) == 7
+        assert await jobs[0].result(timeout=PATIENCE * 1000) == 7
         with pytest.raises(JobFailed, match=TOO_OFTEN):
-            await jobs[1].result(timeout=PATIENCE)
+            await jobs[1].result(timeout=PATIENCE * 1000)
         assert [len(await node.heard(name, "stalled")) for name in ("again", "never")] == [1, 1]
         ran = await stored(again, jobs[0].id)
         assert (ran["stc"], ran["ats"], ran["atm"]) == ("1", "2", "1")
@@ -77,9 +77,9 @@ async def test_we_recover_what_a_killed_node_worker_left(redis_url: str, node: N
         ]
         workers[0].on("stalled", stalled.append)
         async with running(workers[0]), running(workers[1]):
-            assert await jobs[0].result(timeout=PATIENCE) == 7
+            assert await jobs[0].result(timeout=PATIENCE * 1000) == 7
             with pytest.raises(JobFailed, match=TOO_OFTEN):
-                await jobs[1].result(timeout=PATIENCE)
+                await jobs[1].result(timeout=PATIENCE * 1000)
         assert stalled == [jobs[0].id]
         ran = await stored(again, jobs[0].id)
         assert (ran["stc"], ran["ats"], ran["atm"]) == ("1", "2", "1")
@@ -140,12 +140,12 @@ async def test_a_node_worker_whose_job_we_took_over_cannot_finish_it_too(
             for job in (meanwhile, later):
                 await until(lambda job=job: _started(queue, job.id, 2), "we took it over", timeout=PATIENCE)  # type: ignore[misc]
             go[later.id].set()
-            assert await later.result(timeout=PATIENCE) == "ours"
+            assert await later.result(timeout=PATIENCE * 1000) == "ours"
             await _released_in_vain(node, later.id, "Missing lock")
             await _released_in_vain(node, meanwhile.id, "Lock mismatch")
             assert await meanwhile.state() == "active"
             go[meanwhile.id].set()
-            assert await meanwhile.result(timeout=PATIENCE) == "ours"
+            assert await meanwhile.result(timeout=PATIENCE * 1000) == "ours"
         await _each_finished_once(queue, meanwhile, later)
         assert [(await job.refresh()).return_value for job in (meanwhile, later)] == ["ours"] * 2
 
@@ -162,7 +162,7 @@ async def test_a_node_worker_that_lost_its_lock_leaves_the_job_to_us(
         assert await job.state() == "active"
         await node.call("worker", "close")
         async with running(Worker("q", act, redis=redis_url, lock_duration=LOCK, stalled_interval=SWEEP)):
-            assert await job.result(timeout=PATIENCE) == "ours"
+            assert await job.result(timeout=PATIENCE * 1000) == "ours"
         await _each_finished_once(queue, job)
 
 
@@ -182,7 +182,7 @@ async def test_we_cannot_finish_a_job_too_that_a_node_worker_took_over(
         await until(worker.running_jobs, "we hold it", timeout=PATIENCE)
         await link.call("DEL", queue.keys.lock(kept.id))
         go[kept.id].set()
-        assert await kept.result(timeout=PATIENCE) == "ours"
+        assert await kept.result(timeout=PATIENCE * 1000) == "ours"
 
         meanwhile, later = [await queue.add("n", {"do": "hold", "value": "node's"}) for _ in range(2)]
         await until(lambda: len(worker.running_jobs()) == 2, "we hold both", timeout=PATIENCE)
@@ -191,13 +191,13 @@ async def test_we_cannot_finish_a_job_too_that_a_node_worker_took_over(
         await node.make("Worker", "worker", "q", concurrency=2, stalledInterval=50)
         await node.heard("worker", "active", 2)
         await node.release(later.id)
-        assert await later.result(timeout=PATIENCE) == "node's"
+        assert await later.result(timeout=PATIENCE * 1000) == "node's"
         for job in (later, meanwhile):
             go[job.id].set()
         await until(lambda: not worker.running_jobs(), "our runs ended", timeout=PATIENCE)
         assert await meanwhile.state() == "active"
         await node.release(meanwhile.id)
-        assert await meanwhile.result(timeout=PATIENCE) == "node's"
+        assert await meanwhile.result(timeout=PATIENCE * 1000) == "node's"
         await _each_finished_once(queue, meanwhile, later, kept)
         assert node.told.of("worker", "error") == []
 

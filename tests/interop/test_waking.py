@@ -31,7 +31,7 @@ async def test_an_idle_worker_of_either_side_is_woken_by_the_other(redis_url: st
         running(Worker("ours", nothing, redis=redis_url, drain_delay=LONG * 1000)),
     ):
         for options in ({}, {"priority": 3}, {"lifo": True}):
-            await (await queue.add("n", {}, **options)).result(timeout=PATIENCE)
+            await (await queue.add("n", {}, **options)).result(timeout=PATIENCE * 1000)
             added = await node.call("queue", "add", "n", {}, options)
             await node.call("queue", "waitUntilFinished", job=added["id"], with_="events")
 

@@ -26,7 +26,7 @@ def through(proxy: Proxy) -> str:
 async def test_a_lost_reply_is_an_unknown_outcome_and_the_command_is_not_sent_again(
     opened: OpenLink, proxy: Proxy
 ) -> None:
-    link = await opened(through(proxy), call_timeout=0.6, connect_timeout=0.1)
+    link = await opened(through(proxy), call_timeout=600, connect_timeout=100)
     await link.call("SET", "n", 0)
     proxy.drop_replies = True
     with pytest.raises(OutcomeUnknown, match="no reply came in time; the command was sent"):
@@ -39,7 +39,7 @@ async def test_a_lost_reply_is_an_unknown_outcome_and_the_command_is_not_sent_ag
 
 
 async def test_a_server_that_hangs_is_given_up_at_the_deadline(opened: OpenLink, proxy: Proxy) -> None:
-    link = await opened(through(proxy), call_timeout=0.3)
+    link = await opened(through(proxy), call_timeout=300)
     proxy.hold_requests = True
     began = time.monotonic()
     with pytest.raises(OutcomeUnknown):
@@ -48,7 +48,7 @@ async def test_a_server_that_hangs_is_given_up_at_the_deadline(opened: OpenLink,
 
 
 async def test_a_slow_line_is_not_a_lost_one(opened: OpenLink, proxy: Proxy) -> None:
-    link = await opened(through(proxy), call_timeout=1.0)
+    link = await opened(through(proxy), call_timeout=1_000)
     proxy.latency = 0.05
     for n in range(5):
         assert await link.call("ECHO", n) == b"%d" % n
@@ -109,7 +109,7 @@ async def test_a_killed_server_leaves_calls_under_way_unknown(opened: OpenLink, 
 async def test_a_server_that_stays_away_fails_calls_within_the_call_timeout(
     opened: OpenLink, server: EmbeddedServer
 ) -> None:
-    link = await opened(server.url, call_timeout=0.4)
+    link = await opened(server.url, call_timeout=400)
     await asyncio.to_thread(server.stop)
     await asyncio.sleep(0)
     began = time.monotonic()
@@ -150,7 +150,7 @@ async def test_no_socket_fails_the_first_connect_with_a_remedy(opened: OpenLink)
 async def test_a_black_hole_fails_the_first_connect_in_time(opened: OpenLink, proxy: Proxy) -> None:
     proxy.hold_requests = True
     with pytest.raises(ConnectFailed, match=r"no (reply|answer)"):
-        await opened(through(proxy), connect_timeout=0.3)
+        await opened(through(proxy), connect_timeout=300)
 
 
 async def test_with_wait_the_first_connect_comes_when_the_server_does(

@@ -152,7 +152,7 @@ async def test_an_address_that_swallows_everything_gets_only_its_share_of_the_ti
         async def deaf_first(host: str, port: int) -> Sequence[Address]:
             return [(socket.AF_INET, deaf.getsockname()), (socket.AF_INET, ("127.0.0.1", port))]
 
-        where = f"redis://some.example:{server.port}?connect_timeout=1"
+        where = f"redis://some.example:{server.port}?connect_timeout=1s"
         async with connected(where, resolver=deaf_first) as link:
             assert await link.call("PING") == b"PONG"
 
@@ -244,7 +244,7 @@ async def test_verification_is_left_out_only_when_told_so(tls_proxy: Proxy) -> N
 
 async def test_tls_to_a_plain_server_is_told_so(server: EmbeddedServer) -> None:
     with pytest.raises(ConnectFailed, match=r"rediss?://"):
-        await open_link(f"rediss://127.0.0.1:{server.port}?connect_timeout=1", implementation="own")
+        await open_link(f"rediss://127.0.0.1:{server.port}?connect_timeout=1s", implementation="own")
 
 
 async def test_a_missing_authority_file_is_told_so() -> None:

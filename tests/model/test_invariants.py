@@ -84,7 +84,7 @@ async def test_what_is_said_from_outside_is_compared(link: Link, keys: Keys) -> 
     )
     assert await violations(link, keys, counts=Counts(waiting=1, active=1, completed=2)) == []
     wrong = await violations(
-        link, keys, counts=Counts(waiting=2, active=1, completed=2), acked=["w", "gone"], keep_completed=Keep(age=5),
+        link, keys, counts=Counts(waiting=2, active=1, completed=2), acked=["w", "gone"], keep_completed=Keep(age=5_000),
         max_stalls=1,
     )  # fmt: skip
     assert [line.split()[0] for line in wrong] == ["I7", "I10", "I2", "I9"]

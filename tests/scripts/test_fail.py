@@ -130,7 +130,7 @@ async def test_a_failure_that_is_refused_or_sent_twice_writes_no_letter(link: Li
 
 @pytest.mark.parametrize(
     ("letters", "left"),
-    [(Keep(), "abcd"), (Keep(count=2), "cd"), (Keep(age=2), "cd"), (Keep(count=3, age=1), "d")],
+    [(Keep(), "abcd"), (Keep(count=2), "cd"), (Keep(age=2_000), "cd"), (Keep(count=3, age=1_000), "d")],
 )
 async def test_letters_have_a_retention_of_their_own(link: Link, keys: Keys, letters: Keep, left: str) -> None:
     deaths = {"a": Death(1_000), "b": Death(2_000, type="other"), "c": Death(3_000), "d": Death(4_000)}

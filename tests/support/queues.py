@@ -372,10 +372,10 @@ class _Space:
         wrong = []
         if keep is not None and keep.count is not None and len(ended) > keep.count + PAGE:
             wrong.append(f"I10 {len(ended)} in {state}, {keep.count} are kept")
-        if keep is not None and keep.age is not None and ended and len(ended) < PAGE:
+        if keep is not None and keep.seconds is not None and ended and len(ended) < PAGE:
             newest = max(ended.values())
-            old = [id for id, at in ended.items() if at <= newest - keep.age * 1000]
-            wrong += [f"I10 {id!r} in {state} is older than {keep.age} s" for id in old]
+            old = [id for id, at in ended.items() if at <= newest - keep.seconds * 1000]
+            wrong += [f"I10 {id!r} in {state} is older than {keep.seconds} s" for id in old]
         return wrong
 
     def miscounted(self, counts: Any) -> list[str]:

@@ -18,7 +18,7 @@ async def running(worker: Worker, *, timeout: float = 5) -> AsyncIterator[Worker
     try:
         yield worker
     finally:
-        await worker.close(timeout=timeout)
+        await worker.close(timeout=round(timeout * 1000))
         await task
 
 

@@ -25,7 +25,7 @@ async def test_a_job_is_added_done_and_answered(redis_url: str) -> None:
         assert await job.state() == "waiting"
 
         async with running(Worker("greetings", greet, redis=redis_url)):
-            assert await job.result(timeout=10) == {"text": "Hello, Ada!"}
+            assert await job.result(timeout=10_000) == {"text": "Hello, Ada!"}
 
         assert await job.state() == "completed"
         counts = await queue.counts()
@@ -36,7 +36,7 @@ async def test_a_job_can_be_read_again_by_its_id(redis_url: str) -> None:
     async with Queue("greetings", redis=redis_url) as queue:
         job = await queue.add("greet", Greeting("Grace"))
         async with running(Worker("greetings", greet, redis=redis_url, name="desk-1")):
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
 
         read = await queue.get_job(job.id)
         assert read is not None
@@ -63,5 +63,5 @@ async def test_many_jobs_are_added_in_one_call_and_run_in_order(redis_url: str) 
         jobs = await queue.add_many([NewJob("note", number) for number in range(2_500)])
         assert len({job.id for job in jobs}) == 2_500
         async with running(Worker("numbers", note, redis=redis_url, concurrency=1)):
-            await jobs[-1].result(timeout=20)
+            await jobs[-1].result(timeout=20_000)
     assert seen == list(range(2_500))

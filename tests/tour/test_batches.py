@@ -28,7 +28,7 @@ async def test_jobs_are_done_together_and_each_has_its_own_result(redis_url: str
         jobs = await queue.add_many([NewJob("sms", Message(f"+{n}")) for n in range(7)])
         # Every job of a batch takes a slot, so the worker needs as many as one batch has.
         async with running(Worker("sms-queue", send_all, redis=redis_url, concurrency=6)):
-            assert [await job.result(timeout=10) for job in jobs] == [f"sent to +{n}" for n in range(7)]
+            assert [await job.result(timeout=10_000) for job in jobs] == [f"sent to +{n}" for n in range(7)]
     assert sizes == [3, 3, 1]
 
 
@@ -46,7 +46,7 @@ async def test_one_job_of_a_batch_can_fail_and_is_tried_again_alone(redis_url: s
     async with Queue("sms-queue", redis=redis_url) as queue:
         jobs = await queue.add_many([NewJob("sms", Message(to)) for to in "abc"])
         async with running(Worker("sms-queue", send_all, redis=redis_url, concurrency=10)):
-            assert [await job.result(timeout=10) for job in jobs] == ["sent"] * 3
+            assert [await job.result(timeout=10_000) for job in jobs] == ["sent"] * 3
         for job in jobs:
             await job.refresh()
     assert calls == [["a", "b", "c"], ["b"]]
@@ -64,7 +64,7 @@ async def test_what_the_function_raises_fails_the_attempt_of_all(redis_url: str)
     async with Queue("sms-queue", redis=redis_url) as queue:
         jobs = await queue.add_many([NewJob("sms", Message(to)) for to in "ab"])
         async with running(Worker("sms-queue", send_all, redis=redis_url, concurrency=10)):
-            assert [await job.result(timeout=10) for job in jobs] == [None, None]
+            assert [await job.result(timeout=10_000) for job in jobs] == [None, None]
         assert await queue.logs(jobs[1].id) == ["attempt 1", "attempt 2"]
 
 
@@ -78,7 +78,7 @@ async def test_a_wrong_number_of_results_is_a_failure_that_says_so(redis_url: st
         async with running(Worker("sms-queue", send_all, redis=redis_url, concurrency=10)):
             for job in jobs:
                 with pytest.raises(errors.JobFailed, match="returned 1 results for 2 jobs; return one for each"):
-                    await job.result(timeout=10)
+                    await job.result(timeout=10_000)
 
 
 async def test_a_worker_too_small_for_a_batch_is_refused_when_it_is_made() -> None:

@@ -19,7 +19,7 @@ async def test_a_job_that_waits_is_cancelled_at_once(redis_url: str) -> None:
         assert await queue.cancel(job.id) is Cancellation.ENDED  # again does no harm
 
         with pytest.raises(JobCancelled) as caught:
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
         assert caught.value.reason == "cancelled: the order was withdrawn"
         assert await job.state() == "failed"
         assert await queue.cancel("no-such-job") is Cancellation.MISSING
@@ -30,7 +30,7 @@ def test_code_without_an_event_loop_cancels_too(redis_url: str) -> None:
         job = queue.add("report")
         assert queue.cancel(job.id) is Cancellation.CANCELLED
         with pytest.raises(JobCancelled):
-            job.result(timeout=10)
+            job.result(timeout=10_000)
 
 
 @processor("async")
@@ -57,7 +57,7 @@ async def test_a_job_that_runs_is_told_to_stop(redis_url: str) -> None:
             await until(lambda: _is_active(job), "it runs")  # noqa: B023
             assert await queue.cancel(job.id) is Cancellation.ASKED
             with pytest.raises(JobCancelled):
-                await job.result(timeout=10)
+                await job.result(timeout=10_000)
             assert (await job.refresh()).attempts_made == 1  # no further attempt
         assert await queue.logs("1") == ["cleaned up"]
 
@@ -70,9 +70,9 @@ async def slow(job: Job[float]) -> int:
 
 async def test_an_attempt_that_takes_too_long_fails_and_is_tried_again(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue, running(Worker("q", slow, redis=redis_url)):
-        assert await (await queue.add("slow", 3600, attempts=2)).result(timeout=10) == 1
+        assert await (await queue.add("slow", 3600, attempts=2)).result(timeout=10_000) == 1
         # The job's own word goes before the processor's.
-        assert await (await queue.add("slow", 0.2, timeout=10_000)).result(timeout=10) == 0
+        assert await (await queue.add("slow", 0.2, timeout=10_000)).result(timeout=10_000) == 0
 
 
 @processor("import", heartbeat=100)
@@ -88,9 +88,9 @@ def imports(job: Job[int]) -> int:
 async def test_a_handler_without_a_heartbeat_counts_as_hung(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue, running(Worker("q", imports, redis=redis_url)):
         alive, hung = await queue.add("import", 10), await queue.add("import", 0)
-        assert await alive.result(timeout=10) == 10
+        assert await alive.result(timeout=10_000) == 10
         with pytest.raises(JobFailed, match="no heartbeat for 100 ms"):
-            await hung.result(timeout=10)
+            await hung.result(timeout=10_000)
 
 
 async def test_a_job_that_would_start_too_late_is_not_run(redis_url: str) -> None:
@@ -99,7 +99,7 @@ async def test_a_job_that_would_start_too_late_is_not_run(redis_url: str) -> Non
         await until(lambda: _age_ms(queue, job.id, 10), "it is too late")
         async with running(Worker("q", slow, redis=redis_url)):
             with pytest.raises(JobFailed, match="expired: it was to start within 1 ms"):
-                await job.result(timeout=10)
+                await job.result(timeout=10_000)
         assert (await job.refresh()).attempts_made == 1
 
 
@@ -117,8 +117,8 @@ async def test_a_handler_that_does_not_stop_does_not_hold_up_the_others(redis_ur
     async with Queue("q", redis=redis_url) as queue, running(worker):
         job, following = await queue.add("stubborn"), await queue.add("slow", 0)
         with pytest.raises(JobFailed, match="timeout"):
-            await job.result(timeout=10)
-        assert await following.result(timeout=10) == 0
+            await job.result(timeout=10_000)
+        assert await following.result(timeout=10_000) == 0
         assert [one.name for one in worker.abandoned_jobs()] == ["stubborn"]  # counted, and logged with its stack
         over.set()
         await until(lambda: not worker.abandoned_jobs(), "it has ended, and nothing came of it")

@@ -55,11 +55,15 @@ def corral(redis_url: str) -> Corral:
 @ONE_LOOP
 async def test_a_job_is_added_run_looked_at_and_run_again(corral: Corral, redis_url: str, tmp_path: Path) -> None:
     with daemon("processors.probe:probe", "--queue", "q", "--redis", redis_url, log=tmp_path / "log") as worker:
-        assert await corral("add", "q", "probe", '{"act": "ok", "value": [1, "zwei"]}', "--wait", "20") == 0, corral.err
+        assert await corral("add", "q", "probe", '{"act": "ok", "value": [1, "zwei"]}', "--wait", "20s") == 0, (
+            corral.err
+        )
         assert corral.out.startswith("1\n")
         assert json.loads(corral.out.partition("\n")[2]) == [1, "zwei"]
 
-        code = await corral("add", "q", "probe", "-", "--wait", "20", stdin='{"act": "fail", "reason": "out of paper"}')
+        code = await corral(
+            "add", "q", "probe", "-", "--wait", "20s", stdin='{"act": "fail", "reason": "out of paper"}'
+        )
         assert code == 1
         assert "job '2' failed: out of paper" in corral.err
         found = await corral.json("job", "q", "2")

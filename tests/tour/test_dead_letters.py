@@ -49,7 +49,7 @@ async def fail(*jobs: Job[Any]) -> None:
     """Wait until these jobs have failed for good."""
     for job in jobs:
         with pytest.raises(JobFailed):
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
 
 
 async def fail_some(queue: Queue, count: int = 6) -> list[Job[Any]]:
@@ -122,7 +122,7 @@ async def test_a_replay_puts_jobs_back_in_line_once(redis_url: str, shop: Shop) 
         # Two operators at the same time: between them each job is run once.
         reports = await asyncio.gather(dead.replay(type="send"), dead.replay(type="send"))
         assert sum(report.count for report in reports) == 6
-        assert [await job.result(timeout=10) for job in jobs[:6]] == ["sent"] * 6
+        assert [await job.result(timeout=10_000) for job in jobs[:6]] == ["sent"] * 6
         assert len(shop.runs) == 6
 
         assert [letter.id for letter in await dead.list()] == [jobs[6].id]
@@ -142,10 +142,10 @@ async def test_a_job_may_be_replayed_with_other_data(redis_url: str, shop: Shop)
         shop.is_mended = True
         shop.runs.clear()
         await queue.dead_letters.replay(jobs[3].id, data={"amount": 3})
-        assert await jobs[3].result(timeout=10) == "billed"
+        assert await jobs[3].result(timeout=10_000) == "billed"
         await queue.dead_letters.replay(type="send", data=lambda letter: {**letter.data, "to": letter.data["to"] + "!"})
         for job in jobs[:3]:
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
         assert shop.runs[0] == ("bill", {"amount": 3})
         assert sorted(data["to"] for _, data in shop.runs[1:]) == ["m0!", "m1!", "m2!"]
 
@@ -183,7 +183,7 @@ async def test_an_interrupted_replay_goes_on_with_what_is_left(redis_url: str, s
         assert 0 < left < 21
         assert (await queue.dead_letters.replay(everything=True)).count <= left
         for job in jobs:
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
         assert len(shop.runs) == 21
 
 
@@ -241,7 +241,7 @@ async def test_the_command_line_does_the_same(redis_url: str, shop: Shop) -> Non
         assert corral.out == "q: 6 would be put in line again\n"
         assert await corral("dead-letters", "q", "replay", "--error", "ConnectionError", "--rate", "1000") == 0
         assert corral.out == "q: 6 put in line again\n"
-        assert await jobs[0].result(timeout=10) == "sent"
+        assert await jobs[0].result(timeout=10_000) == "sent"
         assert await corral("dead-letters", "q", "purge", "--all") == 0
         assert corral.out == "q: 1 dead letters deleted\n"
         assert await corral("dead-letters", "q", "adopt") == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from engine import Job, Queue, Worker, processor
+from engine import Deduplication, Job, Queue, Worker, processor
 from tests.support.running import running, until
 
 
@@ -19,7 +19,7 @@ async def test_while_a_job_waits_or_runs_a_second_one_of_its_kind_is_not_made(re
 
         # Once it has finished, the next add makes a job again.
         async with running(Worker("work", _index, redis=redis_url)):
-            assert await second.result(timeout=10) == 42
+            assert await second.result(timeout=10_000) == 42
         third = await queue.add("index", {"user": 42}, deduplication={"id": "index:42"})
         assert (third.deduplicated, third.id != first.id) == (False, True)
 
@@ -30,10 +30,10 @@ async def _index(job: Job[dict[str, int]]) -> int:
 
 
 async def test_throttle_with_a_ttl_at_most_one_job_in_so_long(redis_url: str) -> None:
-    once_a_minute = {"id": "report", "ttl": timedelta(minutes=1)}
+    once_a_minute = Deduplication("report", ttl=timedelta(minutes=1))
     async with Queue("work", redis=redis_url) as queue, running(Worker("work", _named, redis=redis_url)):
         first = await queue.add("report", deduplication=once_a_minute)
-        assert await first.result(timeout=10) == first.id
+        assert await first.result(timeout=10_000) == first.id
         # It has finished, and the minute has not.
         second = await queue.add("report", deduplication=once_a_minute)
         assert (second.deduplicated, second.id) == (True, first.id)
@@ -54,7 +54,7 @@ async def test_debounce_with_replace_only_the_last_of_a_burst_runs(redis_url: st
             )
             for n in range(5)
         ]
-        assert await drafts[-1].result(timeout=10) == "draft 4"
+        assert await drafts[-1].result(timeout=10_000) == "draft 4"
         assert [await queue.get_job(job.id) for job in drafts[:-1]] == [None] * 4
 
 
@@ -64,7 +64,7 @@ async def _save(job: Job[str]) -> str:
 
 async def test_reschedule_puts_off_the_job_that_is_there(redis_url: str) -> None:
     async with Queue("work", redis=redis_url) as queue:
-        remind = {"id": "cart:7", "reschedule": True}
+        remind = Deduplication("cart:7", reschedule=True)
         job = await queue.add("remind", {"cart": 7}, delay=timedelta(hours=1), deduplication=remind)
         again = await queue.add("remind", {"cart": 7}, delay=timedelta(hours=2), deduplication=remind)
         assert again.id == job.id
@@ -80,7 +80,7 @@ async def test_keep_last_if_active_runs_once_more_with_the_newest_data(redis_url
         started.set()
         await go_on.wait()
 
-    same = {"id": "sync", "keep_last_if_active": True}
+    same = Deduplication("sync", keep_last_if_active=True)
     async with Queue("work", redis=redis_url) as queue, running(Worker("work", sync, redis=redis_url)):
         await queue.add("sync", 1, deduplication=same)
         await started.wait()
@@ -117,7 +117,7 @@ async def test_a_job_can_free_its_id_when_it_starts_so_that_only_waiting_jobs_co
         second = await queue.add("work", deduplication={"id": "w"})
         assert not second.deduplicated
         go_on.set()
-        await second.result(timeout=10)
+        await second.result(timeout=10_000)
 
 
 async def test_a_job_id_that_is_there_already_is_told_too(redis_url: str) -> None:

@@ -24,7 +24,7 @@ async def test_urgent_jobs_go_first_and_equals_in_the_order_of_adding(redis_url:
         await queue.add("note", "before all", lifo=True)
         last = await queue.add("note", "last", priority=30)
         async with running(Worker("lines", note, redis=redis_url, concurrency=1)):
-            await last.result(timeout=10)
+            await last.result(timeout=10_000)
     assert order == ["before all", "first", "soon", "soon too", "later", "last"]
 
 
@@ -38,7 +38,7 @@ async def test_a_delayed_job_starts_when_it_is_due_and_never_before(redis_url: s
         added = time.time()
         job = await queue.add("note", delay=timedelta(milliseconds=300))
         assert await job.state() == "delayed"
-        await job.result(timeout=10)
+        await job.result(timeout=10_000)
     # The script decides in whole milliseconds of the server's clock, which here is this machine's.
     assert started.result() - added >= 0.299
 
@@ -55,8 +55,8 @@ async def test_a_delayed_job_can_be_promoted_or_put_off(redis_url: str) -> None:
         await queue.promote(promoted.id)
         await queue.change_delay(sooner.id, 20)
         async with running(Worker("later", work, redis=redis_url)):
-            assert await promoted.result(timeout=10) == "done"
-            assert await sooner.result(timeout=10) == "done"
+            assert await promoted.result(timeout=10_000) == "done"
+            assert await sooner.result(timeout=10_000) == "done"
         assert (await queue.counts()).delayed == 1
 
 
@@ -72,5 +72,5 @@ async def test_a_waiting_job_can_be_given_another_priority(redis_url: str) -> No
         last = await queue.add("note", "c", priority=10)
         await queue.change_priority(raised.id, 1)
         async with running(Worker("lines", note, redis=redis_url, concurrency=1)):
-            await last.result(timeout=10)
+            await last.result(timeout=10_000)
     assert order == ["a", "b", "c"]

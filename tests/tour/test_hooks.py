@@ -44,8 +44,8 @@ async def test_middleware_stands_around_each_run_the_first_outermost(redis_url: 
         Queue("q", redis=redis_url) as queue,
         running(Worker("q", work, redis=redis_url, middleware=[outer, inner])),
     ):
-        assert await (await queue.add("work", 21)).result(timeout=10) == 42
-        assert await (await queue.add("work", 0)).result(timeout=10) == "mended"
+        assert await (await queue.add("work", 21)).result(timeout=10_000) == 42
+        assert await (await queue.add("work", 0)).result(timeout=10_000) == "mended"
     assert heard == [
         "outer before", "inner before", "inner saw 21",
         "outer before", "inner before", "outer saw nothing to double",
@@ -67,10 +67,10 @@ async def test_middleware_can_answer_or_refuse_without_the_processor(redis_url: 
         Queue("q", redis=redis_url) as queue,
         running(Worker("q", work, redis=redis_url, middleware=[cached])),
     ):
-        assert await (await queue.add("work", "a")).result(timeout=10) == "from the cache"
-        assert await (await queue.add("work", "b")).result(timeout=10) == "computed"
+        assert await (await queue.add("work", "a")).result(timeout=10_000) == "from the cache"
+        assert await (await queue.add("work", "b")).result(timeout=10_000) == "computed"
         with pytest.raises(errors.JobFailed, match="not for this worker"):
-            await (await queue.add("work", "forbidden", attempts=5)).result(timeout=10)
+            await (await queue.add("work", "forbidden", attempts=5)).result(timeout=10_000)
 
 
 async def test_code_below_a_processor_can_ask_whose_job_it_does(redis_url: str) -> None:
@@ -90,7 +90,7 @@ async def test_code_below_a_processor_can_ask_whose_job_it_does(redis_url: str) 
     worker = Worker("q", on_the_loop, in_a_thread, redis=redis_url, middleware=[job_context], concurrency=20)
     async with Queue("q", redis=redis_url) as queue, running(worker):
         jobs = [await queue.add(("loop", "thread")[n % 2], {"subAccountId": str(n)}) for n in range(20)]
-        assert [await job.result(timeout=10) for job in jobs] == [[str(n), job.id] for n, job in enumerate(jobs)]
+        assert [await job.result(timeout=10_000) for job in jobs] == [[str(n), job.id] for n, job in enumerate(jobs)]
     assert (current_job(), current_tenant.get()) == (None, None)
 
 
@@ -99,7 +99,7 @@ async def test_code_below_a_processor_can_ask_whose_job_it_does(redis_url: str) 
 
 async def test_middleware_can_change_or_refuse_what_is_added(redis_url: str) -> None:
     async def stamp(new_job: NewJob, call_next: AddNext) -> Job[Any]:
-        if new_job.data is None:
+        if not new_job.data:
             raise errors.InvalidInput("data: every job of ours has some")
         new_job.data = {**new_job.data, "subAccountId": "7"}
         new_job.change(attempts=5)  # what is not named stays
@@ -134,7 +134,7 @@ async def test_tracing_has_its_place_from_the_producer_to_the_worker(redis_url: 
         Queue("q", redis=redis_url, middleware=[inject]) as queue,
         running(Worker("q", work, redis=redis_url, middleware=[extract])),
     ):
-        assert await (await queue.add("work")).result(timeout=10) == ["00-trace-span-01", "done"]
+        assert await (await queue.add("work")).result(timeout=10_000) == ["00-trace-span-01", "done"]
 
 
 # --- dependencies -------------------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ async def test_processors_are_given_what_they_ask_for(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
         job = await queue.add("greet", "Ada")
         async with running(Worker("q", greet, redis=redis_url, dependencies=[pool, Settings()])):
-            assert await job.result(timeout=10) == "Hello, Ada"
+            assert await job.result(timeout=10_000) == "Hello, Ada"
     assert [one.is_open for one in opened] == [False]
 
 

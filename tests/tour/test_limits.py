@@ -23,13 +23,13 @@ async def test_a_queue_can_say_how_many_jobs_start_in_some_time(redis_url: str) 
         assert await queue.rate_limit() == RateLimit(2, 60_000)
 
         jobs = await queue.add_many(NewJob("send", n) for n in range(3))
-        assert [await job.result(timeout=10) for job in jobs[:2]] == [0, 1]
+        assert [await job.result(timeout=10_000) for job in jobs[:2]] == [0, 1]
         assert 0 < await queue.rate_limit_ttl() <= 60_000, "why nothing starts: ms until the next may"
         assert await jobs[2].state() == "waiting"
 
         # A limit may be changed or removed at any time; jobs that wait do not wait for the end of the old one.
         assert await queue.remove_rate_limit() is True
-        assert await jobs[2].result(timeout=10) == 2
+        assert await jobs[2].result(timeout=10_000) == 2
         assert (await queue.rate_limit(), await queue.rate_limit_ttl()) == (None, 0)
 
 
@@ -37,7 +37,7 @@ async def test_a_smoothed_limit_spreads_the_starts_evenly(redis_url: str) -> Non
     async with Queue("sms", redis=redis_url) as queue, running(Worker("sms", echo, redis=redis_url)):
         await queue.set_rate_limit(10, 1_000, smooth=True)
         jobs = await queue.add_many(NewJob("send", n) for n in range(4))
-        await jobs[-1].result(timeout=10)
+        await jobs[-1].result(timeout=10_000)
         starts = [(await job.refresh()).processed_on for job in jobs]
         gaps = [later - earlier for earlier, later in itertools.pairwise(starts) if later and earlier]
         assert min(gaps) >= timedelta(milliseconds=100)
@@ -47,7 +47,7 @@ async def test_a_worker_can_bring_a_limit_along_as_in_bullmq(redis_url: str) -> 
     worker = Worker("sms", echo, redis=redis_url, limiter={"max": 1, "duration": 60_000})
     async with Queue("sms", redis=redis_url) as queue, running(worker):
         first, second = await queue.add("send", 1), await queue.add("send", 2)
-        assert await first.result(timeout=10) == 1
+        assert await first.result(timeout=10_000) == 1
         assert await second.state() == "waiting"
 
 
@@ -88,7 +88,7 @@ async def test_a_processor_can_tell_the_queue_to_hold_still(redis_url: str) -> N
     async with Queue("calls", redis=redis_url) as queue, running(Worker("calls", call, redis=redis_url)):
         job = await queue.add("call")
         await until(queue.rate_limit_ttl, "the queue holds still")
-        assert await job.result(timeout=10) == "ok"
+        assert await job.result(timeout=10_000) == "ok"
         await job.refresh()
         assert (job.attempts_made, job.attempts_started) == (1, 2), "the run that was turned away used no attempt"
 
@@ -103,9 +103,9 @@ async def test_or_only_one_job_waits_and_the_others_go_on(redis_url: str) -> Non
     worker = Worker("calls", call, redis=redis_url, concurrency=1)
     async with Queue("calls", redis=redis_url) as queue, running(worker):
         busy, free = await queue.add("call", "busy"), await queue.add("call", "free")
-        assert await free.result(timeout=10) == "free"
+        assert await free.result(timeout=10_000) == "free"
         assert await busy.state() == "delayed"
-        assert await busy.result(timeout=10) == "busy"
+        assert await busy.result(timeout=10_000) == "busy"
 
 
 async def test_a_wrong_limit_is_refused_when_it_is_set(redis_url: str) -> None:

@@ -50,7 +50,7 @@ async def _ended(queue: Queue, count: int) -> bool:
 
 async def test_a_worker_that_is_not_told_to_counts_nothing(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue, running(Worker("q", work, redis=redis_url)):
-        await (await queue.add("work", "good")).result(timeout=10)
+        await (await queue.add("work", "good")).result(timeout=10_000)
         assert (await queue.metrics("completed")).total == 0
 
 

@@ -34,16 +34,16 @@ async def test_jobs_find_their_processor_by_name(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue, running(Worker("q", Sms(sent), double, redis=redis_url)):
         data = SmsJobData(sub_account_id="1", phone_numbers=["+15550001", "+15550002"], message="Hello")
         sms, number = await queue.add("sms", data), await queue.add("double", 21)
-        assert await sms.result(timeout=10) == 2
-        assert await number.result(timeout=10) == 42
+        assert await sms.result(timeout=10_000) == 2
+        assert await number.result(timeout=10_000) == 42
         assert sent == ["+15550001", "+15550002"]
 
         stranger = await queue.add("fax", {}, attempts=5)
         with pytest.raises(JobFailed, match="fax"):
-            await stranger.result(timeout=10)
+            await stranger.result(timeout=10_000)
         wrong = await queue.add("double", "twenty", attempts=5)
         with pytest.raises(JobFailed, match="Expected `int`"):
-            await wrong.result(timeout=10)
+            await wrong.result(timeout=10_000)
         await wrong.refresh()
         assert wrong.attempts_made == 1, "data that does not fit is not tried again"
 
@@ -67,8 +67,8 @@ async def test_listeners_hear_what_happens(redis_url: str) -> None:
     worker.on("completed", lambda job, result: heard.append(f"completed {result}"))
     worker.on("failed", slowly)
     async with Queue("q", redis=redis_url) as queue, running(worker):
-        await (await queue.add("work", False)).result(timeout=10)
+        await (await queue.add("work", False)).result(timeout=10_000)
         with pytest.raises(JobFailed):
-            await (await queue.add("work", True)).result(timeout=10)
+            await (await queue.add("work", True)).result(timeout=10_000)
         await until(lambda: len(heard) == 6, "all six were heard")
     assert heard == ["active", "progress 10", "completed done", "active", "progress 10", "failed broken"]

@@ -23,7 +23,7 @@ async def test_progress_can_be_read_while_a_job_runs(redis_url: str) -> None:
         await job.refresh()
         assert (job.progress, await job.state()) == (50, "active")
         go_on.set()
-        await job.result(timeout=10)
+        await job.result(timeout=10_000)
         await job.refresh()
         assert job.progress == {"rows": 10, "of": 10}
 
@@ -34,7 +34,7 @@ async def test_a_job_keeps_the_newest_rows_of_its_log(redis_url: str) -> None:
 
     async with Queue("logs", redis=redis_url) as queue, running(Worker("logs", chatty, redis=redis_url)):
         job = await queue.add("chatty", keep_logs=3)
-        assert await job.result(timeout=10) == [1, 2, 3, 3, 3]
+        assert await job.result(timeout=10_000) == [1, 2, 3, 3, 3]
         assert await queue.logs(job.id) == ["row 2", "row 3", "row 4"]
 
 
@@ -48,4 +48,4 @@ async def test_a_job_can_remember_between_its_attempts(redis_url: str) -> None:
 
     async with Queue("steps", redis=redis_url) as queue, running(Worker("steps", step, redis=redis_url)):
         job = await queue.add("step", {"done": 0}, attempts=5)
-        assert await job.result(timeout=10) == 3
+        assert await job.result(timeout=10_000) == 3

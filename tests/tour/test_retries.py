@@ -18,7 +18,7 @@ async def test_a_failed_attempt_is_retried_until_one_succeeds(redis_url: str) ->
 
     async with Queue("work", redis=redis_url) as queue, running(Worker("work", flaky, redis=redis_url)):
         job = await queue.add("flaky", attempts=3, backoff=Backoff("fixed", delay=10))
-        assert await job.result(timeout=10) == 3
+        assert await job.result(timeout=10_000) == 3
         await job.refresh()
         assert job.attempts_made == 3
         assert [trace.rstrip().splitlines()[-1] for trace in job.stacktrace] == [
@@ -34,7 +34,7 @@ async def test_a_job_fails_for_good_when_its_attempts_are_used_up(redis_url: str
     async with Queue("work", redis=redis_url) as queue, running(Worker("work", broken, redis=redis_url)):
         job = await queue.add("broken", attempts=2)
         with pytest.raises(JobFailed, match="no such customer"):
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
         await job.refresh()
         assert (job.attempts_made, job.failed_reason) == (2, "no such customer")
         assert [failed.id for failed in await queue.jobs("failed")] == [job.id]
@@ -47,7 +47,7 @@ async def test_a_processor_can_give_up_at_once(redis_url: str) -> None:
     async with Queue("work", redis=redis_url) as queue, running(Worker("work", refuse, redis=redis_url)):
         job = await queue.add("refuse", attempts=10)
         with pytest.raises(JobFailed, match="the account is closed"):
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
         await job.refresh()
         assert job.attempts_made == 1
 
@@ -61,7 +61,7 @@ async def test_only_named_exceptions_are_tried_again(redis_url: str) -> None:
         slow, bad = await queue.add("call", "slow"), await queue.add("call", "bad")
         for job, attempts in ((slow, 5), (bad, 1)):
             with pytest.raises(JobFailed):
-                await job.result(timeout=10)
+                await job.result(timeout=10_000)
             await job.refresh()
             assert job.attempts_made == attempts
 
@@ -72,7 +72,7 @@ async def test_a_processor_can_ask_for_another_run_after_a_delay(redis_url: str)
 
     async with Queue("work", redis=redis_url) as queue, running(Worker("work", poll, redis=redis_url)):
         job = await queue.add("poll", attempts=5)
-        assert await job.result(timeout=10) == "ready"
+        assert await job.result(timeout=10_000) == "ready"
 
 
 async def test_a_worker_can_have_backoffs_of_its_own(redis_url: str) -> None:
@@ -89,7 +89,7 @@ async def test_a_worker_can_have_backoffs_of_its_own(redis_url: str) -> None:
     async with Queue("work", redis=redis_url) as queue, running(worker):
         job = await queue.add("broken", attempts=9, backoff={"type": "by-attempt"})
         with pytest.raises(JobFailed):
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
     assert asked == [1, 2, 3]
 
 
@@ -104,7 +104,7 @@ async def test_a_failed_job_can_be_put_back_in_line(redis_url: str) -> None:
     async with Queue("work", redis=redis_url) as queue, running(Worker("work", work, redis=redis_url)):
         job = await queue.add("work")
         with pytest.raises(JobFailed):
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
         mended = True
         await queue.retry(job.id)
-        assert await job.result(timeout=10) == "done"
+        assert await job.result(timeout=10_000) == "done"

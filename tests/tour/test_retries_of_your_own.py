@@ -19,10 +19,10 @@ async def test_the_waits_can_be_a_list(redis_url: str) -> None:
 
     async with Queue("work", redis=redis_url) as queue, running(Worker("work", call, redis=redis_url)):
         job = await queue.add("call")
-        assert await job.result(timeout=10) == 5
+        assert await job.result(timeout=10_000) == 5
         # A producer may give one too, for this job alone.
         job = await queue.add("call", attempts=5, backoff=[5])
-        assert await job.result(timeout=10) == 5
+        assert await job.result(timeout=10_000) == 5
 
 
 async def test_some_errors_are_never_tried_again(redis_url: str) -> None:
@@ -34,7 +34,7 @@ async def test_some_errors_are_never_tried_again(redis_url: str) -> None:
         for data, attempts in (("line", 5), ("card", 1)):
             job = await queue.add("pay", data)
             with pytest.raises(JobFailed, match=data):
-                await job.result(timeout=10)
+                await job.result(timeout=10_000)
             assert (await job.refresh()).attempts_made == attempts
 
 
@@ -56,7 +56,7 @@ async def test_a_function_can_decide_by_the_error_and_the_attempt(redis_url: str
         for status, attempts in ((503, 3), (404, 1)):
             job = await queue.add("post", status)
             with pytest.raises(JobFailed, match=f"status {status}"):
-                await job.result(timeout=10)
+                await job.result(timeout=10_000)
             assert (await job.refresh()).attempts_made == attempts
 
 
@@ -75,7 +75,7 @@ async def test_the_class_form_says_the_same_with_attributes_and_a_method(redis_u
     async with Queue("work", redis=redis_url) as queue, running(Worker("work", Post(), redis=redis_url)):
         job = await queue.add("post", 503)
         with pytest.raises(JobFailed):
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
         assert (await job.refresh()).attempts_made == 4
 
 
@@ -91,7 +91,7 @@ async def test_a_job_that_is_only_too_early_is_snoozed_and_uses_no_attempt(redis
     worker = Worker("work", load, redis=redis_url)
     async with Queue("work", redis=redis_url) as queue, running(worker):
         job = await queue.add("import")
-        assert await job.result(timeout=10) == "loaded"
+        assert await job.result(timeout=10_000) == "loaded"
         await job.refresh()
         assert (job.attempts_started, job.attempts_made, job.failed_reason) == (4, 1, None)
         await until(lambda: worker.counters.snoozed == 3, "the worker has counted")

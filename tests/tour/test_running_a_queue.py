@@ -27,7 +27,7 @@ async def test_a_paused_queue_takes_jobs_and_gives_none(redis_url: str) -> None:
 
         await queue.resume()
         assert not await queue.is_paused()
-        assert [await job.result(timeout=10) for job in jobs] == [0, 1, 2]
+        assert [await job.result(timeout=10_000) for job in jobs] == [0, 1, 2]
 
 
 async def test_an_id_without_a_hash_is_no_job_of_a_page(redis_url: str) -> None:
@@ -62,9 +62,9 @@ async def test_a_job_can_be_removed_but_not_from_under_a_worker(redis_url: str) 
         with pytest.raises(WrongState):
             await queue.remove(busy.id)
         go_on.set()
-        await busy.result(timeout=10)
+        await busy.result(timeout=10_000)
         with pytest.raises(JobNotFound):
-            await idle.result(timeout=10)
+            await idle.result(timeout=10_000)
 
 
 async def test_draining_removes_what_waits_and_what_is_delayed_only_if_asked(redis_url: str) -> None:
@@ -79,11 +79,11 @@ async def test_a_queue_keeps_as_many_finished_jobs_as_it_is_told(redis_url: str)
     worker = Worker("q", echo, redis=redis_url, remove_on_complete={"count": 5})
     async with Queue("q", redis=redis_url) as queue, running(worker):
         jobs = await queue.add_many([NewJob("echo", n) for n in range(50)])
-        assert await jobs[-1].result(timeout=10) == 49
+        assert await jobs[-1].result(timeout=10_000) == 49
         await until(lambda: _completed(queue, 5), "five completed jobs are left")
 
         gone = await queue.add("echo", "not kept", remove_on_complete=True)
-        assert await gone.result(timeout=10) == "not kept"
+        assert await gone.result(timeout=10_000) == "not kept"
         assert await queue.get_job(gone.id) is None
 
         assert len(await queue.clean("completed", limit=2)) == 2

@@ -85,7 +85,7 @@ async def test_one_run_now_leaves_the_schedule_as_it_is(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue, running(Worker("q", work, redis=redis_url)):
         schedule = await queue.schedules.upsert("yearly", "work", [1, 2], cron="@yearly", priority=3)
         job = await queue.schedules.run_now("yearly")
-        assert await job.result(timeout=10) == [1, 2]
+        assert await job.result(timeout=10_000) == [1, 2]
         assert job.priority == 3
         assert await queue.schedules.get("yearly") == schedule
         with pytest.raises(errors.ScheduleNotFound):

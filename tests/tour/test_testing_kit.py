@@ -76,8 +76,8 @@ async def test_a_failed_assertion_says_what_is_there(kit: TestQueue) -> None:
         await assert_enqueued(kit.queue, "sms", {"message": "hello"}, times=2)
     with pytest.raises(AssertionError, match=r"no job named 'sms' delay=0 expected; .*\n  sms 1"):
         await assert_not_enqueued(kit.queue, "sms", delay=0)
-    with pytest.raises(InvalidOption, match="dely: no such option"):
-        await assert_enqueued(kit.queue, "sms", dely=5)
+    with pytest.raises(InvalidOption, match="dely: unknown option; did you mean 'delay'"):
+        await assert_enqueued(kit.queue, "sms", dely=5)  # type: ignore[call-arg]  # refused by type checkers too
 
 
 async def test_the_assertions_see_every_job_of_a_long_line(kit: TestQueue) -> None:
@@ -157,7 +157,7 @@ async def test_jobs_that_jobs_add_are_run_too_threads_and_all(kit: TestQueue) ->
 
     await kit.queue.add("split", [1, 2, 3])
     run = await kit.run_until_drained(split, double, concurrency=4)
-    assert sorted(job.return_value for job in run.completed if job.name == "sum") == [2, 4, 6]
+    assert sorted(job.return_value or 0 for job in run.completed if job.name == "sum") == [2, 4, 6]
 
 
 async def test_what_hangs_and_what_is_paused_is_told(kit: TestQueue) -> None:
@@ -165,8 +165,8 @@ async def test_what_hangs_and_what_is_paused_is_told(kit: TestQueue) -> None:
         await asyncio.Event().wait()
 
     await kit.queue.add("hang")
-    with pytest.raises(AssertionError, match=r"after 0.2 s 'sms-queue' is not drained: .*active=1.*; running: hang 1"):
-        await kit.run_until_drained(hang, timeout=0.2)
+    with pytest.raises(AssertionError, match=r"after 200 ms 'sms-queue' is not drained: .*active=1.*; running: hang 1"):
+        await kit.run_until_drained(hang, timeout=200)
     await kit.queue.pause()
     with pytest.raises(WrongState, match="'sms-queue' is paused with 1 jobs in line; resume it first"):
         await kit.run_until_drained(hang)
@@ -257,7 +257,7 @@ async def test_a_worker_that_runs_notices_that_its_clock_was_moved(kit: TestQueu
         "sms", SmsJobData(sub_account_id="1", phone_numbers=["+491"], message="x"), delay=3_600_000
     )
     async with kit.worker(send_sms):
-        waiting = asyncio.create_task(job.result(timeout=10))
+        waiting = asyncio.create_task(job.result(timeout=10_000))
         await asyncio.sleep(0)
         kit.clock.advance(timedelta(hours=1))
         assert await waiting == 1

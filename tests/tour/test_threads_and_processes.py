@@ -30,7 +30,7 @@ def crash(job: Job[None]) -> None:
 async def test_a_plain_function_runs_in_a_thread(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue, running(Worker("q", in_a_thread, redis=redis_url)):
         job = await queue.add("thread")
-        assert await job.result(timeout=10) != threading.main_thread().name
+        assert await job.result(timeout=10_000) != threading.main_thread().name
 
 
 @pytest.mark.slow
@@ -40,10 +40,10 @@ async def test_a_function_can_run_in_a_process_and_its_death_is_only_a_failed_at
         running(Worker("q", in_a_process, crash, redis=redis_url, concurrency=2)),
     ):
         job, dead = await queue.add("process", 21), await queue.add("crash")
-        pid, result = await job.result(timeout=30)
+        pid, result = await job.result(timeout=30_000)
         assert pid != os.getpid()
         assert result == 42
         with pytest.raises(JobFailed, match="died"):
-            await dead.result(timeout=30)
+            await dead.result(timeout=30_000)
         again = await queue.add("process", 1)
-        assert (await again.result(timeout=30))[1] == 2
+        assert (await again.result(timeout=30_000))[1] == 2

@@ -27,7 +27,7 @@ async def test_a_blocking_queue_adds_and_waits(redis_url: str) -> None:
             assert counts.waiting + counts.active + counts.completed == 4
             with pytest.raises(InvalidOption):
                 queue.add("echo", priority=-1)
-            return [job.result(timeout=10) for job in jobs]
+            return [job.result(timeout=10_000) for job in jobs]
 
     async with running(Worker("q", echo, redis=redis_url)):
         assert await asyncio.to_thread(view) == ["one", 0, 1, 2]
@@ -37,22 +37,22 @@ async def test_letters_schedules_flows_and_events_block_too(redis_url: str) -> N
     def script() -> list[str | None]:
         with SyncQueue("q", redis=redis_url) as queue, queue.events(names=["failed", "completed"]) as events:
             with pytest.raises(TimeoutError):
-                events.next(timeout=0.01)
+                events.next(timeout=10)
 
             bad = queue.add("break", {"part": 7})
             assert isinstance(next(events), happened.Failed)
             assert queue.dead_letters.groups("error") == {"ValueError": 1}
             assert [letter.id for letter in queue.dead_letters.list(error="ValueError")] == [bad.id]
             assert queue.dead_letters.replay(type="break", data=lambda _: "mended").count == 1
-            assert bad.result(timeout=10) == "mended"
+            assert bad.result(timeout=10_000) == "mended"
 
             queue.schedules.upsert("daily", "echo", "soup", cron="0 12 * * *")
             assert [schedule.id for schedule in queue.schedules.list()] == ["daily"]
-            assert queue.schedules.run_now("daily").result(timeout=10) == "soup"
+            assert queue.schedules.run_now("daily").result(timeout=10_000) == "soup"
             assert queue.schedules.remove("daily")
 
             flow = queue.flows.add(FlowJob("echo", "q", "top", children=[FlowJob("echo", "q", "below")]))
-            assert flow.job.result(timeout=10) == "top"
+            assert flow.job.result(timeout=10_000) == "top"
             found = queue.flows.get("q", flow.job.id)
             assert found is not None
             assert [node.job.data for node in found.children] == ["below"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,9 @@ PARSED = {
     "unix:///run/v.sock": RedisSettings(unix_socket="/run/v.sock"),
     "unix:///run/a%20b.sock?db=1": RedisSettings(unix_socket="/run/a b.sock", db=1),
     "unix://ann:secret@/run/v.sock": RedisSettings(unix_socket="/run/v.sock", username="ann", password="secret"),
-    "redis://h?call_timeout=2.5&connect_timeout=1": RedisSettings(host="h", call_timeout=2.5, connect_timeout=1.0),
+    "redis://h?call_timeout=2500&connect_timeout=1s": RedisSettings(
+        host="h", call_timeout=timedelta(seconds=2.5), connect_timeout=1_000
+    ),
     "embedded:": RedisSettings(embedded=""),
     "embedded:data": RedisSettings(embedded="data"),
     "embedded:///var/data": RedisSettings(embedded="/var/data"),
@@ -44,9 +47,11 @@ REFUSED = {
     "redis://h/-1": "db .*'-1' is not a number",
     "redis://h?db=x": "db: 'x' is not a number",
     "redis://h?dbb=1": "unknown setting 'dbb'; known are db, ",
+    "redis://h?calltimeout=1s": "unknown setting 'calltimeout'; known are .*; did you mean 'call_timeout'",
     "redis://h?tls_verify=maybe": "neither true nor false",
-    "redis://h?call_timeout=soon": "call_timeout: 'soon' is not a number",
-    "redis://h?call_timeout=0": "redis call_timeout: 0.0",
+    "redis://h?call_timeout=soon": "call_timeout: 'soon' is not a duration",
+    "redis://h?call_timeout=0": "redis call_timeout: 0 ",
+    "redis://h?call_timeout=2.5": "write 500ms, 30s, 2m, 1h or 7d, or a number of milliseconds",
     "redis://h?tls_key=/k": "give tls_cert too",
     "unix://run/v.sock": "whole path",
     "redis://[::1": "host part cannot be read",
@@ -95,7 +100,7 @@ names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_siz
         tls=st.booleans(),
         tls_ca=st.none() | names,
         tls_verify=st.booleans(),
-        call_timeout=st.floats(0.001, 86_400),
+        call_timeout=st.integers(1, 86_400_000),
     )
 )
 def test_the_url_of_settings_says_the_same_settings(settings: RedisSettings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -20,7 +20,7 @@ SHARES = st.floats(0, 1)
 CHANCES = st.floats(0, 1, exclude_max=True)
 ATTEMPTS = st.integers(1, 1_000_000)
 BACKOFFS = st.one_of(
-    st.builds(Backoff, st.sampled_from(["fixed", "exponential"]), DELAYS, SHARES),
+    st.builds(Backoff, st.sampled_from(["fixed", "exponential"]), st.integers(1, MAX_DURATION_MS), SHARES),
     st.builds(
         lambda delays, jitter: Backoff("list", jitter=jitter, delays=tuple(delays)),
         st.lists(DELAYS, min_size=1, max_size=5),
@@ -31,16 +31,17 @@ BACKOFFS = st.one_of(
 
 def full(backoff: Backoff, made: int) -> int:
     """The wait without jitter, said another way."""
+    delay, delays = cast(int, backoff.delay), cast(list[int], backoff.delays)
     match backoff.type:
         case "fixed":
-            return backoff.delay
+            return delay
         case "exponential":
-            wait = backoff.delay
+            wait = delay
             for _ in range(min(made - 1, 60)):
                 wait = min(2 * wait, MAX_DURATION_MS)
             return wait
     made = min(made, 100)
-    return [*backoff.delays, *[backoff.delays[-1]] * made][made - 1]
+    return [*delays, *[delays[-1]] * made][made - 1]
 
 
 @given(BACKOFFS, ATTEMPTS, CHANCES)
@@ -113,7 +114,7 @@ def test_a_stored_list_of_any_kind_is_a_wait(stored: bytes) -> None:
         ({"type": "list", "delays": 5}, "5 is not a list of milliseconds"),
         ({"type": "list", "delays": [5], "delay": 5}, "leave `delay` out"),
         ({"type": "fixed", "delay": 1, "jitter": 1.5}, "backoff.jitter: 1.5 is not between 0 and 1"),
-        ({"type": "fixed", "delays_": [1]}, "'delays_' is not a field; it has type, delay, jitter and delays"),
+        ({"type": "fixed", "delays_": [1]}, "'delays_' is not a field; it has type, delay, jitter, delays"),
         ("1000", "'1000' is not a duration"),
     ],
 )

@@ -103,7 +103,7 @@ async def test_row_23_what_is_removed_leaves_nothing(queue: Queue, redis_url: st
     async with FlowProducer(redis=redis_url) as flows, running(Worker("q", run, redis=redis_url, metrics=5)):
         tree = FlowJob("up", "q", children=[FlowJob("down", "q", "fail", ignore_dependency_on_failure=True)])
         flow = await flows.add(tree)
-        await flow.job.result(timeout=20)
+        await flow.job.result(timeout=20_000)
         kept = await queue.add("x", "fail", **options)
         await until(lambda: _is(kept, "failed"), "it has failed", timeout=20)
     await queue.add("x", delay=60_000)

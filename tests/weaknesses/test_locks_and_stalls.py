@@ -40,7 +40,7 @@ async def test_row_01_a_cpu_bound_processor_keeps_its_lock(
 
     async with Worker("q", block, redis=redis_url, concurrency=1, **SHORT):
         job = await queue.add("x", {})
-        assert await job.result(timeout=20) > 0, (
+        assert await job.result(timeout=20_000) > 0, (
             "at no time was it without a lock, for three times as long as that lasts"
         )
     assert (await stored(link, keys, job.id)).get("stc") is None
@@ -63,7 +63,7 @@ async def test_row_02_a_result_is_kept_though_its_lock_was_gone(
         await until(lambda: len(worker.running_jobs()) == 1, "it runs")
         await link.call("DEL", keys.lock(job.id))
         go.set()
-        assert await job.result(timeout=20) == "done"
+        assert await job.result(timeout=20_000) == "done"
         assert worker.counters.lost == 0
     found = await stored(link, keys, job.id)
     again = Claimed(job.id, int(found["ats"]), found["owner"], "x", b"{}", b"{}")
@@ -103,11 +103,11 @@ async def test_row_24_a_job_that_cannot_be_read_fails_with_a_reason_and_does_not
 
     async with running(Worker("q", run, redis=redis_url, **SHORT)) as worker:
         await until(lambda: worker.counters.failed == 1, "it has failed")
-        assert await (await queue.add("x", {})).result(timeout=20) == "done"
+        assert await (await queue.add("x", {})).result(timeout=20_000) == "done"
         failed = await queue.get_job("pill")
     assert failed is not None
     assert failed.failed_reason is not None
     assert failed.failed_reason.startswith(("data: ", "the job's options cannot be read: "))
     assert (failed.attempts_made, failed.attempts_started, await failed.state()) == (1, 1, "failed")
     with pytest.raises(errors.JobFailed):
-        await failed.result(timeout=20)
+        await failed.result(timeout=20_000)

@@ -79,7 +79,7 @@ async def test_row_19_a_processor_can_hold_the_queue_still_without_any_limit_set
         assert [await job.state() for job in (first, second)] == ["waiting", "waiting"]
         assert await queue.rate_limit_ttl() > 50_000
         await queue.remove_rate_limit()
-        assert [await job.result(timeout=20) for job in (first, second)] == ["ran", "ran"]
+        assert [await job.result(timeout=20_000) for job in (first, second)] == ["ran", "ran"]
 
 
 async def test_row_22_all_keys_of_a_queue_share_a_slot_of_a_cluster() -> None:
@@ -96,10 +96,10 @@ async def test_row_22_all_keys_of_a_queue_share_a_slot_of_a_cluster() -> None:
             flow = await flows.add(FlowJob("x", "q", children=children))
             workers = [Worker(name, echo, redis=url, prefix="{bull}", metrics=5) for name in ("q", "other")]
             async with running(workers[0]), running(workers[1]):
-                await flow.job.result(timeout=20)
+                await flow.job.result(timeout=20_000)
                 assert sorted((await flow.job.children_values()).values()) == [0, 1]
                 job = await queue.add("x", "once", deduplication={"id": "d"}, delay=5, priority=2)
-                assert await job.result(timeout=20) == "once"
+                assert await job.result(timeout=20_000) == "once"
             await queue.schedules.upsert("s", "x", every=60_000)
             await queue.pause()
             await queue.obliterate()

@@ -42,7 +42,7 @@ async def test_row_15_a_parent_does_not_wait_for_a_child_that_is_gone(redis_url:
         async with running(Worker("up", echo, redis=redis_url)):
             assert await flow.job.state() == "waiting-children"
             await GOES[how](queue)
-            assert await flow.job.result(timeout=20) == 1
+            assert await flow.job.result(timeout=20_000) == 1
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ async def test_row_16_a_child_that_failed_can_be_run_again_under_every_policy(re
         flow = await flows.add(FlowJob("up", "up", 1, children=children))
         child = flow.children[0].job
         async with running(Worker("up", echo, redis=redis_url)), running(Worker("down", echo, redis=redis_url)):
-            assert await flow.job.result(timeout=20) == 1
+            assert await flow.job.result(timeout=20_000) == 1
             await until(lambda: _is(child, "failed"), "the child has failed")
             await queue.retry(child.id)
             await until(lambda: _is(child, "completed"), "it ran again", timeout=20)
@@ -67,7 +67,7 @@ async def test_row_17_waiting_for_a_result_ends_whatever_becomes_of_job_event_an
     """Those who wait hear of removals, ask every second, and dial anew."""
     async with Queue("q", redis=redis_url) as queue:
         gone, missed = await queue.add("x"), await queue.add("x", 1)
-        removed, waiting = (asyncio.create_task(job.result(timeout=20)) for job in (gone, missed))
+        removed, waiting = (asyncio.create_task(job.result(timeout=20_000)) for job in (gone, missed))
         await asyncio.sleep(0)
         await queue.remove(gone.id)
         with pytest.raises(JobNotFound):

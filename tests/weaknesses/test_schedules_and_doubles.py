@@ -82,8 +82,8 @@ async def test_row_14_an_add_that_makes_no_job_says_so(redis_url: str) -> None:
 
     async with Queue("q", redis=redis_url) as queue, running(Worker("q", count, redis=redis_url)):
         job = await queue.add("x", 1, job_id="mine")
-        assert (job.deduplicated, await job.result(timeout=20)) == (False, 1)
+        assert (job.deduplicated, await job.result(timeout=20_000)) == (False, 1)
         again = await queue.add("x", 2, job_id="mine")
         assert (again.deduplicated, (await again.refresh()).data) == (True, 1)
         await queue.retry("mine")
-        assert await again.result(timeout=20) == 2
+        assert await again.result(timeout=20_000) == 2

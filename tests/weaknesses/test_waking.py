@@ -30,14 +30,14 @@ async def test_row_04_a_line_that_falls_silent_without_a_word_is_given_up_and_wo
     """Every wait has an end of the worker's own, five seconds after the server's; no reset tells it to go."""
     with EmbeddedServer(tcp=True) as server:
         async with Proxy("127.0.0.1", server.port) as proxy, Queue("q", redis=server.unix_url) as queue:
-            settings = RedisSettings(host="127.0.0.1", port=proxy.port, call_timeout=0.5)
+            settings = RedisSettings(host="127.0.0.1", port=proxy.port, call_timeout=500)
             async with Worker("q", echo, redis=settings, drain_delay=100) as worker:
                 await until(lambda: worker.counters.turns >= 1, "the first look is over")
                 lines, proxy.hold_requests, proxy.hold_replies = proxy.accepted, True, True
                 job = await queue.add("x", 1)
                 await until(lambda: proxy.accepted >= lines + 2, "the worker dials anew", timeout=20)
                 proxy.hold_requests = proxy.hold_replies = False
-                assert await job.result(timeout=20) == 1
+                assert await job.result(timeout=20_000) == 1
 
 
 async def test_row_05_delayed_jobs_run_when_they_are_due_and_never_before(queue: Queue, redis_url: str) -> None:
@@ -70,7 +70,7 @@ async def test_row_06_no_call_carries_the_time_of_the_machine_that_makes_it() ->
             async with Queue("q", redis=settings) as queue, running(Worker("q", fail_once, redis=settings, metrics=5)):
                 jobs = [await queue.add("x", n, delay=n, attempts=2, backoff=5) for n in range(3)]
                 for job in jobs:
-                    await job.result(timeout=20)
+                    await job.result(timeout=20_000)
                 await queue.retry(jobs[0].id)
                 await queue.pause()
                 await queue.set_rate_limit(5, 1_000)
@@ -96,7 +96,7 @@ async def test_row_07_an_idle_worker_sends_nothing_but_its_wait_and_a_burst_wake
         assert worker.counters.turns == 1
         assert (await _calls(link)).keys() <= {"ping", "config|resetstat", "info"}
         jobs = await queue.add_many([NewJob("x", n) for n in range(200)])
-        await asyncio.gather(*(job.result(timeout=20) for job in jobs))
+        await asyncio.gather(*(job.result(timeout=20_000) for job in jobs))
         assert worker.counters.turns <= 12, "not one for each of the 200 jobs"
 
 
@@ -132,7 +132,7 @@ async def test_row_20_a_slot_that_another_worker_leaves_is_taken_at_once(queue: 
         assert idle.running_jobs() == []
         go.set()
         await closing
-        await jobs[1].result(timeout=20)
+        await jobs[1].result(timeout=20_000)
         assert await queue.link.call("HGET", queue.keys.job(jobs[1].id), "pb") == idle.name.encode()
 
 

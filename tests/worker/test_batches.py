@@ -35,7 +35,7 @@ async def test_what_waits_to_be_batched_goes_back_at_a_stop(
     async with Worker("q", never, redis=redis_url, concurrency=10) as worker:
         jobs = await queue.add_many([NewJob("x", n) for n in range(4)])
         await until(lambda: len(worker.running_jobs()) == 4, "all wait")
-        await worker.close(timeout=30)  # without waiting for others, or for the timeout
+        await worker.close(timeout=30_000)  # without waiting for others, or for the timeout
     found = await snapshot(link, keys)
     assert found["wait"] == [job.id for job in jobs]
     assert {found[f"job:{job.id}"].get("atm") for job in jobs} == {None}
@@ -58,7 +58,7 @@ async def test_a_batch_that_runs_may_finish_at_a_stop(queue: Queue, redis_url: s
         await until(lambda: "stopping" in repr(worker), "the worker stops")
         go.set()
         await closing
-    assert [await job.result(timeout=1) for job in jobs] == [1, 2]
+    assert [await job.result(timeout=1_000) for job in jobs] == [1, 2]
 
 
 async def test_a_batch_that_does_not_finish_is_cancelled_once_and_its_jobs_go_back(
@@ -101,7 +101,7 @@ async def test_a_job_that_is_lost_while_it_waits_is_left_out(
         await until(lambda: len(worker.running_jobs()) == 1, "one is lost")
         others = await queue.add_many([NewJob("x"), NewJob("x")])
         for job in (first, *others):
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
     assert batches == [[first.id, *(job.id for job in others)]]
     assert worker.counters.lost == 1
     assert (await stored(link, keys, lost.id)).get("atm") is None
@@ -135,7 +135,7 @@ async def test_a_job_that_is_lost_in_a_running_batch_harms_no_other(
         assert len(worker.running_jobs()) == 2, "its slot stays taken while the function has it"
         go.set()
         released.set()
-        assert await mine.result(timeout=10) == "mine"
+        assert await mine.result(timeout=10_000) == "mine"
         await until(lambda: not worker.running_jobs(), "the slots are free")
     assert (await stored(link, keys, lost.id)).get("returnvalue") is None
 
@@ -156,13 +156,13 @@ async def test_a_slow_batch_holds_back_neither_others_nor_the_next_of_its_kind(q
         stuck = await queue.add_many([NewJob("slow", True), NewJob("slow", True)])
         next_batch = await queue.add_many([NewJob("slow", False), NewJob("slow", False)])
         other = await queue.add("quick")
-        assert await other.result(timeout=10) == "done"
+        assert await other.result(timeout=10_000) == "done"
         for job in next_batch:
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
         assert [await job.state() for job in stuck] == ["active", "active"]
         go.set()
         for job in stuck:
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
 
 
 async def test_jobs_of_one_claim_meet_though_nothing_waits(queue: Queue, redis_url: str) -> None:
@@ -175,7 +175,7 @@ async def test_jobs_of_one_claim_meet_though_nothing_waits(queue: Queue, redis_u
     jobs = await queue.add_many([NewJob("x") for _ in range(20)])
     async with Worker("q", run, redis=redis_url, concurrency=20):
         for job in jobs:
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
     assert sizes == [20]
 
 
@@ -226,9 +226,9 @@ async def test_bad_data_is_refused_before_the_batch(queue: Queue, redis_url: str
 
     async with Worker("q", run, redis=redis_url, concurrency=10):
         bad, good = await queue.add_many([NewJob("x", "text"), NewJob("x", 1)])
-        await good.result(timeout=10)
+        await good.result(timeout=10_000)
         with pytest.raises(errors.JobFailed, match="Expected `int`"):
-            await bad.result(timeout=10)
+            await bad.result(timeout=10_000)
     assert seen == [1]
 
 
@@ -239,9 +239,9 @@ async def test_a_dict_without_a_job_fails_that_job(queue: Queue, redis_url: str)
 
     async with Worker("q", run, redis=redis_url, concurrency=2):
         first, second = await queue.add_many([NewJob("x"), NewJob("x")])
-        assert await first.result(timeout=10) == "done"
+        assert await first.result(timeout=10_000) == "done"
         with pytest.raises(errors.JobFailed, match=f"without this job's id '{second.id}'; it has 77"):
-            await second.result(timeout=10)
+            await second.result(timeout=10_000)
 
 
 async def test_a_dump_of_stacks_shows_where_a_batch_is(queue: Queue, redis_url: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine import Job, NewJob, Queue, Retry, Snooze, Worker, errors, processor
+from engine import Deduplication, Job, NewJob, Queue, Retry, Snooze, Worker, errors, processor
 from engine.keys import Keys
 from engine.link import Link
 from tests.support.queues import job as stored
@@ -83,7 +83,7 @@ async def test_a_snooze_uses_no_attempt_and_leaves_no_trace(redis_url: str, link
         for data in ("snooze", "snooze, returned", "snooze for nothing"):
             # On its last attempt, too.
             job = await queue.add("w", data, attempts=1)
-            assert await job.result(timeout=20) == data
+            assert await job.result(timeout=20_000) == data
             found = await stored(link, keys, job.id)
             assert (found["ats"], found["atm"]) == ("3", "1")
             assert {"failedReason", "stacktrace"} & found.keys() == set()
@@ -100,7 +100,7 @@ async def test_a_snooze_of_0_lets_the_jobs_in_line_go_first(redis_url: str) -> N
     async with Queue("q", redis=redis_url) as queue:
         jobs = await queue.add_many([NewJob("w", data) for data in ("polite", "second", "third")])
         async with Worker("q", run, redis=redis_url, concurrency=1):
-            await jobs[0].result(timeout=10)
+            await jobs[0].result(timeout=10_000)
     assert runs == ["polite", "second", "third", "polite"]
 
 
@@ -110,7 +110,7 @@ async def test_the_conditions_hold_wherever_it_runs(redis_url: str, kind: str, d
     async with Queue("q", redis=redis_url) as queue, Worker("q", CHOOSES[kind], redis=redis_url):
         job = await queue.add("w", data)
         with pytest.raises(errors.JobFailed):
-            await job.result(timeout=20)
+            await job.result(timeout=20_000)
         assert (await job.refresh()).attempts_made == runs
 
 
@@ -119,7 +119,7 @@ async def test_a_condition_that_raises_fails_the_job_and_says_both(redis_url: st
     async with Queue("q", redis=redis_url) as queue, Worker("q", processor, redis=redis_url):
         job = await queue.add("w", "line")
         with pytest.raises(errors.JobFailed, match=r"line \(no retry: the condition is broken\)"):
-            await job.result(timeout=20)
+            await job.result(timeout=20_000)
         assert (await job.refresh()).attempts_made == 1
 
 
@@ -135,7 +135,7 @@ async def test_each_run_has_newer_data_and_no_two_run_at_once(redis_url: str, li
         await asyncio.sleep(0)
         running -= 1
 
-    same = {"id": "sync", "keep_last_if_active": True}
+    same = Deduplication("sync", keep_last_if_active=True)
     async with (
         Queue("q", redis=redis_url) as one,
         Queue("q", redis=redis_url) as other,
@@ -164,7 +164,7 @@ async def test_no_turn_ends_very_many_jobs_that_others_were_kept_for(redis_url: 
         runs += 1
         await ended.wait()
 
-    same = [{"id": f"d{n}", "keep_last_if_active": True} for n in range(200)]
+    same = [Deduplication(f"d{n}", keep_last_if_active=True) for n in range(200)]
     async with Queue("q", redis=redis_url) as queue, Worker("q", wait, redis=redis_url, concurrency=200):
         await queue.add_many([NewJob("w", n, deduplication=one) for n, one in enumerate(same)])
         await until(lambda: runs == 200, "all run", timeout=20)

@@ -78,7 +78,7 @@ async def test_the_first_signal_lets_running_jobs_end(redis_url: str, tmp_path: 
             await active(queue)
             worker.signal(number)
             assert await ended(worker) == 0, said(worker)
-        assert await running.result(timeout=1) == "done"
+        assert await running.result(timeout=1_000) == "done"
         assert await waiting.state() == "waiting"
 
 
@@ -112,7 +112,7 @@ async def test_a_blocked_event_loop_does_not_outlive_the_grace_time(redis_url: s
 @ONE_LOOP
 async def test_a_signal_shows_where_running_jobs_are(redis_url: str, tmp_path: Path) -> None:
     async with Queue("q", redis=redis_url) as queue:
-        with daemon(*PROBE, "--grace", "0.2", "--redis", redis_url, log=tmp_path / "log") as worker:
+        with daemon(*PROBE, "--grace", "200ms", "--redis", redis_url, log=tmp_path / "log") as worker:
             job = await queue.add("probe", {"act": "sleep", "ms": 60_000})
             await until(lambda: f"Processing probe job {job.id}" in said(worker), "it is in its processor")
             worker.signal(signal.SIGUSR1)
@@ -159,7 +159,7 @@ async def test_what_a_deployment_says_comes_before_its_settings(redis_url: str, 
         assert await queue.dead_letters.count() == 0
     with daemon(*PROBE, "--redis", redis_url, "--limit", "10 a minute", log=tmp_path / "log") as worker:
         assert await ended(worker) == 2
-        assert "'10 a minute' is not MAX/MS, such as 100/60000" in said(worker)
+        assert "'10 a minute' is not MAX/TIME, such as 100/1m" in said(worker)
 
 
 async def _failed(queue: Queue) -> bool:
@@ -180,7 +180,7 @@ async def test_without_queues_each_processor_has_one_by_its_name(redis_url: str,
     async with Queue("ship-queue", redis=redis_url) as queue:
         with daemon("shop:make", "--redis", redis_url, log=tmp_path / "log", env=env) as worker:
             job = await queue.add("ship")
-            assert await job.result(timeout=10) == "shipped"
+            assert await job.result(timeout=10_000) == "shipped"
             assert "Working on sms-queue (7), ship-queue (5)" in said(worker)
             assert worker.stop() == 0
 
@@ -191,7 +191,7 @@ async def test_without_queues_each_processor_has_one_by_its_name(redis_url: str,
 @ONE_LOOP
 async def test_health_is_good_while_turns_progress_and_bad_while_the_server_hangs(tmp_path: Path) -> None:
     with EmbeddedServer(tcp=True) as server:
-        env = {"CORRAL_HEALTH_AGE": "7"}
+        env = {"CORRAL_HEALTH_AGE": "7s"}
         arguments = (*PROBE, "--redis", server.url, "--health", "0")
         with daemon(*arguments, log=tmp_path / "log", env=env) as worker:
             await works(worker)
@@ -396,7 +396,7 @@ async def test_a_redis_that_comes_later_is_waited_for(
         )
         late_server.start()
         async with Queue("q", redis=late_server.url) as queue:
-            assert await (await queue.add("probe", {"value": "done"})).result(timeout=20) == "done"
+            assert await (await queue.add("probe", {"value": "done"})).result(timeout=20_000) == "done"
         assert worker.stop() == 0, said(worker)
     assert re.search(r"Redis is there after [\d.]+ s", said(worker))
 
@@ -404,13 +404,13 @@ async def test_a_redis_that_comes_later_is_waited_for(
 @ONE_LOOP
 async def test_the_wait_for_redis_ends_by_its_time_or_a_signal(late_server: EmbeddedServer, tmp_path: Path) -> None:
     arguments = (*PROBE, "--redis", late_server.url, "--wait-for-redis")
-    with daemon(*arguments, "0.3", log=tmp_path / "short") as worker:
+    with daemon(*arguments, "300ms", log=tmp_path / "short") as worker:
         assert await ended(worker) == 1
         assert "nothing listens there; start a server" in said(worker).splitlines()[-1]
-    with daemon(*arguments, "3600", log=tmp_path / "long") as worker:
+    with daemon(*arguments, "1h", log=tmp_path / "long") as worker:
         await until(lambda: "Waiting up to 3600 s" in said(worker), "it waits")
         assert worker.stop() == 0, said(worker)
-    with daemon(*arguments, "3600", "--processes", "2", log=tmp_path / "both") as worker:
+    with daemon(*arguments, "1h", "--processes", "2", log=tmp_path / "both") as worker:
         await until(lambda: "Waiting up to 3600 s" in said(worker), "its first process waits")
         assert worker.stop() == 0, said(worker)
 
@@ -418,14 +418,14 @@ async def test_the_wait_for_redis_ends_by_its_time_or_a_signal(late_server: Embe
 def test_what_no_waiting_can_mend_ends_it_at_once(locked_server: EmbeddedServer) -> None:
     for login, database, words in (("", 0, "password"), (":wrong@", 0, "password"), (":secret@", 9999, "no database")):
         url = f"redis://{login}127.0.0.1:{locked_server.port}/{database}"
-        code, line = refusal(*PROBE, "--wait-for-redis", "3600", "--redis", url)
+        code, line = refusal(*PROBE, "--wait-for-redis", "1h", "--redis", url)
         assert words in line
         assert code == 1
 
 
 @ONE_LOOP
 async def test_jobs_that_a_hung_redis_does_not_take_back_are_named(tmp_path: Path) -> None:
-    arguments = (*PROBE, "--lock-duration", "1000", "--stalled-interval", "200", "--grace", "0.5", "--redis")
+    arguments = (*PROBE, "--lock-duration", "1000", "--stalled-interval", "200", "--grace", "500ms", "--redis")
     with EmbeddedServer(tcp=True) as server:
         async with Queue("q", redis=server.url) as queue:
             with daemon(*arguments, server.url, log=tmp_path / "log") as worker:
@@ -442,5 +442,5 @@ async def test_jobs_that_a_hung_redis_does_not_take_back_are_named(tmp_path: Pat
             assert re.search(words, said(worker)), said(worker)
             assert "in at most 1 s" in said(worker)
             with daemon(*arguments, server.url, log=tmp_path / "next") as worker:
-                assert [await job.result(timeout=20) for job in (ends, cut)] == ["done", "done"]
+                assert [await job.result(timeout=20_000) for job in (ends, cut)] == ["done", "done"]
                 assert worker.stop() == 0

@@ -56,7 +56,7 @@ async def test_a_cancelled_run_ends_and_has_failed_for_good(
         assert await queue.cancel(job.id, "not wanted") is Cancellation.ASKED
         assert await queue.cancel(job.id, "not wanted") is not Cancellation.CANCELLED
         with pytest.raises(errors.JobCancelled) as caught:
-            await job.result(timeout=3)
+            await job.result(timeout=3_000)
         assert await queue.cancel(job.id) is Cancellation.ENDED
         await until(lambda: worker.counters.failed == 1, "the worker has settled it")
         assert worker.counters.abandoned == 0
@@ -79,7 +79,7 @@ async def test_a_run_over_its_limit_is_a_failed_attempt(queue: Queue, redis_url:
         with pytest.raises(
             errors.JobFailed, match="timeout of 150 ms" if limit == "timeout" else "no heartbeat for 150"
         ):
-            await job.result(timeout=20)
+            await job.result(timeout=20_000)
         await until(lambda: len(failed) == 2, "both attempts were told")
     assert [type(error) for error in failed] == [errors.JobTimeout] * 2
     assert (await job.refresh()).attempts_made == 2
@@ -99,9 +99,9 @@ async def test_the_jobs_own_timeout_goes_before_the_processors_and_one_in_time_i
     async with Worker("q", slow, redis=redis_url):
         patient = await queue.add("p", 0.2, timeout=10_000)
         late = await queue.add("p", 0.2)
-        assert await patient.result(timeout=5) == "done"
+        assert await patient.result(timeout=5_000) == "done"
         with pytest.raises(errors.JobFailed, match="50 ms"):
-            await late.result(timeout=5)
+            await late.result(timeout=5_000)
 
 
 @pytest.mark.parametrize("place", ["loop", "thread", "process"])
@@ -125,9 +125,9 @@ async def test_a_run_that_gives_signs_of_life_is_not_hung(queue: Queue, redis_ur
 
     async with Worker("q", loop, thread, beat, child, redis=redis_url, processes=1):
         if place == "process":
-            await (await queue.add("child", {})).result(timeout=20)  # a process that has yet to start says nothing
+            await (await queue.add("child", {})).result(timeout=20_000)  # a process that has yet to start says nothing
         job = await queue.add(place, 8)
-        assert await job.result(timeout=20) == "done"
+        assert await job.result(timeout=20_000) == "done"
 
 
 @pytest.mark.parametrize("place", ["loop", "thread"])
@@ -153,7 +153,7 @@ async def test_a_handler_that_stops_with_a_result_was_cancelled_all_the_same(
         await until(lambda: len(worker.running_jobs()) == 1, "it runs")
         await queue.cancel(job.id)
         with pytest.raises(errors.JobCancelled):
-            await job.result(timeout=5)
+            await job.result(timeout=5_000)
     assert worker.counters.completed == 0
     assert (await job.refresh()).return_value is None
     assert await queue.logs(job.id) == (["half done"] if place == "loop" else [])
@@ -207,14 +207,14 @@ async def test_a_run_that_does_not_stop_loses_its_slot_and_writes_nothing(
             await until(lambda: deaf.runs == 1, "it runs")
             await queue.cancel(job.id)
             with pytest.raises(errors.JobCancelled):
-                await job.result(timeout=5)
-            assert await (await queue.add("next")).result(timeout=5) == "ran"
+                await job.result(timeout=5_000)
+            assert await (await queue.add("next")).result(timeout=5_000) == "ran"
             assert [one.id for one in worker.abandoned_jobs()] == [job.id]
             assert worker.counters.abandoned == 1
             before = await stored(link, keys, job.id)
             deaf.over.set()
             await until(lambda: not worker.abandoned_jobs(), "it has returned")
-            assert await (await queue.add("next")).result(timeout=5) == "ran"
+            assert await (await queue.add("next")).result(timeout=5_000) == "ran"
             assert await stored(link, keys, job.id) == before
     assert "does not end when told to (job '1' was cancelled)" in caplog.text
     assert f"in {where}" in caplog.text, "the log says where it is"
@@ -232,7 +232,7 @@ async def test_an_attempt_that_hangs_is_tried_again_beside_it(queue: Queue, redi
 
     async with Worker("q", hangs_once, redis=redis_url, concurrency=1, cancel_grace=50) as worker:
         job = await queue.add("p", attempts=2)
-        assert await job.result(timeout=5) == 1
+        assert await job.result(timeout=5_000) == 1
         over.set()
         await until(lambda: not worker.abandoned_jobs(), "the first run has returned")
     assert (await job.refresh()).return_value == 1
@@ -281,7 +281,7 @@ async def test_a_lost_run_in_a_thread_is_told_and_does_not_keep_its_slot(
         await link.call("SET", keys.lock(job.id), "another", "PX", 60_000)
         await link.call("HSET", keys.job(job.id), "owner", "another")
         await until(told.is_set, "it was told")
-        assert await (await queue.add("p", "next")).result(timeout=5) == "ran"
+        assert await (await queue.add("p", "next")).result(timeout=5_000) == "ran"
         assert worker.counters.lost == 1
         deaf.over.set()
         await until(lambda: not worker.abandoned_jobs(), "it has returned")
@@ -301,7 +301,7 @@ async def test_cancelling_beside_completion_gives_one_end(queue: Queue, redis_ur
         await asyncio.sleep(n % 7 / 50)
         said = await queue.cancel(job.id)
         try:
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
         except errors.JobCancelled:
             return said, f"{job.id} failed"
         return said, f"{job.id} completed"
@@ -334,7 +334,7 @@ async def test_a_job_of_a_killed_worker_fails_where_it_is_found(
     assert await queue.cancel(job.id, "late") is Cancellation.ASKED
     async with Worker("q", never, redis=redis_url, lock_duration=600, stalled_interval=200):
         with pytest.raises(errors.JobCancelled, match="late"):
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
 
 
 async def test_an_old_cancellation_does_not_end_a_new_job_of_the_same_id(
@@ -354,9 +354,9 @@ async def test_an_old_cancellation_does_not_end_a_new_job_of_the_same_id(
         await link.call("HSET", keys.job("other"), "defa", "cancelled")
         await link.call("ZADD", keys.cancelling, 1, "mine", 2, "other")
         with pytest.raises(errors.JobCancelled):
-            await other.result(timeout=5)
+            await other.result(timeout=5_000)
         go.set()
-        assert await job.result(timeout=5) == "done"
+        assert await job.result(timeout=5_000) == "done"
 
 
 async def test_a_stop_beside_a_cancellation_loses_neither(queue: Queue, redis_url: str) -> None:
@@ -368,7 +368,7 @@ async def test_a_stop_beside_a_cancellation_loses_neither(queue: Queue, redis_ur
         await worker.close(timeout=0)
     async with Worker("q", on_the_loop, redis=redis_url):
         with pytest.raises(errors.JobCancelled):
-            await job.result(timeout=5)
+            await job.result(timeout=5_000)
 
 
 async def test_a_stop_within_the_grace_writes_the_end_of_what_was_told_before(queue: Queue, redis_url: str) -> None:
@@ -385,7 +385,7 @@ async def test_a_stop_within_the_grace_writes_the_end_of_what_was_told_before(qu
         await worker.stop_now()
     deaf.over.set()
     with pytest.raises(errors.JobFailed, match="timeout of 30 ms"):
-        await job.result(timeout=5)
+        await job.result(timeout=5_000)
 
 
 def _told(worker: Worker) -> bool:
@@ -423,9 +423,9 @@ async def test_a_job_that_starts_late_is_not_run(queue: Queue, redis_url: str, l
     delayed = await queue.add("x", "delayed", expires_in=1_000, timestamp=now - 5_000, delay=4_999)
     async with Worker("q", run, redis=redis_url):
         with pytest.raises(errors.JobFailed, match=r"expired: it was to start within 1,000 ms and was claimed 4,"):
-            await late.result(timeout=5)
-        await in_time.result(timeout=5)
-        await delayed.result(timeout=5)
+            await late.result(timeout=5_000)
+        await in_time.result(timeout=5_000)
+        await delayed.result(timeout=5_000)
     assert sorted(ran) == ["delayed", "in time"]
     assert (await late.refresh()).attempts_made == 1
     assert (await late.refresh()).opts.expires_in == 1_000

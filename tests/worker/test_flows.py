@@ -31,7 +31,8 @@ def grown(chance: random.Random, depth: int, others: list[FlowJob]) -> FlowJob:
     children = [grown(chance, depth - 1, others) for _ in range(chance.randint(0, 3))] if depth else []
     if others and chance.random() < 0.4:
         children += {id(job): job for job in chance.choices(others, k=3) if job not in children}.values()
-    tree = FlowJob("n", chance.choice(QUEUES), chance.random() < 0.8, children=children, attempts=chance.choice([1, 2]),
+    make: Any = FlowJob  # whose option is a word of chance
+    tree: FlowJob = make("n", chance.choice(QUEUES), chance.random() < 0.8, children=children, attempts=chance.choice([1, 2]),
                    priority=chance.choice([0, 0, 3]), delay=chance.choice([0, 0, 5]), **{chance.choice(POLICIES): True})  # fmt: skip
     others.append(tree)
     return tree
@@ -71,7 +72,7 @@ async def test_trees_of_chance_come_to_what_their_options_say(redis_url: str, li
             await stack.enter_async_context(running(Worker(queue, work, redis=redis_url, concurrency=7)))
         for tree, flow in zip(trees, await asyncio.gather(*map(flows.add, trees)), strict=True):
             try:
-                found = await flow.job.result(timeout=20)
+                found = await flow.job.result(timeout=20_000)
             except JobFailed:
                 found = None
             assert found == foretold(tree)
@@ -108,7 +109,7 @@ async def test_where_the_reply_to_an_end_is_lost_the_jobs_of_that_run_are_added_
         async def carried_out() -> bool:
             return proxy.drop_replies and getattr(await queue.counts(), end) == 1
 
-        through = RedisSettings(host="127.0.0.1", port=proxy.port, call_timeout=0.3)
+        through = RedisSettings(host="127.0.0.1", port=proxy.port, call_timeout=300)
         # A lost reply may have held the marker: then only asking now and then finds the job.
         worker = Worker("book", write, redis=through, concurrency=1, drain_delay=200)
         async with running(worker):
@@ -119,7 +120,7 @@ async def test_where_the_reply_to_an_end_is_lost_the_jobs_of_that_run_are_added_
             await until(carried_out, "the server has done what the lost reply says")
             proxy.drop_replies = False
             waits = end == "waiting_children"
-            assert await book.result(timeout=20) == ([7] if waits else [])
+            assert await book.result(timeout=20_000) == ([7] if waits else [])
             await until(lambda: worker.counters.completed == 2, "both are done")
         assert ran == {"book": 2 if waits else 1, "page": 1}
         assert (worker.counters.waited, worker.counters.lost) == (int(waits), 0)
@@ -130,7 +131,7 @@ async def test_jobs_in_a_child_process_can_wait_too(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue, running(Worker("q", _waits, redis=redis_url)):
         job = await queue.add("waits")
         with pytest.raises(JobFailed, match="though all are done"):
-            await job.result(timeout=20)
+            await job.result(timeout=20_000)
 
 
 @processor("waits", run_in="process")
@@ -152,7 +153,7 @@ async def test_children_are_gathered_also_where_progress_is_listened_to(redis_ur
     worker = Worker("q", work, redis=redis_url)
     worker.on("progress", lambda job, value: told.append(value))
     async with Queue("q", redis=redis_url) as queue, running(worker):
-        assert await (await queue.add("parent")).result(timeout=10) == [None]
+        assert await (await queue.add("parent")).result(timeout=10_000) == [None]
     assert told == [50]
     assert worker.counters.waited == 1
 
@@ -172,7 +173,7 @@ async def test_a_parent_that_never_ran_fails_without_a_worker_of_its_processor(r
             await stack.enter_async_context(running(Worker(queue, processor("leaf")(broken), redis=redis_url)))
         flow: FlowNode = await flows.add(tree)
         with pytest.raises(JobFailed, match="failed"):
-            await flow.job.result(timeout=10)
+            await flow.job.result(timeout=10_000)
         await flow.job.refresh()
         assert flow.job.failed_reason == f"child bull:b:{flow.children[0].job.id} failed"
         assert flow.job.attempts_made == 1

@@ -74,7 +74,7 @@ async def test_several_workers_keep_to_one_window_and_start_again_when_it_ends(q
 async def test_adding_to_a_closed_window_costs_no_turn(queue: Queue, redis_url: str) -> None:
     await queue.set_rate_limit(1, 60_000)
     async with Worker("q", echo, redis=redis_url, drain_delay=LONG) as worker:
-        await (await queue.add("x", 1)).result(timeout=5)
+        await (await queue.add("x", 1)).result(timeout=5_000)
         await queue.add("x", 2)
         await until(lambda: _closed(queue, worker), "the worker knows that the window is closed")
         before = worker.counters.turns
@@ -95,10 +95,10 @@ async def test_a_limit_that_is_raised_or_removed_lets_jobs_start_before_the_old_
     await queue.set_rate_limit(1, 3_600_000)
     async with Worker("q", echo, redis=redis_url, drain_delay=LONG):
         jobs = [await queue.add("x", n) for n in range(5)]
-        await jobs[0].result(timeout=5)
+        await jobs[0].result(timeout=5_000)
         await until(queue.rate_limit_ttl, "the window is used up")
         await (queue.set_rate_limit(100, 3_600_000) if change == "raised" else queue.remove_rate_limit())
-        assert [await job.result(timeout=5) for job in jobs] == [0, 1, 2, 3, 4]
+        assert [await job.result(timeout=5_000) for job in jobs] == [0, 1, 2, 3, 4]
 
 
 async def test_an_idle_worker_takes_over_when_the_one_that_used_up_the_window_is_busy(
@@ -115,10 +115,10 @@ async def test_an_idle_worker_takes_over_when_the_one_that_used_up_the_window_is
     async with one, other:
         await until(lambda: one.counters.turns and other.counters.turns, "both have looked and sleep")
         jobs = await queue.add_many([NewJob("x", n) for n in range(4)])
-        await asyncio.gather(*(job.result(timeout=10) for job in jobs[1:]))
+        await asyncio.gather(*(job.result(timeout=10_000) for job in jobs[1:]))
         busy = one if one.running_jobs() else other
         go.set()
-        await jobs[0].result(timeout=5)
+        await jobs[0].result(timeout=5_000)
     ran_by = [await queue.link.call("HGET", queue.keys.job(job.id), "pb") for job in jobs]
     assert [name == busy.name.encode() for name in ran_by] == [True, False, False, False]
 
@@ -140,7 +140,7 @@ async def test_who_was_busy_when_the_window_ended_looks_as_soon_as_a_job_has_fai
         await queue.link.call("DEL", queue.keys.marker)  # taken by a worker that has died since
         await until(lambda: _is_over(queue), "the window is over")
         go.set()
-        await jobs[1].result(timeout=5)
+        await jobs[1].result(timeout=5_000)
 
 
 async def _is_over(queue: Queue) -> bool:
@@ -158,7 +158,7 @@ async def test_workers_with_a_limit_of_their_own_share_it_and_leave_jobs_to_othe
         assert await queue.rate_limit_ttl() == 0
         assert await queue.rate_limit_ttl({"max": 3, "duration": 3_600_000}) > 3_000_000
         async with Worker("q", echo, redis=redis_url, name="free", drain_delay=LONG):
-            await asyncio.gather(*(job.result(timeout=5) for job in jobs))
+            await asyncio.gather(*(job.result(timeout=5_000) for job in jobs))
 
 
 # --- concurrency ------------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ async def test_a_slot_of_a_job_that_is_gone_wakes_a_worker_too(queue: Queue, lin
     await link.call("LPUSH", Keys("q").active, "ghost")
     await queue.set_concurrency(1)
     async with Worker("q", echo, redis=redis_url, drain_delay=LONG, **SHORT):
-        assert await (await queue.add("x", 1)).result(timeout=5) == 1
+        assert await (await queue.add("x", 1)).result(timeout=5_000) == 1
 
 
 @pytest.mark.slow
@@ -297,8 +297,8 @@ async def test_a_run_that_meets_a_limit_uses_no_attempt_and_the_queue_holds_stil
         job = await queue.add(name, {"retry_after": hold})
         until_ms = int(await until(lambda: queue.link.call("HGET", queue.keys.meta, "hold"), "the queue holds still"))
         others = await queue.add_many(NewJob("plain", n) for n in range(3))
-        assert await job.result(timeout=5) == 2
-        await asyncio.gather(*(other.result(timeout=5) for other in others))
+        assert await job.result(timeout=5_000) == 2
+        await asyncio.gather(*(other.result(timeout=5_000) for other in others))
         starts = await starts_of(queue, [job, *others])
         assert (await job.refresh()).attempts_made == 1
     assert starts[0] >= until_ms
@@ -311,7 +311,7 @@ async def test_one_job_can_wait_alone(queue: Queue, redis_url: str, name: str) -
         job = await queue.add(name, {"retry_after": 250, "scope": "job"})
         await until(lambda: _is_delayed(job), "it waits")
         other = await queue.add("plain", 1)
-        assert (await other.result(timeout=5), await job.result(timeout=5)) == (1, 2)
+        assert (await other.result(timeout=5_000), await job.result(timeout=5_000)) == (1, 2)
         starts = await starts_of(queue, [other, job])
         assert starts == [
             int(await queue.link.call("HGET", queue.keys.job(each.id), "processedOn")) for each in (other, job)

@@ -26,7 +26,7 @@ async def test_lost_replies_of_turns_lose_no_job_and_no_result() -> None:
 
     with EmbeddedServer(tcp=True) as server:
         async with Proxy("127.0.0.1", server.port) as proxy, Queue("q", redis=server.unix_url) as queue:
-            settings = RedisSettings(host="127.0.0.1", port=proxy.port, call_timeout=2.0)
+            settings = RedisSettings(host="127.0.0.1", port=proxy.port, call_timeout=2_000)
             async with Worker("q", run, redis=settings, concurrency=20, drain_delay=200) as worker:
                 jobs = []
                 for _ in range(8):

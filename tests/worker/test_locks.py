@@ -74,7 +74,7 @@ async def test_a_lock_that_ended_unseen_is_set_anew(queue: Queue, redis_url: str
         await link.call("DEL", keys.lock(job.id))
         await until(lambda: link.call("EXISTS", keys.lock(job.id)), "the lock is back")
         go.set()
-        assert await job.result(timeout=5) == "done"
+        assert await job.result(timeout=5_000) == "done"
 
 
 async def test_jobs_of_a_dead_worker_run_again_and_after_the_second_time_fail(
@@ -90,9 +90,9 @@ async def test_jobs_of_a_dead_worker_run_again_and_after_the_second_time_fail(
     assert len((await claim(link, keys, token="dead", lock_ms=300, worker="dead", count=2)).jobs) == 2
     async with Worker("q", run, redis=redis_url, **SHORT) as worker:
         worker.on("stalled", stalled.append)
-        assert await first.result(timeout=10) == 1
+        assert await first.result(timeout=10_000) == 1
         with pytest.raises(errors.JobFailed, match="stalled more than allowable"):
-            await second.result(timeout=10)
+            await second.result(timeout=10_000)
     assert stalled == [first.id, second.id]
     assert worker.counters.stalled == 2
 
@@ -120,6 +120,6 @@ async def test_an_outage_longer_than_a_lock_runs_no_job_twice() -> None:
             await asyncio.to_thread(server.start)
             await until(lambda: link.call("EXISTS", Keys("q").stalled_check), "one of them has swept", timeout=20)
             go.set()
-            assert [await job.result(timeout=10) for job in jobs] == ["done"] * 6
+            assert [await job.result(timeout=10_000) for job in jobs] == ["done"] * 6
     assert sorted(starts) == sorted(job.id for job in jobs)
     assert sum(worker.counters.completed for worker in workers) == 6

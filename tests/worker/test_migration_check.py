@@ -79,6 +79,14 @@ async def test_each_trouble_of_a_queue_is_named(redis_url: str, link: Link, keys
     }
 
 
+async def test_names_that_one_function_took_are_listed(queue: Queue, redis_url: str) -> None:
+    await queue.add("mail")
+    assert found(await looked(redis_url)) == {}
+    await queue.add("letter")
+    await queue.add("fax", delay=60_000)
+    assert found(await looked(redis_url)) == {"many-names": (3, ["mail", "letter", "fax"])}
+
+
 @damaged
 async def test_jobs_in_the_list_of_paused_ones_are_told_by_what_threatens_them(
     redis_url: str, link: Link, keys: Keys
@@ -192,7 +200,7 @@ async def test_jobs_that_move_meanwhile_are_not_taken_for_lost(redis_url: str) -
         async def produce() -> None:
             while not stop.is_set():
                 jobs = await queue.add_many([NewJob("n", delay=n % 3) for n in range(100)])
-                await jobs[-1].result(timeout=20)
+                await jobs[-1].result(timeout=20_000)
 
         producing = asyncio.create_task(produce())
         async with running(Worker("q", nothing, redis=redis_url, concurrency=50, remove_on_complete=500)) as worker:

@@ -27,7 +27,7 @@ async def test_a_job_is_run_and_its_result_is_stored(queue: Queue, redis_url: st
 
     async with Worker("q", double, redis=redis_url, name="w1") as worker:
         job = await queue.add("double", Size(4))
-        assert await job.result(timeout=5) == {"width": 8}
+        assert await job.result(timeout=5_000) == {"width": 8}
     assert worker.counters.completed == 1
     found = await stored(link, keys, job.id)
     assert (found["pb"], found["atm"], found["ats"]) == ("w1", "1", "1")
@@ -43,7 +43,7 @@ async def test_a_failing_job_runs_as_often_as_it_may_and_then_fails(
     async with Worker("q", fail, redis=redis_url) as worker:
         job = await queue.add("fail", {}, attempts=3, backoff=1)
         with pytest.raises(errors.JobFailed, match="attempt 2"):
-            await job.result(timeout=5)
+            await job.result(timeout=5_000)
     assert (worker.counters.retried, worker.counters.failed) == (2, 1)
     found = await stored(link, keys, job.id)
     traces = msgspec.json.decode(found["stacktrace"])
@@ -83,7 +83,7 @@ async def test_the_wait_between_attempts_is_the_backoffs(queue: Queue, redis_url
 
     async with Worker("q", fail, redis=redis_url, backoffs={"mine": lambda made, error: 20 * made}):
         job = await queue.add("fail", {}, attempts=2, backoff=backoff)
-        assert await job.result(timeout=5) == "done"
+        assert await job.result(timeout=5_000) == "done"
     waited = starts[1] - starts[0]
     assert waited >= (0.014 if backoff else 0)  # a quarter of a wait is drawn by chance
     assert waited < 2
@@ -97,11 +97,11 @@ async def test_a_strategy_that_gives_up_or_is_unknown_fails_the_job(queue: Queue
         given_up = await queue.add("x", {}, attempts=5, backoff={"type": "never"})
         unknown = await queue.add("x", {}, attempts=5, backoff={"type": "other"})
         with pytest.raises(errors.JobFailed, match=r"failed: no$"):
-            await given_up.result(timeout=5)
+            await given_up.result(timeout=5_000)
         with pytest.raises(
             errors.JobFailed, match="'other' is unknown to this worker, which has fixed, exponential, list, never"
         ):
-            await unknown.result(timeout=5)
+            await unknown.result(timeout=5_000)
     assert (await given_up.refresh()).attempts_made == 1
 
 
@@ -118,9 +118,9 @@ async def test_the_processors_own_attempts_and_exceptions_count_where_the_job_sa
 
     async with Worker("q", flaky, redis=redis_url):
         again, once = await queue.add("p", "line"), await queue.add("p", "other")
-        assert await again.result(timeout=5) == 2
+        assert await again.result(timeout=5_000) == 2
         with pytest.raises(errors.JobFailed):
-            await once.result(timeout=5)
+            await once.result(timeout=5_000)
     assert (await once.refresh()).attempts_made == 1
 
 
@@ -131,7 +131,7 @@ async def test_unrecoverable_errors_fail_at_once(queue: Queue, redis_url: str) -
     async with Worker("q", fail, redis=redis_url):
         job = await queue.add("x", {}, attempts=5)
         with pytest.raises(errors.JobFailed, match="bad number"):
-            await job.result(timeout=5)
+            await job.result(timeout=5_000)
     assert (await job.refresh()).attempts_made == 1
 
 
@@ -149,10 +149,10 @@ async def test_a_processor_may_ask_for_another_run(queue: Queue, redis_url: str,
 
     async with Worker("q", ask, redis=redis_url):
         job = await queue.add("x", {}, attempts=2)
-        assert await job.result(timeout=5) == "done"
+        assert await job.result(timeout=5_000) == "done"
         last = await queue.add("x", {}, attempts=1)
         with pytest.raises(errors.JobFailed, match="asked for a retry"):
-            await last.result(timeout=5)
+            await last.result(timeout=5_000)
     assert starts[1] - starts[0] >= 0.029
 
 
@@ -163,12 +163,21 @@ async def test_a_name_that_nobody_takes_fails_at_once_and_says_so(queue: Queue, 
     @processor("b")
     async def b(job: Job[Any]) -> None: ...
 
+    @processor()
+    async def every(job: Job[Any]) -> str:
+        return job.name
+
     async with Worker("q", a, b, redis=redis_url):
         job = await queue.add("c", {}, attempts=5)
         with pytest.raises(errors.JobFailed, match="no processor takes 'c' here; this worker has a, b"):
-            await job.result(timeout=5)
+            await job.result(timeout=5_000)
     async with Worker("q", a, redis=redis_url):
-        assert await (await queue.add("c", {})).result(timeout=5) is None
+        with pytest.raises(errors.JobFailed, match=r"no processor takes 'c' here; this worker has a$"):
+            await (await queue.add("c", {})).result(timeout=5_000)
+    async with Worker("q", every, redis=redis_url):
+        assert await (await queue.add("c", {})).result(timeout=5_000) == "c"
+    with pytest.raises(errors.InvalidOption, match="has no name beside others"):
+        Worker("q", every, a, redis=redis_url)
 
 
 async def test_data_that_is_not_what_the_processor_takes_fails_without_retry(queue: Queue, redis_url: str) -> None:
@@ -178,7 +187,7 @@ async def test_data_that_is_not_what_the_processor_takes_fails_without_retry(que
     async with Worker("q", size, redis=redis_url):
         job = await queue.add("size", {"width": "wide"}, attempts=5)
         with pytest.raises(errors.JobFailed, match=r"\$\.width: Expected `int`, got `str`"):
-            await job.result(timeout=5)
+            await job.result(timeout=5_000)
 
 
 class Silent(Exception):
@@ -220,8 +229,8 @@ async def test_whatever_a_processor_does_is_a_failed_attempt_and_the_worker_live
     async with Worker("q", run, redis=redis_url):
         bad = await queue.add("x", "bad", attempts=2)
         with pytest.raises(errors.JobFailed):
-            await bad.result(timeout=10)
-        assert await (await queue.add("x", "good")).result(timeout=5) is None
+            await bad.result(timeout=10_000)
+        assert await (await queue.add("x", "good")).result(timeout=5_000) is None
     found = await stored(link, keys, bad.id)
     assert reason in found["failedReason"]
     assert len(found["failedReason"]) <= 4096
@@ -237,7 +246,7 @@ async def test_the_newest_stack_traces_are_kept(queue: Queue, redis_url: str) ->
         none = await queue.add("x", {}, attempts=2, stack_trace_limit=0)
         for job in (two, none):
             with pytest.raises(errors.JobFailed):
-                await job.result(timeout=5)
+                await job.result(timeout=5_000)
     await two.refresh()
     assert [trace.splitlines()[-1] for trace in two.stacktrace] == ["ValueError: n2", "ValueError: n3"]
     assert (await none.refresh()).stacktrace == []

@@ -27,7 +27,7 @@ async def test_plain_functions_run_side_by_side_in_threads(queue: Queue, redis_u
 
     async with Worker("q", run, redis=redis_url, concurrency=4):
         jobs = [await queue.add("t", n) for n in range(4)]
-        assert await asyncio.gather(*(job.result(timeout=10) for job in jobs)) == [[False, 1]] * 4
+        assert await asyncio.gather(*(job.result(timeout=10_000) for job in jobs)) == [[False, 1]] * 4
     assert [(await job.refresh()).progress for job in jobs] == [0, 1, 2, 3]
     assert await queue.logs(jobs[0].id) == ["row"]
 
@@ -38,7 +38,7 @@ async def test_what_a_thread_raises_is_the_jobs_failure(queue: Queue, redis_url:
 
     async with Worker("q", run, redis=redis_url):
         with pytest.raises(errors.JobFailed, match="StopIteration"):
-            await (await queue.add("t", 1)).result(timeout=5)
+            await (await queue.add("t", 1)).result(timeout=5_000)
 
 
 async def test_listeners_hear_of_progress_made_in_a_thread(queue: Queue, redis_url: str) -> None:
@@ -51,7 +51,7 @@ async def test_listeners_hear_of_progress_made_in_a_thread(queue: Queue, redis_u
     worker = Worker("q", run, redis=redis_url)
     worker.on("progress", lambda job, value: heard.append(value))
     async with worker:
-        assert await (await queue.add("t", 1)).result(timeout=5) == 7
+        assert await (await queue.add("t", 1)).result(timeout=5_000) == 7
     assert heard == [7]
 
 
@@ -72,7 +72,7 @@ async def test_context_variables_do_not_leak_from_job_to_job(
 
     jobs = await asyncio.gather(*(queue.add("t", n) for n in range(40)))
     async with Worker("q", run, redis=redis_url, concurrency=concurrency):
-        assert [await job.result(timeout=5) for job in jobs] == [["none", f"t{n}"] for n in range(40)]
+        assert [await job.result(timeout=5_000) for job in jobs] == [["none", f"t{n}"] for n in range(40)]
 
 
 async def test_a_job_that_cancels_its_own_task_harms_no_other(queue: Queue, redis_url: str) -> None:
@@ -87,20 +87,20 @@ async def test_a_job_that_cancels_its_own_task_harms_no_other(queue: Queue, redi
 
     jobs = await asyncio.gather(*(queue.add("t", n) for n in range(6)))
     async with Worker("q", run, redis=redis_url, concurrency=6):
-        assert [await job.result(timeout=5) for job in jobs] == list(range(6))
+        assert [await job.result(timeout=5_000) for job in jobs] == list(range(6))
 
 
 async def test_child_processes_run_jobs_and_are_kept(queue: Queue, redis_url: str) -> None:
     async with Worker("q", child, async_child, redis=redis_url, processes=1, concurrency=3):
         jobs = [await queue.add("child", {}) for _ in range(3)]
-        pids = {await job.result(timeout=20) for job in jobs}
+        pids = {await job.result(timeout=20_000) for job in jobs}
         assert len(pids) == 1
         assert os.getpid() not in pids
-        data, pid = await (await queue.add("async-child", {"a": [1]})).result(timeout=20)
+        data, pid = await (await queue.add("async-child", {"a": [1]})).result(timeout=20_000)
         assert data == {"a": [1]}
         assert pid in pids
         told = await queue.add("child", {"act": "report"})
-        assert await told.result(timeout=20) == 1
+        assert await told.result(timeout=20_000) == 1
         assert (await told.refresh()).progress == 50
     assert await queue.logs(told.id) == ["half way"]
     for pid in pids:
@@ -125,8 +125,8 @@ async def test_whatever_happens_in_a_child_is_a_failed_attempt(
     async with Worker("q", child, redis=redis_url, processes=1):
         job = await queue.add("child", {"act": act}, attempts=2)
         with pytest.raises(errors.JobFailed, match=reason):
-            await job.result(timeout=20)
-        assert isinstance(await (await queue.add("child", {})).result(timeout=20), int)
+            await job.result(timeout=20_000)
+        assert isinstance(await (await queue.add("child", {})).result(timeout=20_000), int)
     assert (await job.refresh()).attempts_made == (1 if act == "unrecoverable" else 2)
     if act == "raise":
         assert "probes.py" in job.stacktrace[0]
@@ -165,6 +165,6 @@ async def test_a_blocked_loop_is_told_with_the_jobs_that_ran(
     with caplog.at_level(logging.WARNING, "engine.worker"):
         async with Worker("q", block, redis=redis_url):
             job = await queue.add("slow", {})
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
             await until(lambda: "the event loop was blocked" in caplog.text, "the warning is there")
     assert "by one of: slow job 1. " in caplog.text

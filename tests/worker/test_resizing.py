@@ -36,7 +36,7 @@ async def test_more_slots_are_filled_at_once_and_fewer_cancel_nothing(queue: Que
         worker.concurrency = 2
         for n in range(3):
             may_end[n].set()
-            assert await jobs[n].result(timeout=10) == n
+            assert await jobs[n].result(timeout=10_000) == n
             assert len(started) == 5, "no slot is free"
         assert len(worker.running_jobs()) == 2
         may_end[3].set()
@@ -46,7 +46,7 @@ async def test_more_slots_are_filled_at_once_and_fewer_cancel_nothing(queue: Que
         most = 0
         for n in range(4, 8):
             may_end[n].set()
-            assert await jobs[n].result(timeout=10) == n
+            assert await jobs[n].result(timeout=10_000) == n
             most = max(most, len(worker.running_jobs()))
         assert most <= 1
     assert (started, cancelled) == (list(range(8)), [])
@@ -62,7 +62,7 @@ async def test_a_resized_worker_takes_as_many_as_before(queue: Queue, redis_url:
     worker = Worker("q", run, redis=redis_url, concurrency=1)
     jobs = await queue.add_many([NewJob("x", n) for n in range(600)])
     async with worker:
-        assert [await job.result(timeout=20) for job in jobs] == list(range(600))
+        assert [await job.result(timeout=20_000) for job in jobs] == list(range(600))
     assert (await queue.counts()).completed == 600
 
 

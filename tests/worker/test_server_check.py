@@ -17,6 +17,7 @@ from engine.embedded import EmbeddedServer
 from engine.errors import ServerUnfit
 from engine.keys import Keys
 from engine.link import Connection, RedisSettings
+from engine.options import AddOptions
 from engine.scripts.pause import pause
 from engine.sync import SyncQueue
 from tests.support.daemons import ROOT, daemon
@@ -68,16 +69,16 @@ async def test_an_unfit_server_that_comes_back_ends_the_worker(tmp_path: Path, o
             release.set()
             with pytest.raises(ServerUnfit, match=words):
                 await run
-            assert await running.result(timeout=5) == "kept"
+            assert await running.result(timeout=5_000) == "kept"
             assert await waiting.state() == "waiting"
 
 
 async def test_a_fit_server_that_comes_back_is_worked_on() -> None:
     with EmbeddedServer() as server:
         async with Queue("q", redis=server.url) as queue, Worker("q", echo, redis=server.url, require_durable=True):
-            await (await queue.add("n", 1)).result(timeout=10)
+            await (await queue.add("n", 1)).result(timeout=10_000)
             await asyncio.to_thread(server.restart)
-            assert await (await queue.add("n", 2)).result(timeout=10) == 2
+            assert await (await queue.add("n", 2)).result(timeout=10_000) == 2
 
 
 @pytest.mark.slow
@@ -153,7 +154,8 @@ async def test_a_producer_without_a_command_adds_nothing(thin_server: EmbeddedSe
     url, refused = without(thin_server, command), f"may not run {command.upper()} .*\\+{command}"
     async with unchanged(thin_server):
         async with Queue("q", redis=url) as queue:
-            for options in ({}, {"delay": 60_000}, {"priority": 1}):
+            ways: tuple[AddOptions, ...] = ({}, {"delay": 60_000}, {"priority": 1})
+            for options in ways:
                 with pytest.raises(ServerUnfit, match=refused):
                     await queue.add("n", **options)
             with pytest.raises(ServerUnfit, match=refused):
@@ -178,7 +180,7 @@ async def test_the_documented_user_may_do_all_that_is_needed(thin_server: Embedd
     worker = Worker("q", echo, redis=url, require_durable=True, metrics=10)
     async with Queue("q", redis=url) as queue, FlowProducer(redis=url) as flows, worker:
         tree = await flows.add(FlowJob("n", "q", 1, children=[FlowJob("n", "q", 2, delay=10)]))
-        assert await tree.job.result(timeout=10) == 1
+        assert await tree.job.result(timeout=10_000) == 1
         await queue.pause()
         await queue.obliterate()
 
@@ -227,7 +229,7 @@ async def test_a_worker_lives_through_a_failover(tmp_path: Path) -> None:
             await admin.call("CLIENT", "KILL", "TYPE", "normal")
             await until(lambda: worker.counters.troubles, "the worker met a replica")
             await admin.call("REPLICAOF", "NO", "ONE")
-            assert await (await queue.add("n", 7)).result(timeout=20) == 7
+            assert await (await queue.add("n", 7)).result(timeout=20_000) == 7
 
 
 @contextmanager
@@ -258,7 +260,7 @@ async def test_a_cluster_node_is_refused_without_a_hash_tag() -> None:
                 await flows.add(FlowJob("n", "q"))
         queue = Queue("q", redis=node.url, prefix="{bull}")
         async with queue, Worker("q", echo, redis=node.url, prefix="{bull}"):
-            assert await (await queue.add("n", 3)).result(timeout=10) == 3
+            assert await (await queue.add("n", 3)).result(timeout=10_000) == 3
 
 
 async def test_a_slot_of_another_node_names_that_node() -> None:

@@ -96,7 +96,7 @@ async def test_a_second_stop_hurries_the_first(queue: Queue, redis_url: str) -> 
     async with Worker("q", hang, redis=redis_url) as worker:
         job = await queue.add("x", {})
         await until(lambda: len(worker.running_jobs()) == 1, "it runs")
-        patient = asyncio.create_task(worker.close(timeout=60))
+        patient = asyncio.create_task(worker.close(timeout=60_000))
         await until(lambda: "stopping" in repr(worker), "the worker stops")
         began = monotonic()
         await worker.stop_now()

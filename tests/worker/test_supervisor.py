@@ -70,7 +70,7 @@ async def test_a_job_of_a_killed_child_runs_again(redis_url: str, tmp_path: Path
         with daemon(*arguments, log=tmp_path / "log") as worker:
             await processes(worker)
             job = await queue.add("probe", {"act": "crash", "until": 2, "value": "second run"})
-            assert await job.result(timeout=30) == "second run"
+            assert await job.result(timeout=30_000) == "second run"
             await processes(worker)
             worker.signal(signal.SIGTERM)
             assert await ended(worker) == 0, said(worker)
@@ -86,7 +86,7 @@ async def test_no_child_outlives_a_killed_parent(redis_url: str, tmp_path: Path)
             await active(queue)
             worker.kill()
             await all_gone(pids)
-        assert await job.result(timeout=1) == "drained"
+        assert await job.result(timeout=1_000) == "drained"
 
 
 @ONE_LOOP
@@ -126,7 +126,7 @@ async def test_no_argument_of_a_child_holds_the_password(tmp_path: Path, way: st
             pids = await processes(worker)
             async with Queue("q", redis=url) as queue:
                 job = await queue.add("probe", {"value": "done"})
-                assert await job.result(timeout=20) == "done"
+                assert await job.result(timeout=20_000) == "done"
             assert not [pid for pid in pids if "canary" in arguments_of(pid)]
             assert worker.stop() == 0
         assert "canary" not in said(worker)

@@ -126,10 +126,10 @@ async def test_log_lines_follow_a_job(queue: Queue, redis_url: str, caplog: pyte
 
     with caplog.at_level(logging.INFO, "engine.jobs"):
         async with Worker("q", run, redis=redis_url, concurrency=1):
-            await (await queue.add("sms", "good", job_id="a")).result(timeout=5)
+            await (await queue.add("sms", "good", job_id="a")).result(timeout=5_000)
             bad = await queue.add("sms", "bad", job_id="b", attempts=2)
             with pytest.raises(errors.JobFailed):
-                await bad.result(timeout=5)
+                await bad.result(timeout=5_000)
     assert [(record.levelname, record.message) for record in caplog.records if record.name == "engine.jobs"] == [
         ("INFO", "🔄 Processing sms job a"),
         ("INFO", "✅ sms job a completed"),
@@ -157,7 +157,7 @@ async def test_a_class_form_processor_may_log_otherwise(queue: Queue, redis_url:
             raise RuntimeError("a log's own trouble")
 
     async with Worker("q", Sms(), redis=redis_url):
-        assert await (await queue.add("sms", {}, job_id="a")).result(timeout=5) == "sent"
+        assert await (await queue.add("sms", {}, job_id="a")).result(timeout=5_000) == "sent"
     assert said == ["a sent"]
 
 

@@ -21,7 +21,7 @@ async def test_an_idle_worker_takes_a_job_in_one_turn_and_hands_it_in_with_the_n
 ) -> None:
     async with Worker("q", echo, redis=redis_url, drain_delay=60_000) as worker:
         await until(lambda: worker.counters.turns == 1, "the first look is over")
-        assert await (await queue.add("x", 1)).result(timeout=5) == 1
+        assert await (await queue.add("x", 1)).result(timeout=5_000) == 1
         assert worker.counters.turns == 3
 
 
@@ -38,7 +38,7 @@ async def test_a_busy_worker_puts_due_jobs_in_line_for_others(queue: Queue, redi
         await until(lambda: len(worker.running_jobs()) == 1, "it is busy")
         await until(lambda: _is(later, "waiting"), "the delayed job is in line")
         go.set()
-        await later.result(timeout=5)
+        await later.result(timeout=5_000)
 
 
 async def _is(job: Job[Any], state: str) -> bool:
@@ -74,7 +74,7 @@ async def test_a_paused_queue_rests_and_goes_on_when_resumed(queue: Queue, redis
         job = await queue.add("x", 1)
         assert await job.state() == "waiting"
         await queue.resume()
-        assert await job.result(timeout=5) == 1
+        assert await job.result(timeout=5_000) == 1
 
 
 async def test_the_blocking_connection_has_the_name_that_bullmq_looks_for(redis_url: str, link: Link) -> None:
