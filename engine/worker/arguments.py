@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MS",
         type=milliseconds,
         default=5_000,
-        help="time between two searches for jobs whose worker died (default: 5000)",
+        help="longest time between two searches for jobs whose worker died (default: 5000)",
     )
     add(
         "--max-stalled",
