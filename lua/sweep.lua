@@ -58,9 +58,11 @@ local tell = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list, active }, { prioritized, schedules }, marker, { stalled }, { pc })
 local seen = looked(watch, now, gap, grace, redis.call('LLEN', active) > 0)
-if begins and (seen.grace > 0 or recent(stalled_check, now, interval) and not (seen.due and now >= seen.due)) then
+local is_recent = recent(stalled_check, now, interval)
+local not_due = seen.due and seen.due > now and seen.due - now <= interval
+if begins and (seen.grace > 0 or not_due or is_recent and not (seen.due and now >= seen.due)) then
   if seen.stale then note(watch, now, seen) end
-  return { {}, -1, seen.grace > 0 and seen.grace or seen.due and seen.due > now and seen.due - now or interval }
+  return { {}, -1, seen.grace > 0 and seen.grace or not_due and seen.due - now or interval }
 end
 
 local ids = redis.call('LRANGE', active, -skip - count, -skip - 1)
@@ -86,11 +88,12 @@ end
 local back = {}
 for i, job in ipairs(dead) do back[i] = job.id end
 -- PEXPIRE and SREM first: a full server refuses SET as the first write, and must not keep dead workers' jobs.
-if begins then redis.call('PEXPIRE', stalled_check, interval) end
+if begins then redis.call('PEXPIRE', watch, WATCH_KEPT) end
 if #back > 0 then redis.call('SREM', stalled, unpack(back)) end
 if #lost > 0 then redis.call('SREM', stalled, unpack(lost)) end
 if begins then
-  redis.call('SET', stalled_check, string.format('%.0f', now), 'PX', interval)
+  -- Gone before ours is due again, and not put off by sweeps at the end of a lock: a BullMQ worker checks only where it is not there.
+  if not is_recent then redis.call('SET', stalled_check, string.format('%.0f', now), 'PX', math.ceil(interval * 0.9)) end
   seen.due = now + interval
 end
 -- At the end of a lock, so that a death is seen at once. The distance keeps many of them from causing a sweep each.
