@@ -17,7 +17,7 @@ class Keys:
     """The keys of one queue: `keys.wait`, `keys.job(id)`; `keys.jobs` is the prefix to which a job id is appended."""
 
     __slots__ = ("_by_names", "active", "cancelling", "completed", "delayed", "events", "failed", "id", "jobs", "limiter", "marker", "meta",
-                 "paused", "pc", "prefix", "prioritized", "queue", "repeat", "smoothed", "stalled", "stalled_check", "wait", "waiting_children")  # fmt: skip
+                 "paused", "pc", "prefix", "prioritized", "queue", "repeat", "smoothed", "stalled", "stalled_check", "wait", "waiting_children", "watch")  # fmt: skip
 
     def __init__(self, queue: str, prefix: str = wire.DEFAULT_PREFIX) -> None:
         check_queue_name(queue)
@@ -44,6 +44,7 @@ class Keys:
         self.smoothed = f"{base}{wire.PRIVATE}:smooth"
         self.repeat = base + "repeat"
         self.cancelling = base + "corral:cancelling"
+        self.watch = f"{base}{wire.PRIVATE}:watch"
         self._by_names: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def __repr__(self) -> str:

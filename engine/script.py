@@ -221,7 +221,7 @@ _APPENDED = (
     ("metrics:completed", "hash"), ("metrics:completed:data", "list"), ("metrics:failed", "hash"), ("metrics:failed:data", "list"),
     ("corral:dead:open", "zset"), ("corral:dead:replayed", "zset"), ("corral:dead:types", "zset"), ("corral:dead:errors", "zset"),
     ("corral:dead:tenants", "zset"), ("corral:dead:alerts", "hash"), ("corral:cancelling", "zset"), ("corral:schedules:looked", "string"),
-    ("corral:parents:looked", "string"),
+    ("corral:parents:looked", "string"), ("corral:watch", "string"),
 )  # fmt: skip
 """Keys that scripts append to the prefix, with their types."""
 _KIN = (

@@ -105,5 +105,5 @@ end
 if left <= 0 then return 1 end
 
 -- Last of all, since the flag in `meta` is what keeps workers away until then.
-redis.call('DEL', unpack(names))
+redis.call('DEL', jobs .. 'corral:watch', unpack(names))
 return 0

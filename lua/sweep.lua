@@ -1,6 +1,11 @@
 --[[
 sweep: put active jobs whose lock has ended back at the front of the line: their worker is dead.
 
+After an outage longer than a lock all locks have ended, and workers that live need time to come back and renew theirs. What
+the server has seen of the workers' looks tells an outage from a death: nobody looked for longer than `gap`. Then nothing is
+swept until workers have looked for `grace` ms without such a gap in between, be it over several short lives of theirs; a renewal of a
+lock that had ended begins the grace again. A worker that dies while any looks is no gap, nor are connections that come back.
+
 MOVES    active -> wait, active -> paused, active -> prioritized
 EMITS    waiting, stalled, missing
 
@@ -13,6 +18,7 @@ KEYS
   pc             counter that keeps one priority first in, first out
   stalled        set     ids that a BullMQ worker suspects
   stalled_check  str     time of the last sweep of any worker, ms
+  watch          str     what was seen of the looks of all workers (see watch)
   repeat         zset    schedules
   marker         zset    wakes idle workers
   events         stream
@@ -21,15 +27,20 @@ ARGV
   now            int     ms, or empty for the server's time
   interval       int     ms between the sweeps of all workers together
   max_stalls     int     recoveries that a job may have; at the next it fails
+  gap            int     ms without a look after which workers may have been cut off: what a lock has left between two
+                         renewals, less what workers take to come back
+  grace          int     ms of looks before the next sweep then
   skip           int     ids at the old end of `active` looked at in this sweep and left there; empty at its begin
   count          int     ids looked at in this call
 RETURNS
-  the ids put back; ids to skip in the next call of this sweep, or -1 when it is done or another worker did it
+  the ids put back; ids to skip in the next call of this sweep, or -1 when it is done or not yet due; ms until the next is
+  due: the interval, or less where a lock ends before
   Sent again it finds nothing more to do.
 ]]
-local meta, wait, paused, active, prioritized, pc, stalled, stalled_check, schedules, marker, events, jobs = unpack(KEYS)
-local now, interval, max_stalls, skip, count = unpack(ARGV)
+local meta, wait, paused, active, prioritized, pc, stalled, stalled_check, watch, schedules, marker, events, jobs = unpack(KEYS)
+local now, interval, max_stalls, gap, grace, skip, count = unpack(ARGV)
 local begins = skip == ''
+interval, gap, grace = tonumber(interval), tonumber(gap), tonumber(grace)
 skip, count = tonumber(skip) or 0, tonumber(count)
 
 --@include clock
@@ -39,21 +50,31 @@ skip, count = tonumber(skip) or 0, tonumber(count)
 --@include place
 --@include whole
 --@include recent
+--@include watch
 
 now = clock(now)
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local list = is_paused and paused or wait
 sound(events, { list, active }, { prioritized, schedules }, marker, { stalled }, { pc })
-if begins and recent(stalled_check, now, interval) then return { {}, -1 } end
+local seen = looked(watch, now, gap, grace, redis.call('LLEN', active) > 0)
+local is_recent = recent(stalled_check, now, interval)
+local not_due = seen.due and seen.due > now and seen.due - now <= interval
+if begins and (seen.grace > 0 or not_due or is_recent and not (seen.due and now >= seen.due)) then
+  if seen.stale then note(watch, now, seen) end
+  return { {}, -1, seen.grace > 0 and seen.grace or not_due and seen.due - now or interval }
+end
 
 local ids = redis.call('LRANGE', active, -skip - count, -skip - 1)
-local locks, dead, lost, priorities = {}, {}, {}, {}
+local locks, dead, lost, priorities, soonest = {}, {}, {}, {}, math.huge
 for i, id in ipairs(ids) do locks[i] = jobs .. id .. ':lock' end
 local tokens = #locks > 0 and redis.call('MGET', unpack(locks)) or {}
 -- From the tail: the job that was claimed first goes back in front of the others.
 for i = #ids, 1, -1 do
-  if not tokens[i] then
+  if tokens[i] then
+    local left = redis.call('PTTL', locks[i])
+    if left >= 0 and left < soonest then soonest = left end
+  else
     local job = redis.pcall('HMGET', jobs .. ids[i], 'ats', 'priority', 'stc', 'rjk', 'name')
     if job.err or not (job[1] or job[5]) then
       lost[#lost + 1] = ids[i]
@@ -67,10 +88,20 @@ end
 local back = {}
 for i, job in ipairs(dead) do back[i] = job.id end
 -- PEXPIRE and SREM first: a full server refuses SET as the first write, and must not keep dead workers' jobs.
-if begins then redis.call('PEXPIRE', stalled_check, interval) end
+if begins then redis.call('PEXPIRE', watch, WATCH_KEPT) end
 if #back > 0 then redis.call('SREM', stalled, unpack(back)) end
 if #lost > 0 then redis.call('SREM', stalled, unpack(lost)) end
-if begins then redis.call('SET', stalled_check, string.format('%.0f', now), 'PX', interval) end
+if begins then
+  -- Gone before ours is due again, and not put off by sweeps at the end of a lock: a BullMQ worker checks only where it is not there.
+  if not is_recent then redis.call('SET', stalled_check, string.format('%.0f', now), 'PX', math.ceil(interval * 0.9)) end
+  seen.due = now + interval
+end
+-- At the end of a lock, so that a death is seen at once. The distance keeps many of them from causing a sweep each.
+local due = now + math.max(soonest + 1, math.ceil(interval / 5))
+if begins or due < (seen.due or 0) then
+  seen.due = math.min(seen.due, due)
+  note(watch, now, seen)
+end
 if #back > 0 then place(list, prioritized, pc, back, priorities, true) end
 for _, job in ipairs(dead) do
   redis.call('HSET', jobs .. job.id, 'stc', job.stalls)
@@ -90,4 +121,4 @@ end
 -- An id without a hash leaves a slot too, which matters under a global concurrency.
 room = room + #back + #lost
 if not is_paused and room > 0 and (#back > 0 or #lost > 0 and room < math.huge) then redis.call('ZADD', marker, 0, '0') end
-return { back, #ids < count and -1 or skip + #ids - #back - #lost }
+return { back, #ids < count and -1 or skip + #ids - #back - #lost, math.max(1, (seen.due or now + interval) - now) }

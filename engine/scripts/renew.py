@@ -10,7 +10,7 @@ from engine.link import Link
 from engine.script import Now, Script
 from engine.scripts.rows import Refusals, claims, read_refusals
 
-_renew = Script("renew", keys="active stalled jobs", args="now lock", rows="id token fence")
+_renew = Script("renew", keys="active stalled watch jobs", args="now lock", rows="id token fence")
 
 
 async def renew(link: Link, keys: Keys, jobs: Sequence[Claimed], *, lock_ms: int, now: Now = "") -> Refusals:

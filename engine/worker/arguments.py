@@ -191,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TIME",
         type=span,
         default=5_000,
-        help="time between two searches for jobs whose worker died (default: 5s)",
+        help="longest time between two searches for jobs whose worker died (default: 5s)",
     )
     add(
         "--max-stalled",

@@ -18,7 +18,7 @@ from engine.link import Link, RedisSettings, open_link
 from engine.scripts.renew import renew
 from engine.scripts.rows import Refusal
 from engine.worker.hold import Hold, Holds
-from engine.worker.lag import Pulse
+from engine.worker.lag import EVERY, Pulse
 from engine.worker.service import Report, Setbacks
 
 SILENCE_LIMIT = 30.0
@@ -102,6 +102,19 @@ class Renewer:
         self._tell(_set, ended)
 
     async def _serve(self) -> None:
+        beating = asyncio.create_task(self._beat())
+        try:
+            await self._keep_all()
+        finally:
+            beating.cancel()
+            self._pulse.stops.end()
+
+    async def _beat(self) -> None:
+        while True:
+            self._pulse.stops.beat()
+            await asyncio.sleep(EVERY)
+
+    async def _keep_all(self) -> None:
         setbacks = Setbacks()
         while True:
             try:

@@ -98,7 +98,8 @@ class Worker:
     processors: what does the jobs, chosen by the job's name. One without a name, alone in its worker, takes every name.
     name: shown as having processed a job, and among a queue's workers; host and pid without one.
     lock_duration: ms that a job stays this worker's without a word from it; renewed every `lock_renew` (a third).
-    stalled_interval: ms between looks for jobs of dead workers; one found more than `max_stalled` times fails.
+    stalled_interval: ms between searches for jobs of dead workers, at most; one found more than `max_stalled` times fails. How
+    soon: docs/stalled-jobs.md.
     remove_on_complete, remove_on_fail: what is kept of finished jobs that say nothing; all without.
     dead_letters: what is kept of dead letters, apart from the jobs: a count, Keep(count=, age=), or False for
     none; the newest 10,000 of 90 days without. dead_letter_alert: (threshold, function): the function is called with a
@@ -371,6 +372,7 @@ class Worker:
             keys,
             interval_ms=self._stalled_ms,
             lock_ms=self._lock_ms,
+            renew_ms=self._renew_ms,
             max_stalls=self._max_stalled,
             stalled=reports.stalled,
             report=report,

@@ -6,12 +6,13 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
 from engine import DeadLetter, Job, NewJob, Queue, RedisSettings, Worker
 from engine.embedded import EmbeddedServer
-from engine.errors import LetterNotFound, OutcomeUnknown
+from engine.errors import LetterNotFound, LockLost, OutcomeUnknown
 from engine.job import Claimed
 from engine.link import open_link
 from engine.options import Keep
@@ -110,6 +111,72 @@ async def test_a_replay_whose_reply_is_lost_is_made_again_and_runs_no_job_twice(
     assert sum(job.data == 1 for job in waiting) == LETTERS_PER_CALL * (replies + 1)
 
 
+async def test_a_claim_whose_reply_is_lost_is_recovered_by_its_worker(direct: Queue, proxy: Proxy) -> None:
+    """At once: no sweep can help, since the locks are long. And the job that the same turn handed in, and that is gone since,
+    counts as completed."""
+    go, starts = asyncio.Event(), Counter[str]()
+
+    async def work(job: Job[int]) -> int:
+        starts[job.id] += 1
+        await go.wait()
+        return job.data
+
+    first = await direct.add("work", 1, remove_on_complete=True)
+    second = await direct.add("work", 2)
+    worker = Worker("q", work, redis=through(proxy), concurrency=1, lock_duration=600_000)
+    async with running(worker):
+        await until(lambda: starts[first.id], "the first runs")
+        proxy.drop_replies = True
+        go.set()
+        await until(lambda: _is(second, "active"), "it is claimed")
+        proxy.drop_replies = False
+        assert await second.result(timeout=8) == 2
+        await until(lambda: worker.counters.completed + worker.counters.lost == 2, "both are counted")
+    assert starts == {first.id: 1, second.id: 1}
+    assert worker.counters.lost == 0
+
+
+async def test_a_marker_whose_reply_is_lost_is_looked_after(direct: Queue, proxy: Proxy) -> None:
+    """The server has deleted it, and no other reason to look comes for a minute."""
+
+    async def work(job: Job[int]) -> int:
+        return job.data
+
+    worker = Worker("q", work, redis=through(proxy), drain_delay=60_000)
+    async with running(worker):
+        await until(lambda: worker.counters.turns, "it has looked")
+        await until(lambda: _waits_for_a_marker(direct), "it is idle")
+        proxy.drop_replies = True
+        job = await direct.add("work", 1)
+        await until(lambda: _no_marker(direct), "the marker is taken")
+        await proxy.reset()
+        proxy.drop_replies = False
+        assert await job.result(timeout=8) == 1
+
+
+async def test_a_retry_whose_reply_is_lost_is_no_lost_job(direct: Queue, proxy: Proxy) -> None:
+    go, heard = asyncio.Event(), list[BaseException]()
+
+    async def work(job: Job[int]) -> int:
+        await go.wait()
+        if not job.attempts_made:
+            raise ValueError("once")
+        return job.data
+
+    job = await direct.add("work", 1, attempts=2)
+    worker = Worker("q", work, redis=through(proxy), lock_duration=600_000)
+    worker.on("error", heard.append)
+    async with running(worker):
+        await until(lambda: len(worker.running_jobs()) == 1, "it runs")
+        proxy.drop_replies = True
+        go.set()
+        await until(lambda: _tried(direct, job.id), "the server knows that it failed")
+        proxy.drop_replies = False
+        await until(lambda: worker.counters.retried + worker.counters.lost, "the repeated call is answered")
+    assert (worker.counters.retried, worker.counters.lost) == (1, 0)
+    assert not [error for error in heard if isinstance(error, LockLost)]
+
+
 @pytest.mark.slow
 async def test_a_worker_that_loses_replies_runs_each_job_once(direct: Queue, proxy: Proxy) -> None:
     starts: Counter[str] = Counter()
@@ -141,3 +208,19 @@ def _accepted_more(proxy: Proxy, than: int) -> bool:
 
 async def _completed(queue: Queue, count: int) -> bool:
     return (await queue.counts()).completed == count
+
+
+async def _is(job: Job[Any], state: str) -> bool:
+    return await job.state() == state
+
+
+async def _tried(queue: Queue, id: str) -> bool:
+    return bool(await queue.link.call("HGET", queue.keys.job(id), "atm"))
+
+
+async def _waits_for_a_marker(queue: Queue) -> bool:
+    return b"cmd=bzpopmin" in await queue.link.call("CLIENT", "LIST")
+
+
+async def _no_marker(queue: Queue) -> bool:
+    return not await queue.link.call("EXISTS", queue.keys.marker)

@@ -47,6 +47,24 @@ async def test_a_server_that_hangs_is_given_up_at_the_deadline(opened: OpenLink,
     assert 0.25 < time.monotonic() - began < 1.5
 
 
+@pytest.mark.parametrize("hidden", ["requests", "replies"])
+async def test_no_call_outlives_its_deadline(opened: OpenLink, proxy: Proxy, hidden: str) -> None:
+    """A call that was sent, one that waits for a connection, and the opening of one. The test's own deadlines make a failure of
+    a call that hangs."""
+    link = await opened(through(proxy), call_timeout=300, connect_timeout=200)
+    setattr(proxy, f"hold_{hidden}", True)
+    async with asyncio.timeout(5):
+        with pytest.raises(OutcomeUnknown, match="no reply came in time"):
+            await link.call("PING")
+        with pytest.raises(ConnectFailed, match=r"did not answer the greeting|no answer"):
+            await link.call("PING")
+        with pytest.raises(ConnectFailed):
+            await opened(through(proxy), connect_timeout=0.2)
+    setattr(proxy, f"hold_{hidden}", False)
+    async with asyncio.timeout(5):
+        assert await link.call("PING") == b"PONG"
+
+
 async def test_a_slow_line_is_not_a_lost_one(opened: OpenLink, proxy: Proxy) -> None:
     link = await opened(through(proxy), call_timeout=1_000)
     proxy.latency = 0.05

@@ -7,8 +7,9 @@ import pytest
 from engine import wire
 from engine.keys import Keys
 from engine.link import Link
-from engine.scripts.sweep import sweep
-from tests.support.queues import Held, census, check_invariants, dump, events, job, seed, snapshot
+from engine.scripts.renew import renew
+from engine.scripts.sweep import Swept, look, sweep
+from tests.support.queues import Held, census, check_invariants, claimed, dump, events, job, seed, snapshot
 
 DEAD = Held("t0", lock_ms=None)
 
@@ -40,7 +41,7 @@ async def test_one_sweep_an_interval_whoever_made_it(link: Link, keys: Keys) -> 
     await link.call("SET", keys.stalled_check, "1", "PX", 60_000)
     before = await dump(link)
     assert await swept(link, keys) == []
-    assert await dump(link) == before
+    assert await dump(link) == before | {keys.watch: "7 0 0"}, "but for the look"
     await link.call("DEL", keys.stalled_check)
     assert await swept(link, keys) == ["a"]
 
@@ -116,3 +117,82 @@ async def test_it_wakes_a_worker_if_one_may_claim(
     await swept(link, keys)
     assert (await census(link, keys))[list_] == ["a"]
     assert ("marker" in await snapshot(link, keys)) is woken
+
+
+async def looks(link: Link, keys: Keys, *times: int) -> list[int]:
+    """At which of these times a look swept a job. A gap of 60 without a look begins a grace of 40."""
+    return [now for now in times if (await looked(link, keys, now)).back]
+
+
+async def looked(link: Link, keys: Keys, now: int, *, interval_ms: int = 5) -> Swept:
+    return await look(link, keys, interval_ms=interval_ms, max_stalls=1, gap_ms=60, grace_ms=40, now=now)
+
+
+async def test_while_anyone_looks_the_end_of_a_lock_is_a_death(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held()})
+    assert await looks(link, keys, 0, 20, 50, 100, 160) == []
+    await link.call("DEL", keys.lock("a"))
+    assert await looks(link, keys, 220) == [220]
+
+
+async def test_after_a_gap_the_living_get_time_to_renew(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"dead": DEAD, "a": Held()})
+    assert await looks(link, keys, 0, 39) == [], "nobody had ever looked"
+    assert (await looked(link, keys, 40)).back == ["dead"]
+    await link.call("DEL", keys.lock("a"))
+    assert await looks(link, keys, 101, 140, 141) == [141]
+
+
+async def test_the_clock_of_another_server_is_a_gap_too(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held()})
+    assert await looks(link, keys, 500, 540) == []
+    await link.call("DEL", keys.lock("a"))
+    assert await looks(link, keys, 300, 339, 340) == [340]
+
+
+async def test_a_grace_counts_the_looks_of_several_short_lives(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": DEAD})
+    assert await looks(link, keys, 0, 15, 100, 115, 200, 206, 300, 303, 304) == [304]
+
+
+async def test_who_renews_after_an_outage_gets_the_whole_grace_at_the_next(link: Link, keys: Keys) -> None:
+    """A server that goes down again and again: the looks before count against nobody who came back in between."""
+    await seed(link, keys, active={"dead": DEAD, "a": Held(lock_ms=None)})
+    assert await looks(link, keys, 0, 30) == []
+    assert await renew(link, keys, [claimed("a")], lock_ms=500_000, now=31) == {}
+    await link.call("DEL", keys.lock("a"))
+    assert await looks(link, keys, 100, 139, 140) == [140]
+
+
+async def test_a_late_renewal_outside_a_grace_holds_up_no_sweep(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held(), "b": Held()})
+    assert await looks(link, keys, 0, 40) == []
+    await link.call("DEL", keys.lock("a"), keys.lock("b"))
+    assert await renew(link, keys, [claimed("a")], lock_ms=500_000, now=41) == {}
+    assert await looks(link, keys, 46) == [46]
+
+
+async def test_a_queue_without_running_jobs_needs_no_grace(link: Link, keys: Keys) -> None:
+    assert await looks(link, keys, 0) == []
+    await seed(link, keys, active={"a": DEAD})
+    assert await looks(link, keys, 5) == [5]
+
+
+async def test_the_next_sweep_is_due_where_a_lock_ends(link: Link, keys: Keys) -> None:
+    """So the jobs of a dead worker wait for no interval beside their lock."""
+    await seed(link, keys, active={"a": Held(lock_ms=50_000), "b": Held(lock_ms=30_000)})
+    await looked(link, keys, 0)
+    soon = (await looked(link, keys, 40, interval_ms=100_000)).next_ms
+    assert 20_000 <= soon <= 30_001
+    late = await looked(link, keys, 50, interval_ms=1_000_000)
+    assert late.next_ms == soon - 10, "whoever looks is answered the same"
+    await link.call("DEL", keys.lock("b"))
+    assert await looked(link, keys, 90, interval_ms=100_000) == Swept([], soon - 50)
+    at = 40 + soon
+    assert (await look(link, keys, interval_ms=100_000, max_stalls=1, gap_ms=at, grace_ms=1, now=at)).back == ["b"]
+
+
+async def test_many_ends_of_locks_are_no_more_than_five_sweeps_an_interval(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held(lock_ms=20_000)})
+    assert await sweep(link, keys, interval_ms=500_000, max_stalls=1, now=0) == []
+    assert (await link.call("GET", keys.watch)).split()[2] == b"100000"

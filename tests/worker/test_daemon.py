@@ -374,6 +374,21 @@ def test_help_has_an_example_and_every_option(tmp_path: Path) -> None:
     assert "supervised" not in ran.stdout
 
 
+@ONE_LOOP
+async def test_a_stopped_process_is_not_told_as_a_blocked_loop(redis_url: str, tmp_path: Path) -> None:
+    with daemon(*PROBE, "--redis", redis_url, log=tmp_path / "log") as worker:
+        await works(worker)
+        worker.signal(signal.SIGSTOP)
+        stopped = asyncio.get_running_loop().time()
+        await until(lambda: asyncio.get_running_loop().time() > stopped + 2.5, "it was stopped for long")
+        worker.signal(signal.SIGCONT)
+        found = await until(lambda: re.search(r"the process did not run for (\d\.\d) s", said(worker)), "it says so")
+        assert float(found[1]) > 2
+        await works(worker)
+        assert worker.stop() == 0
+    assert "was blocked" not in said(worker)
+
+
 # --- a Redis that comes late or hangs ---------------------------------------------------------------------------------
 
 

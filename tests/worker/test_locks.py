@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -99,7 +101,8 @@ async def test_jobs_of_a_dead_worker_run_again_and_after_the_second_time_fail(
 
 @pytest.mark.slow
 @pytest.mark.asyncio(loop_factories=["uvloop"])
-async def test_an_outage_longer_than_a_lock_runs_no_job_twice() -> None:
+@pytest.mark.parametrize("outages", [["killed"], ["stopped"], ["killed", "killed"]])
+async def test_an_outage_longer_than_a_lock_runs_no_job_twice(outages: list[str]) -> None:
     starts: list[str] = []
     go = asyncio.Event()
 
@@ -114,12 +117,40 @@ async def test_an_outage_longer_than_a_lock_runs_no_job_twice() -> None:
             link = queue.link
             jobs = [await queue.add("x", n) for n in range(6)]
             await until(lambda: len(starts) == 6, "all run")
-            await asyncio.to_thread(server.kill)
-            outage = asyncio.get_running_loop().time()
-            await until(lambda: asyncio.get_running_loop().time() > outage + 1.5, "the outage is long")
-            await asyncio.to_thread(server.start)
-            await until(lambda: link.call("EXISTS", Keys("q").stalled_check), "one of them has swept", timeout=20)
+            # In use by none: its sweep is what proves that the outage is behind them.
+            dead = await queue.add("x", "dead")
+            await until(lambda: _sweeps(link), "one of them has swept", timeout=20)
+            assert len((await claim(link, Keys("q"), token="dead", lock_ms=1_000, worker="dead", count=1)).jobs) == 1
+            for how in outages:
+                await _outage(server, how)
+                await until(lambda: link.call("EXISTS", Keys("q").lock(jobs[0].id)), "one is back")
+            await until(lambda: _is_waiting(dead), "they sweep again", timeout=20)
             go.set()
-            assert [await job.result(timeout=10_000) for job in jobs] == ["done"] * 6
-    assert sorted(starts) == sorted(job.id for job in jobs)
-    assert sum(worker.counters.completed for worker in workers) == 6
+            assert [await job.result(timeout=10_000) for job in [*jobs, dead]] == ["done"] * 7
+    assert sorted(starts) == sorted(job.id for job in [*jobs, dead])
+    assert sum(worker.counters.completed for worker in workers) == 7
+    assert sum(worker.counters.stalled for worker in workers) == 1
+
+
+async def _outage(server: EmbeddedServer, how: str) -> None:
+    """Longer than two locks."""
+    began = asyncio.get_running_loop().time()
+    if how == "killed":
+        await asyncio.to_thread(server.kill)
+    else:
+        os.kill(server.pid, signal.SIGSTOP)
+    try:
+        await until(lambda: asyncio.get_running_loop().time() > began + 1.5, "the outage is long")
+    finally:
+        if how == "killed":
+            await asyncio.to_thread(server.start)
+        else:
+            os.kill(server.pid, signal.SIGCONT)
+
+
+async def _sweeps(link: Link) -> bool:
+    return bool(await link.call("EXISTS", Keys("q").stalled_check))
+
+
+async def _is_waiting(job: Job[Any]) -> bool:
+    return await job.state() == "waiting"

@@ -65,7 +65,14 @@ async def test_services_start_and_stop_at_any_moment(redis_url: str, keys: Keys)
     await _shake(lambda: pulse)
     await _shake(
         lambda: Sweeper(
-            link, keys, interval_ms=100, lock_ms=1, max_stalls=1, stalled=lambda ids: None, report=told.append
+            link,
+            keys,
+            interval_ms=100,
+            lock_ms=2,
+            renew_ms=1,
+            max_stalls=1,
+            stalled=lambda ids: None,
+            report=told.append,
         )
     )
     await _shake(lambda: Wake(line, link, keys, turns, lambda: 1, 0.01, told.append))
