@@ -130,7 +130,7 @@ async def test_a_claim_whose_reply_is_lost_is_recovered_by_its_worker(direct: Qu
         go.set()
         await until(lambda: _is(second, "active"), "it is claimed")
         proxy.drop_replies = False
-        assert await second.result(timeout=8) == 2
+        assert await second.result(timeout=8_000) == 2
         await until(lambda: worker.counters.completed + worker.counters.lost == 2, "both are counted")
     assert starts == {first.id: 1, second.id: 1}
     assert worker.counters.lost == 0
@@ -151,7 +151,7 @@ async def test_a_marker_whose_reply_is_lost_is_looked_after(direct: Queue, proxy
         await until(lambda: _no_marker(direct), "the marker is taken")
         await proxy.reset()
         proxy.drop_replies = False
-        assert await job.result(timeout=8) == 1
+        assert await job.result(timeout=8_000) == 1
 
 
 async def test_a_retry_whose_reply_is_lost_is_no_lost_job(direct: Queue, proxy: Proxy) -> None:

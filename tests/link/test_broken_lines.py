@@ -59,7 +59,7 @@ async def test_no_call_outlives_its_deadline(opened: OpenLink, proxy: Proxy, hid
         with pytest.raises(ConnectFailed, match=r"did not answer the greeting|no answer"):
             await link.call("PING")
         with pytest.raises(ConnectFailed):
-            await opened(through(proxy), connect_timeout=0.2)
+            await opened(through(proxy), connect_timeout=200)
     setattr(proxy, f"hold_{hidden}", False)
     async with asyncio.timeout(5):
         assert await link.call("PING") == b"PONG"
