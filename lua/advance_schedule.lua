@@ -2,7 +2,7 @@
 advance_schedule: make the next run of a schedule, once; and say whether the run that begins may go on, by the schedule's rule for
 runs that overlap.
 
-MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, wait -> paused
 EMITS    added, waiting, delayed
 
 KEYS
@@ -42,6 +42,7 @@ local now, schedule, due, times, head, priority, lifo, starts = unpack(ARGV)
 --@include sound
 --@include known
 --@include due
+--@include gather
 --@include place
 --@include standing
 --@include vacant
@@ -72,7 +73,7 @@ if score and string.format('%.0f', score) == due then
   if time then
     -- BullMQ 5 keeps no data with what it calls repeatable jobs: each run has that of the one before.
     local data = said[2] or (not said[3] and starts ~= '' and redis.call('HGET', jobs .. starts, 'data')) or '{}'
-    local k = { list = is_paused and paused or wait, wait = wait, paused = paused, prioritized = prioritized, pc = pc,
+    local k = { aside = is_paused and paused, wait = wait, paused = paused, prioritized = prioritized, pc = pc,
       delayed = delayed, marker = marker, jobs = jobs, tell = teller(events, kept), now = clock(now),
       wake = not is_paused and room > 0 }
     local there = standing(k, 'repeat:' .. schedule .. ':' .. time)

@@ -2,7 +2,7 @@
 finish: record the results of jobs that ran, release their locks and apply retention.
 
 MOVES    active -> completed, active -> gone, completed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
 EMITS    completed, drained, added, waiting, delayed, duplicated
 
 KEYS
@@ -46,6 +46,7 @@ local stride, first = 6, 3
 --@include drop
 --@include trim
 --@include leave
+--@include gather
 --@include place
 --@include parents
 --@include kin
@@ -60,7 +61,7 @@ local moment = string.format('%d', now)
 local is_paused, room, kept, _, late = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, list = is_paused and paused or wait, meter = meter(jobs, 'completed', ARGV[2]) }
+  tell = tell, jobs = jobs, aside = is_paused and paused, meter = meter(jobs, 'completed', ARGV[2]) }
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
 local good, facts, refused = held(jobs, active, ARGV, first, stride, 5, late)
 if #good == 0 then return refused end

@@ -3,7 +3,7 @@ finish_adding: record the result of a job that ran, and add the jobs that it gat
 
 MOVES    active -> completed, active -> gone, completed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
   new -> waiting-children, waiting-children -> wait, waiting-children -> paused,
-  waiting-children -> prioritized, waiting-children -> delayed
+  waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
 EMITS    completed, drained, added, waiting, delayed, waiting-children, duplicated
 
 KEYS
@@ -58,6 +58,7 @@ local first = 7
 --@include drop
 --@include trim
 --@include leave
+--@include gather
 --@include place
 --@include parents
 --@include kin
@@ -72,7 +73,7 @@ local moment = string.format('%d', now)
 local is_paused, room, kept, _, late = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, list = is_paused and paused or wait }
+  tell = tell, jobs = jobs, aside = is_paused and paused }
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
 local row = { unpack(ARGV, 2, 6) }
 row[6] = ''

@@ -1,7 +1,7 @@
 --[[
 sweep: put active jobs whose lock has ended back at the front of the line: their worker is dead.
 
-MOVES    active -> wait, active -> paused, active -> prioritized
+MOVES    active -> wait, active -> paused, active -> prioritized, wait -> paused
 EMITS    waiting, stalled, missing
 
 KEYS
@@ -36,6 +36,7 @@ skip, count = tonumber(skip) or 0, tonumber(count)
 --@include gate
 --@include tell
 --@include sound
+--@include gather
 --@include place
 --@include whole
 --@include recent
@@ -43,8 +44,8 @@ skip, count = tonumber(skip) or 0, tonumber(count)
 now = clock(now)
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-local list = is_paused and paused or wait
-sound(events, { list, active }, { prioritized, schedules }, marker, { stalled }, { pc })
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
+sound(events, { wait, active, k.aside or nil }, { prioritized, schedules }, marker, { stalled }, { pc })
 if begins and recent(stalled_check, now, interval) then return { {}, -1 } end
 
 local ids = redis.call('LRANGE', active, -skip - count, -skip - 1)
@@ -71,7 +72,7 @@ if begins then redis.call('PEXPIRE', stalled_check, interval) end
 if #back > 0 then redis.call('SREM', stalled, unpack(back)) end
 if #lost > 0 then redis.call('SREM', stalled, unpack(lost)) end
 if begins then redis.call('SET', stalled_check, string.format('%.0f', now), 'PX', interval) end
-if #back > 0 then place(list, prioritized, pc, back, priorities, true) end
+if #back > 0 then place(k, back, priorities, true) end
 for _, job in ipairs(dead) do
   redis.call('HSET', jobs .. job.id, 'stc', job.stalls)
   redis.call('HDEL', jobs .. job.id, 'owner')

@@ -3,7 +3,7 @@ turn: finish jobs and claim others in one call. What a busy worker does; `finish
 
 MOVES    active -> completed, active -> gone, completed -> gone, wait -> active, prioritized -> active, delayed -> wait, delayed -> paused, delayed -> prioritized,
   new -> wait, new -> paused, new -> prioritized, new -> delayed,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
 EMITS    completed, active, waiting, missing, drained, added, delayed, duplicated
 
 KEYS
@@ -58,6 +58,7 @@ local stride, first = 6, 8
 --@include trim
 --@include leave
 --@include meter
+--@include gather
 --@include place
 --@include parents
 --@include kin
@@ -75,7 +76,7 @@ local is_paused, room, kept, pace, late = gate(meta, active)
 local tell = teller(events, kept)
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, {}, { pc })
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, list = is_paused and paused or wait, meter = meter(jobs, 'completed', metrics) }
+  tell = tell, jobs = jobs, aside = is_paused and paused, meter = meter(jobs, 'completed', metrics) }
 local limit = (pace or own ~= '') and rate(meta, limiter, smoothed, pace, own, now)
 
 local good, facts, refused = held(jobs, active, ARGV, first, stride, 5, late)

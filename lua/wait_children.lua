@@ -3,7 +3,7 @@ wait_children: let a job that ran wait for its children, which may be added by t
 
 MOVES    active -> waiting-children, active -> wait, active -> paused, active -> prioritized,
   new -> wait, new -> paused, new -> prioritized, new -> delayed, new -> waiting-children,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
 EMITS    waiting-children, waiting, added, delayed, duplicated
 
 KEYS
@@ -54,6 +54,7 @@ local first = 5
 --@include due
 --@include held
 --@include unlock
+--@include gather
 --@include place
 --@include parents
 --@include kin
@@ -62,8 +63,8 @@ local first = 5
 now = clock(now)
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-local list = is_paused and paused or wait
-sound(events, { list, active }, { prioritized, waiting_children }, marker, { stalled }, { pc })
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
+sound(events, { wait, active, k.aside or nil }, { prioritized, waiting_children }, marker, { stalled }, { pc })
 local claim = { id, token, fence }
 local good, facts, refused = held(jobs, active, claim, 1, 3)
 if #good == 0 then return refused[2] end
@@ -85,7 +86,7 @@ if redis.call('SCARD', job .. ':dependencies') > 0 then
 else
   redis.call('HSET', job, 'waited', done)
   redis.call('HDEL', job, 'owner')
-  place(list, prioritized, pc, { id }, { facts[1][3] }, true)
+  place(k, { id }, { facts[1][3] }, true)
   tell('waiting', 'jobId', id, 'prev', 'active')
 end
 redis.call('LREM', active, -1, id)

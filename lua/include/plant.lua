@@ -131,8 +131,8 @@ local function plant(family, rows, plan, now)
       redis.call('ZADD', q.delayed, unpack(q.scores))
       mark_due(q.delayed, q.marker)
     end
-    if #q.front > 0 then redis.call('RPUSH', q.list, unpack(q.front)) end
-    if #q.back > 0 then place(q.list, q.prioritized, q.pc, q.back, q.priorities, false) end
+    if #q.front > 0 then push(q, q.front, true) end
+    if #q.back > 0 then place(q, q.back, q.priorities, false) end
     if #q.front + #q.back > 0 and q.open then redis.call('ZADD', q.marker, 0, '0') end
   end
   -- Only now is it known whether a parent has children that are not done.
