@@ -37,8 +37,8 @@ ROWS
   keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all
   made         int     `atm` as the claim read it; empty where the hash must be asked, as it may hold a deduplication
 RETURNS
-  for each row that was refused: its number from 0, then 1 lost, 2 missing, 3 already done by this claim or 4 doomed:
-  a child has failed without which it may not complete;
+  for each row that was refused: its number from 0, then 1 lost, 2 missing, 3 already done by this claim, 4 doomed:
+  a child has failed without which it may not complete, or 7 pending: children that it needs are not done;
   the claimed rows, as `claim` gives them; ms until the next delayed job is due, or -1; 1 if more jobs wait that may be
   claimed now, else 0; ms until a rate limit lets one of those that wait start, else 0
   Sent again: the rows are refused with 3 and further jobs are claimed; see `recover`.
@@ -72,20 +72,20 @@ local stride, first = 6, 8
 
 now = clock(now)
 local moment = string.format('%d', now)
-local is_paused, room, kept, pace, late = gate(meta, active)
+local is_paused, room, kept, pace = gate(meta, active)
 local tell = teller(events, kept)
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, {}, { pc })
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
   tell = tell, jobs = jobs, aside = is_paused and paused, meter = meter(jobs, 'completed', metrics) }
 local limit = (pace or own ~= '') and rate(meta, limiter, smoothed, pace, own, now)
 
-local good, facts, refused = held(jobs, active, ARGV, first, stride, 5, late)
+local good, facts, refused, suspects = held(jobs, active, ARGV, first, stride, 5, stalled)
 local family
 k.to_parent = function(i)
   family = family or kin(now)
   family.completed(jobs .. ARGV[i], facts[i][7], facts[i][10], ARGV[i + 3])
 end
-unlock(jobs, stalled, ARGV, good)
+unlock(jobs, stalled, ARGV, good, suspects)
 settle(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)
 
 -- The finished jobs have left: their slots are free under a global concurrency.

@@ -71,7 +71,7 @@ if #good == 0 then return refused[2] end
 local job = jobs .. id
 if redis.call('ZCARD', job .. ':unsuccessful') > 0 then return 4 end
 local family = kin(now)
-local plan, _, code = survey(family, ARGV, first, job)
+local plan, _, code = survey(family, ARGV, first)
 if not plan then return code end
 local open, done = redis.call('SCARD', job .. ':dependencies'), redis.call('HLEN', job .. ':processed') + redis.call('HLEN', job .. ':failed')
 -- A job that asks again though nothing has ended since would run for ever.

@@ -26,6 +26,8 @@ class Refusal(IntEnum):
     """It asked to wait for children, and nothing has happened since it asked before."""
     ANOTHERS = 6
     """A job of the id of one of its new children is there, and is the child of another job."""
+    PENDING = 7
+    """It was to be completed, and children that it needs are not done: they were added while it ran."""
 
 
 Refusals = dict[int, Refusal]
