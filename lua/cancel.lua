@@ -28,7 +28,7 @@ ARGV
   now               int     ms, or empty for the server's time
   id                str
   reason            str
-  keep              str     COUNT,SECONDS of failed jobs kept, this one included, each empty for no limit; empty for all
+  keep              str     COUNT,SECONDS of failed jobs kept, this one included, each empty for no limit; empty for all; see trim
 RETURNS
   1 failed
   2 asked to end: it is being run, or a parent waits for it; whoever takes it next fails it without running
@@ -120,5 +120,5 @@ if fields[2] then
     redis.call('DEL', window)
   end
 end
-if is_kept then trim(failed, jobs, moment, keep) end
+if is_kept then trim(failed, jobs, moment, keep, 1) end
 return 1

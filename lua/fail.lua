@@ -28,7 +28,7 @@ ROWS
   token        str     of the claim
   fence        int     `ats` of the claim
   reason       str
-  keep         str     COUNT,SECONDS of failed jobs kept, this one included, each empty for no limit; empty for all
+  keep         str     COUNT,SECONDS of failed jobs kept, this one included, each empty for no limit; empty for all; see trim
   stacktrace   bytes   JSON array of texts
   attempts     int     runs that the job was allowed
   error        str     class of the error, for the dead letter

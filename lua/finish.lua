@@ -26,7 +26,7 @@ ROWS
   token        str     of the claim
   fence        int     `ats` of the claim
   value        bytes   JSON
-  keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all
+  keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all; see trim
   made         int     `atm` as the claim read it; empty where the hash must be asked, as it may hold a deduplication
 RETURNS
   for each row that was refused: its number from 0, then 1 lost, 2 missing, 3 already done by this claim,

@@ -25,7 +25,7 @@ ARGV
   token        str     of the claim
   fence        int     `ats` of the claim
   value        bytes   JSON
-  keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all
+  keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all; see trim
 ROWS
   queue        prefix  of the keys of the job's queue
   id           str     chosen by the producer, or empty for a number

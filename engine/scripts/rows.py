@@ -39,10 +39,11 @@ def read_refusals(reply: Sequence[int]) -> Refusals:
 
 
 def keep_slot(keep: Keep) -> str:
-    """Count and age as scripts take them; nothing is no limit."""
+    """Count and age, and how many go by age at most if that is said, as scripts take them; nothing is no limit."""
     if keep.count is None and keep.age is None:
         return ""
-    return f"{'' if keep.count is None else keep.count},{'' if keep.age is None else keep.age}"
+    rule = f"{'' if keep.count is None else keep.count},{'' if keep.age is None else keep.age}"
+    return rule if keep.limit is None else f"{rule},{keep.limit}"
 
 
 Finished = tuple[Claimed, bytes, Keep]

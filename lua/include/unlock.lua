@@ -3,11 +3,11 @@
 local function unlock(jobs, stalled, rows, good, suspects)
   if suspects == nil then suspects = redis.call('SCARD', stalled) > 0 end
   if #good == 0 then return end
-  local locks, ids = {}, {}
-  for n, i in ipairs(good) do
-    ids[n] = rows[i]
-    locks[n] = jobs .. rows[i] .. ':lock'
-  end
+  local locks = {}
+  for n, i in ipairs(good) do locks[n] = jobs .. rows[i] .. ':lock' end
   redis.call('DEL', unpack(locks))
-  if suspects then redis.call('SREM', stalled, unpack(ids)) end
+  if not suspects then return end
+  local ids = {}
+  for n, i in ipairs(good) do ids[n] = rows[i] end
+  redis.call('SREM', stalled, unpack(ids))
 end
