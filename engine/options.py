@@ -22,10 +22,12 @@ class Keep(Struct, frozen=True):
     """How many finished jobs stay, and for how long: the newest `count`, none older than `age`; None is no limit.
 
     age: ms or timedelta; stored in whole seconds, rounded up.
+    limit: jobs over `age` that one finishing job deletes at most; 1,000 a call in any case.
     """
 
     count: int | None = None
     age: int | timedelta | None = None
+    limit: int | None = None
 
     @property
     def seconds(self) -> int | None:
@@ -39,30 +41,36 @@ class Keep(Struct, frozen=True):
     def check(cls, name: str, value: Any) -> Keep:
         """The rule that `True` (keep none), `False` (keep all), a count, a Keep, or BullMQ's dict stands for.
 
-        The dict has `count` and `age`; its `age` is in seconds, as BullMQ's is, or a timedelta.
+        The dict has `count`, `age` and `limit`; its `age` is in seconds, as BullMQ's is, or a timedelta.
         """
         match value:
-            case Keep(count, age):
+            case Keep(count, age, limit):
+                if limit is not None and _whole(f"{name}.limit", limit) == 0:
+                    raise InvalidOption(
+                        f"{name}.limit: 0 would keep jobs over their age forever; leave `age` out for that"
+                    )
                 return cls(
                     None if count is None else _whole(f"{name}.count", count),
                     None if age is None else duration_ms(f"{name}.age", age),
+                    limit,
                 )
             case bool():
                 return cls(count=0) if value else cls()
             case int():
                 return cls(count=_whole(name, value))
             case Mapping():
-                check_fields(name, value, ("count", "age"))
+                check_fields(name, value, ("count", "age", "limit"))
                 age = value.get("age")
                 if age is not None and not isinstance(age, timedelta):
                     age = _whole(f"{name}.age", age, "seconds") * 1000
-                return cls.check(name, cls(value.get("count"), age))
+                return cls.check(name, cls(value.get("count"), age, value.get("limit")))
         raise InvalidOption(f"{name}: {value!r} is none of True, False, a count, or Keep(count=100, age=86_400_000)")
 
     def to_wire(self) -> bool | int | dict[str, int]:
         age = self.seconds
         if age is not None:
-            return {"age": age} if self.count is None else {"age": age, "count": self.count}
+            rule = {"age": age, "count": self.count, "limit": self.limit}
+            return {name: value for name, value in rule.items() if value is not None}
         if self.count is None:
             return False
         return self.count or True
@@ -77,7 +85,11 @@ class Keep(Struct, frozen=True):
                 return cls(count=int(value)) if value >= 0 else cls()
             case dict():
                 age = _number(value.get("age"), None)
-                return cls(_number(value.get("count"), None), None if age is None else age * 1000)
+                return cls(
+                    _number(value.get("count"), None),
+                    None if age is None else age * 1000,
+                    _number(value.get("limit"), None) or None,
+                )
         return None
 
 
@@ -175,6 +187,7 @@ class KeepFields(TypedDict, total=False):
 
     count: int | None
     age: int | timedelta | None
+    limit: int | None
 
 
 class DeduplicationFields(TypedDict, total=False):

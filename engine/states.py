@@ -25,45 +25,48 @@ _FOLLOWING: Final = _moves((NEW,), (*_QUEUED, "delayed"))
 _RELEASED: Final = _moves(("waiting-children",), (*_QUEUED, "delayed"))
 """The parent of a job that ended or went, in whichever queue."""
 
+_ASIDE: Final = _moves(("wait",), ("paused",))
+"""What BullMQ 6 left in `wait` when it paused, by a script that puts a job in line behind it."""
+
 TRANSITIONS: Final[dict[str, frozenset[tuple[str, str]]]] = {
     "add": _moves((NEW,), (*_QUEUED, "delayed")) | _moves(("delayed",), ("delayed", GONE))
-    | _moves(("wait",), ("paused",)) | _RELEASED,
-    "claim": _moves(("wait", "prioritized"), ("active",)) | _moves(("delayed",), _QUEUED),
-    "finish": _moves(("active",), ("completed", GONE)) | _moves(("completed",), (GONE,)) | _FOLLOWING | _RELEASED,
+    | _RELEASED | _ASIDE,
+    "claim": _moves(("wait", "prioritized"), ("active",)) | _moves(("delayed",), _QUEUED) | _ASIDE,
+    "finish": _moves(("active",), ("completed", GONE)) | _moves(("completed",), (GONE,)) | _FOLLOWING | _RELEASED | _ASIDE,
     "turn": _moves(("active",), ("completed", GONE)) | _moves(("completed",), (GONE,))
-    | _moves(("wait", "prioritized"), ("active",)) | _moves(("delayed",), _QUEUED) | _FOLLOWING | _RELEASED,
+    | _moves(("wait", "prioritized"), ("active",)) | _moves(("delayed",), _QUEUED) | _FOLLOWING | _RELEASED | _ASIDE,
     "fail": _moves(("active",), ("failed", GONE)) | _moves(("failed",), (GONE,)) | _FOLLOWING | _RELEASED
-    | _moves(("delayed",), _QUEUED),
-    "retry": _moves(("active",), _QUEUED),
+    | _moves(("delayed",), _QUEUED) | _ASIDE,
+    "retry": _moves(("active",), _QUEUED) | _ASIDE,
     "delay": _moves(("active",), ("delayed",)),
-    "limit": _moves(("active",), _QUEUED),
-    "release": _moves(("active",), _QUEUED),
-    "sweep": _moves(("active",), _QUEUED),
-    "catch_up": _RELEASED | _moves(("delayed",), _QUEUED),
-    "promote": _moves(("delayed",), _QUEUED),
-    "promote_one": _moves(("delayed",), _QUEUED),
+    "limit": _moves(("active",), _QUEUED) | _ASIDE,
+    "release": _moves(("active",), _QUEUED) | _ASIDE,
+    "sweep": _moves(("active",), _QUEUED) | _ASIDE,
+    "catch_up": _RELEASED | _moves(("delayed",), _QUEUED) | _ASIDE,
+    "promote": _moves(("delayed",), _QUEUED) | _ASIDE,
+    "promote_one": _moves(("delayed",), _QUEUED) | _ASIDE,
     "change_delay": _moves(("delayed",), ("delayed",)),
     "change_priority": _moves(_QUEUED, _QUEUED),
-    "reprocess": _moves(("failed", "completed"), _QUEUED),
-    "replay": _moves(("failed", NEW), _QUEUED),
-    "remove": _moves((*_AT_REST, "active"), (GONE,)) | _FOLLOWING | _RELEASED,
-    "remove_deduplication": _FOLLOWING,
-    "remove_flow": _moves((*_AT_REST, "active"), (GONE,)) | _RELEASED,
-    "add_flow": _moves((NEW,), (*_QUEUED, "delayed", "waiting-children")) | _RELEASED,
+    "reprocess": _moves(("failed", "completed"), _QUEUED) | _ASIDE,
+    "replay": _moves(("failed", NEW), _QUEUED) | _ASIDE,
+    "remove": _moves((*_AT_REST, "active"), (GONE,)) | _FOLLOWING | _RELEASED | _ASIDE,
+    "remove_deduplication": _FOLLOWING | _ASIDE,
+    "remove_flow": _moves((*_AT_REST, "active"), (GONE,)) | _RELEASED | _ASIDE,
+    "add_flow": _moves((NEW,), (*_QUEUED, "delayed", "waiting-children")) | _RELEASED | _ASIDE,
     "wait_children": _moves(("active",), ("waiting-children", *_QUEUED))
-    | _moves((NEW,), (*_QUEUED, "delayed", "waiting-children")) | _RELEASED,
+    | _moves((NEW,), (*_QUEUED, "delayed", "waiting-children")) | _RELEASED | _ASIDE,
     "finish_adding": _moves(("active",), ("completed", GONE)) | _moves(("completed",), (GONE,))
-    | _moves((NEW,), (*_QUEUED, "delayed", "waiting-children")) | _RELEASED,
-    "upsert_schedule": _moves((NEW,), (*_QUEUED, "delayed")) | _moves((*_QUEUED, "delayed"), (GONE,)),
-    "advance_schedule": _moves((NEW,), (*_QUEUED, "delayed")),
+    | _moves((NEW,), (*_QUEUED, "delayed", "waiting-children")) | _RELEASED | _ASIDE,
+    "upsert_schedule": _moves((NEW,), (*_QUEUED, "delayed")) | _moves((*_QUEUED, "delayed"), (GONE,)) | _ASIDE,
+    "advance_schedule": _moves((NEW,), (*_QUEUED, "delayed")) | _ASIDE,
     "remove_schedule": _moves((*_QUEUED, "delayed"), (GONE,)),
     "pause": _moves(("wait",), ("paused",)),
     "resume": _moves(("paused",), ("wait",)) | _moves(("wait",), ("paused",)),
     "cancel": _moves((*_QUEUED, "delayed", "waiting-children"), ("failed", GONE)) | _moves(("failed",), (GONE,))
-    | _moves(("delayed", "waiting-children"), _QUEUED) | _FOLLOWING,
-    "drain": _moves((*_QUEUED, "delayed", "waiting-children"), (GONE,)) | _RELEASED,
-    "clean": _moves((*_QUEUED, "delayed", "active", "completed", "failed"), (GONE,)) | _RELEASED,
-    "obliterate": _moves((*_AT_REST, "active"), (GONE,)) | _RELEASED,
+    | _moves(("delayed", "waiting-children"), _QUEUED) | _FOLLOWING | _ASIDE,
+    "drain": _moves((*_QUEUED, "delayed", "waiting-children"), (GONE,)) | _RELEASED | _ASIDE,
+    "clean": _moves((*_QUEUED, "delayed", "active", "completed", "failed"), (GONE,)) | _RELEASED | _ASIDE,
+    "obliterate": _moves((*_AT_REST, "active"), (GONE,)) | _RELEASED | _ASIDE,
 }  # fmt: skip
 """Verb of a script -> the (source, target) pairs it may move a job between. A script that is not here moves none."""
 

@@ -42,8 +42,8 @@ local stride = 5
 --@include tell
 --@include sound
 --@include due
---@include place
 --@include gather
+--@include place
 --@include parents
 --@include kin
 --@include drop
@@ -64,9 +64,8 @@ end
 local any_special = next(specials) ~= nil
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-local list = is_paused and paused or wait
-local lists = any_special and { list, active } or { list }
-if is_paused then lists[#lists + 1] = wait end
+local lists = any_special and { wait, active } or { wait }
+if is_paused then lists[#lists + 1] = paused end
 sound(events, lists, any_special and { delayed, prioritized } or {}, marker, {}, any_special and { pc } or {})
 
 local now = clock(ARGV[1])
@@ -81,13 +80,11 @@ if number == 0 then
   end
   if highest > 0 then number = redis.call('INCRBY', counter, highest) - count end
 end
--- BullMQ 6 leaves jobs in `wait` when it pauses, and adds there. They were in line before these are, and a resume of BullMQ 5
--- would delete them there.
-if is_paused then gather(wait, paused) end
 local ids, scores, last = {}, {}, {}
 local front, back, back_priorities = {}, {}, {}
 local owners = {}
-local k = { active = active, delayed = delayed, marker = marker, jobs = jobs, tell = tell, now = now }
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, active = active, delayed = delayed,
+  marker = marker, jobs = jobs, tell = tell, now = now }
 
 local function put()
   if #scores > 0 then
@@ -95,8 +92,8 @@ local function put()
     mark_due(delayed, marker)
   end
   -- One after the other, so the last of several is the first to run, as if each had been added alone.
-  if #front > 0 then redis.call('RPUSH', list, unpack(front)) end
-  if #back > 0 then place(list, prioritized, pc, back, back_priorities, false) end
+  if #front > 0 then push(k, front, true) end
+  if #back > 0 then place(k, back, back_priorities, false) end
   if #front + #back > 0 and not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
   scores, front, back, back_priorities = {}, {}, {}, {}
 end

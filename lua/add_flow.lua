@@ -2,7 +2,7 @@
 add_flow: put jobs that wait for each other in their queues, all or none: parents among the waiting, children in line.
 
 MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, new -> waiting-children,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
 EMITS    added, waiting, delayed, waiting-children, duplicated
 
 KEYS
@@ -35,6 +35,7 @@ local jobs = unpack(KEYS)
 --@include tell
 --@include sound
 --@include due
+--@include gather
 --@include place
 --@include parents
 --@include kin

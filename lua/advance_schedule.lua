@@ -2,7 +2,7 @@
 advance_schedule: make the next run of a schedule, once; and say whether the run that begins may go on, by the schedule's rule for
 runs that overlap.
 
-MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, wait -> paused
 EMITS    added, waiting, delayed
 
 KEYS
@@ -45,6 +45,7 @@ starts = starts == '1'
 --@include sound
 --@include known
 --@include due
+--@include gather
 --@include place
 --@include standing
 --@include vacant
@@ -77,7 +78,7 @@ local done = 1
 if score and string.format('%.0f', score) == due then
   local time = vacant(jobs, runs, times)
   if time then
-    local k = { list = is_paused and paused or wait, wait = wait, paused = paused, prioritized = prioritized, pc = pc,
+    local k = { aside = is_paused and paused, wait = wait, paused = paused, prioritized = prioritized, pc = pc,
       delayed = delayed, marker = marker, jobs = jobs, tell = teller(events, kept), now = clock(now),
       wake = not is_paused and room > 0 }
     local there = standing(k, runs .. time)

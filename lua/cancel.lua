@@ -5,7 +5,7 @@ MOVES    wait -> failed, paused -> failed, prioritized -> failed, delayed -> fai
   wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, waiting-children -> gone, failed -> gone,
   delayed -> wait, delayed -> paused, delayed -> prioritized,
   waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized,
-  new -> wait, new -> paused, new -> prioritized, new -> delayed
+  new -> wait, new -> paused, new -> prioritized, new -> delayed, wait -> paused
 EMITS    failed, waiting, added, delayed, duplicated
 
 KEYS
@@ -28,7 +28,7 @@ ARGV
   now               int     ms, or empty for the server's time
   id                str
   reason            str
-  keep              str     COUNT,SECONDS of failed jobs kept, this one included, each empty for no limit; empty for all
+  keep              str     COUNT,SECONDS of failed jobs kept, this one included, each empty for no limit; empty for all; see trim
 RETURNS
   1 failed
   2 asked to end: it is being run, or a parent waits for it; whoever takes it next fails it without running
@@ -49,6 +49,7 @@ local heard_within = 3600000
 --@include scheduled
 --@include drop
 --@include trim
+--@include gather
 --@include place
 --@include follow
 
@@ -56,7 +57,8 @@ now = clock(now)
 local moment, job = string.format('%.0f', now), jobs .. id
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-local list = is_paused and paused or wait
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs,
+  tell = tell }
 sound(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules, cancelling }, marker, {}, { pc })
 if not known(jobs, id) then return 4 end
 if redis.call('ZSCORE', completed, id) or redis.call('ZSCORE', failed, id) then return 3 end
@@ -88,7 +90,7 @@ if fields[1] then
   -- What a child's failure means to its parent is decided where jobs fail after a claim.
   redis.call('HSET', job, 'defa', reason)
   if from == delayed or from == waiting_children then
-    place(list, prioritized, pc, { id }, { fields[3] }, true)
+    place(k, { id }, { fields[3] }, true)
     redis.call('ZREM', from, id)
     if from == delayed then redis.call('HSET', job, 'delay', 0) end
     tell('waiting', 'jobId', id, 'prev', prev)
@@ -114,10 +116,9 @@ if fields[2] then
   -- The end of a job ends its deduplication, unless a window of its own still runs.
   local window = jobs .. 'de:' .. fields[2]
   local left = redis.call('PTTL', window)
-  local k = { wait = wait, list = list, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs, tell = tell }
   if left == 0 or (left == -1 and redis.pcall('GET', window) == id and not follow(k, fields[2], moment)) then
     redis.call('DEL', window)
   end
 end
-if is_kept then trim(failed, jobs, moment, keep) end
+if is_kept then trim(failed, jobs, moment, keep, 1) end
 return 1

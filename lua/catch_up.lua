@@ -3,7 +3,7 @@ catch_up: let parents that wait hear of children that have ended or gone without
 that has several, and programs of whatever kind may have deleted a child. The oldest are looked at, and as many by chance.
 
 MOVES    waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed,
-  delayed -> wait, delayed -> paused, delayed -> prioritized
+  delayed -> wait, delayed -> paused, delayed -> prioritized, wait -> paused
 EMITS    waiting, delayed
 
 KEYS
@@ -28,6 +28,7 @@ local sample = 10
 --@include tell
 --@include sound
 --@include due
+--@include gather
 --@include place
 --@include parents
 --@include kin

@@ -30,25 +30,30 @@ local front = lifo == '1'
 
 --@include gate
 --@include known
+--@include gather
 --@include place
 
 local is_paused, room = gate(meta, active)
-local list = is_paused and paused or wait
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
 if not known(jobs, id) then return 2 end
 local ranked = redis.call('ZSCORE', prioritized, id)
-local from = not ranked and (redis.call('LPOS', wait, id) and wait or redis.call('LPOS', paused, id) and paused)
-redis.call('LLEN', list)
+local listed = not ranked and (redis.call('LPOS', wait, id) or redis.call('LPOS', paused, id))
+redis.call('LLEN', wait)
+redis.call('LLEN', paused)
 redis.call('ZCARD', marker)
 if not tonumber(redis.call('GET', pc) or 0) then error('a counter of the queue is not a number') end
 
 redis.call('HSET', jobs .. id, 'priority', priority)
-if not ranked and not from then return 0 end
-place(list, prioritized, pc, { id }, { priority }, front)
+if not ranked and not listed then return 0 end
+local list = place(k, { id }, { priority }, front)
 if ranked then
-  if tonumber(priority) == 0 then redis.call('ZREM', prioritized, id) end
+  if list then redis.call('ZREM', prioritized, id) end
 else
-  -- From the end where the new entry is not.
-  redis.call('LREM', from, front and 1 or -1, id)
+  -- The old entry: where the new one is not, else from the end where it is not.
+  local end_of_old = front and 1 or -1
+  local first, second = wait, paused
+  if list == wait then first, second = paused, wait end
+  if redis.call('LREM', first, end_of_old, id) == 0 then redis.call('LREM', second, end_of_old, id) end
 end
 if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
 return 0

@@ -1,7 +1,7 @@
 --[[
 claim: take jobs in line for a worker, each with a lock of its own; delayed jobs that are due get in line first.
 
-MOVES    wait -> active, prioritized -> active, delayed -> wait, delayed -> paused, delayed -> prioritized
+MOVES    wait -> active, prioritized -> active, delayed -> wait, delayed -> paused, delayed -> prioritized, wait -> paused
 EMITS    active, waiting, missing
 
 KEYS
@@ -38,6 +38,7 @@ local now, token, lock_ms, worker, count, own = unpack(ARGV)
 --@include gate
 --@include tell
 --@include sound
+--@include gather
 --@include place
 --@include promote
 --@include lock
@@ -49,7 +50,7 @@ local is_paused, room, kept, pace = gate(meta, active)
 local tell = teller(events, kept)
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed }, marker, {}, { pc }, true)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, list = is_paused and paused or wait }
+  tell = tell, jobs = jobs, aside = is_paused and paused }
 local limit = (pace or own ~= '') and rate(meta, limiter, smoothed, pace, own, now)
 
 local open = not is_paused and room > 0

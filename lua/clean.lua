@@ -2,7 +2,7 @@
 clean: delete the jobs of one structure that have been there for some time, but neither locked ones nor pending runs of schedules.
 
 MOVES    wait -> gone, paused -> gone, active -> gone, prioritized -> gone, delayed -> gone, completed -> gone, failed -> gone,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
 EMITS    cleaned, waiting, delayed
 
 KEYS
@@ -36,6 +36,7 @@ local now, state, grace, skip, count = unpack(ARGV)
 --@include tell
 --@include sound
 --@include due
+--@include gather
 --@include place
 --@include parents
 --@include kin

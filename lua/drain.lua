@@ -4,7 +4,7 @@ One structure a call; the binding takes them in turn.
 
 MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone,
   waiting-children -> gone, waiting-children -> wait, waiting-children -> paused,
-  waiting-children -> prioritized, waiting-children -> delayed
+  waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
 EMITS    waiting, delayed
 
 KEYS
@@ -31,6 +31,7 @@ local now, state, skip, count = unpack(ARGV)
 --@include tell
 --@include sound
 --@include due
+--@include gather
 --@include place
 --@include parents
 --@include kin

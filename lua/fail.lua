@@ -3,7 +3,7 @@ fail: record that jobs failed for good, release their locks, apply retention, an
 
 MOVES    active -> failed, active -> gone, failed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
   waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed,
-  delayed -> wait, delayed -> paused, delayed -> prioritized
+  delayed -> wait, delayed -> paused, delayed -> prioritized, wait -> paused
 EMITS    failed, retries-exhausted, drained, added, waiting, delayed, duplicated
 
 KEYS
@@ -28,7 +28,7 @@ ROWS
   token        str     of the claim
   fence        int     `ats` of the claim
   reason       str
-  keep         str     COUNT,SECONDS of failed jobs kept, this one included, each empty for no limit; empty for all
+  keep         str     COUNT,SECONDS of failed jobs kept, this one included, each empty for no limit; empty for all; see trim
   stacktrace   bytes   JSON array of texts
   attempts     int     runs that the job was allowed
   error        str     class of the error, for the dead letter
@@ -50,6 +50,7 @@ local stride, first = 9, 4
 --@include drop
 --@include trim
 --@include leave
+--@include gather
 --@include place
 --@include parents
 --@include kin
@@ -72,7 +73,7 @@ local moment = string.format('%d', now)
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, list = is_paused and paused or wait, meter = meter(jobs, 'failed', ARGV[3]) }
+  tell = tell, jobs = jobs, aside = is_paused and paused, meter = meter(jobs, 'failed', ARGV[3]) }
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, failed }, marker, { stalled }, { pc })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end

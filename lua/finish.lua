@@ -2,7 +2,7 @@
 finish: record the results of jobs that ran, release their locks and apply retention.
 
 MOVES    active -> completed, active -> gone, completed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
 EMITS    completed, drained, added, waiting, delayed, duplicated
 
 KEYS
@@ -26,11 +26,11 @@ ROWS
   token        str     of the claim
   fence        int     `ats` of the claim
   value        bytes   JSON
-  keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all
+  keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all; see trim
   made         int     `atm` as the claim read it; empty where the hash must be asked, as it may hold a deduplication
 RETURNS
-  for each row that was refused: its number from 0, then 1 lost, 2 missing, 3 already done by this claim or
-  4 doomed: a child has failed without which it may not complete
+  for each row that was refused: its number from 0, then 1 lost, 2 missing, 3 already done by this claim,
+  4 doomed: a child has failed without which it may not complete, or 7 pending: children that it needs are not done
   Sent again it answers 3 (2 where the job was dropped at once) and writes nothing.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, marker, events, jobs = unpack(KEYS)
@@ -46,6 +46,7 @@ local stride, first = 6, 3
 --@include drop
 --@include trim
 --@include leave
+--@include gather
 --@include place
 --@include parents
 --@include kin
@@ -57,12 +58,12 @@ local stride, first = 6, 3
 
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
-local is_paused, room, kept, _, late = gate(meta, active)
+local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, list = is_paused and paused or wait, meter = meter(jobs, 'completed', ARGV[2]) }
+  tell = tell, jobs = jobs, aside = is_paused and paused, meter = meter(jobs, 'completed', ARGV[2]) }
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
-local good, facts, refused = held(jobs, active, ARGV, first, stride, 5, late)
+local good, facts, refused, suspects = held(jobs, active, ARGV, first, stride, 5, stalled)
 if #good == 0 then return refused end
 
 local family
@@ -70,7 +71,7 @@ k.to_parent = function(i)
   family = family or kin(now)
   family.completed(jobs .. ARGV[i], facts[i][7], facts[i][10], ARGV[i + 3])
 end
-unlock(jobs, stalled, ARGV, good)
+unlock(jobs, stalled, ARGV, good, suspects)
 settle(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)
 ended(k, is_paused, room + #good)
 return refused

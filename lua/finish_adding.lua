@@ -3,7 +3,7 @@ finish_adding: record the result of a job that ran, and add the jobs that it gat
 
 MOVES    active -> completed, active -> gone, completed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
   new -> waiting-children, waiting-children -> wait, waiting-children -> paused,
-  waiting-children -> prioritized, waiting-children -> delayed
+  waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
 EMITS    completed, drained, added, waiting, delayed, waiting-children, duplicated
 
 KEYS
@@ -25,7 +25,7 @@ ARGV
   token        str     of the claim
   fence        int     `ats` of the claim
   value        bytes   JSON
-  keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all
+  keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all; see trim
 ROWS
   queue        prefix  of the keys of the job's queue
   id           str     chosen by the producer, or empty for a number
@@ -42,7 +42,8 @@ ROWS
   waits        int     1: the job has children among the rows, which follow it
 RETURNS
   0 done
-  1 lost, 2 missing, 3 already done by this claim, 4 a child has failed without which it may not complete; nothing was written
+  1 lost, 2 missing, 3 already done by this claim, 4 a child has failed without which it may not complete,
+  7 children that it needs are not done; nothing was written
   Sent again it answers 3 (2 where the job was dropped at once).
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, marker, events, jobs = unpack(KEYS)
@@ -58,6 +59,7 @@ local first = 7
 --@include drop
 --@include trim
 --@include leave
+--@include gather
 --@include place
 --@include parents
 --@include kin
@@ -69,21 +71,21 @@ local first = 7
 
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
-local is_paused, room, kept, _, late = gate(meta, active)
+local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, list = is_paused and paused or wait }
+  tell = tell, jobs = jobs, aside = is_paused and paused }
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
 local row = { unpack(ARGV, 2, 6) }
 row[6] = ''
-local good, facts, refused = held(jobs, active, row, 1, 6, 5, late)
+local good, facts, refused, suspects = held(jobs, active, row, 1, 6, 5, stalled)
 if #good == 0 then return refused[2] end
 local family = kin(now)
 local plan, _, code = survey(family, ARGV, first)
 if not plan then return code end
 
 k.to_parent = function() family.completed(jobs .. row[1], facts[1][7], facts[1][10], row[4]) end
-unlock(jobs, stalled, row, good)
+unlock(jobs, stalled, row, good, suspects)
 plant(family, ARGV, plan, now)
 settle(k, completed, 'returnvalue', 'completed', moment, row, good, facts)
 ended(k, is_paused, room + 1)

@@ -1,7 +1,7 @@
 --[[
 limit: give back jobs that met somebody's rate limit, no attempt used, and let nothing start until it is over.
 
-MOVES    active -> wait, active -> paused, active -> prioritized
+MOVES    active -> wait, active -> paused, active -> prioritized, wait -> paused
 EMITS    waiting
 
 KEYS
@@ -36,13 +36,14 @@ local stride, first = 4, 2
 --@include sound
 --@include held
 --@include unlock
+--@include gather
 --@include place
 
 local now = clock(ARGV[1])
 local is_paused, room, kept, pace = gate(meta, active)
 local tell = teller(events, kept)
-local list = is_paused and paused or wait
-sound(events, { list, active }, { prioritized }, marker, { stalled }, { pc, limiter })
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
+sound(events, { wait, active, k.aside or nil }, { prioritized }, marker, { stalled }, { pc, limiter })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 
@@ -52,7 +53,7 @@ for n, i in ipairs(good) do
   ids[n], priorities[n] = ARGV[i], facts[i][3]
   longest = math.max(longest, tonumber(ARGV[i + 3]))
 end
-place(list, prioritized, pc, ids, priorities, true)
+place(k, ids, priorities, true)
 for _, id in ipairs(ids) do
   redis.call('HDEL', jobs .. id, 'owner')
   redis.call('LREM', active, -1, id)

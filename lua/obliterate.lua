@@ -3,7 +3,7 @@ obliterate: delete a paused queue and all that is in it.
 
 MOVES    wait -> gone, paused -> gone, active -> gone, prioritized -> gone, delayed -> gone, waiting-children -> gone,
   completed -> gone, failed -> gone,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
 EMITS    waiting, delayed
 
 KEYS
@@ -46,6 +46,7 @@ local left, with_letters = tonumber(ARGV[3]), ARGV[4] == '1'
 --@include tell
 --@include sound
 --@include due
+--@include gather
 --@include place
 --@include parents
 --@include kin

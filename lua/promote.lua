@@ -1,7 +1,7 @@
 --[[
 promote: put delayed jobs that are due in line. A claim does so too; this is for a queue whose workers are all busy.
 
-MOVES    delayed -> wait, delayed -> paused, delayed -> prioritized
+MOVES    delayed -> wait, delayed -> paused, delayed -> prioritized, wait -> paused
 EMITS    waiting
 
 KEYS
@@ -27,13 +27,13 @@ local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs
 --@include gate
 --@include tell
 --@include sound
+--@include gather
 --@include place
 --@include promote
 
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-local list = is_paused and paused or wait
-sound(events, { list }, { prioritized, delayed }, marker, {}, { pc })
-local k = { list = list, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, tell = tell, jobs = jobs }
+sound(events, { wait, is_paused and paused or nil }, { prioritized, delayed }, marker, {}, { pc })
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, tell = tell, jobs = jobs }
 local count, next_due = promote(k, clock(ARGV[1]), not is_paused and room > 0)
 return { count, next_due }

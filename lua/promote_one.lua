@@ -1,7 +1,7 @@
 --[[
 promote_one: put a delayed job in line before it is due.
 
-MOVES    delayed -> wait, delayed -> paused, delayed -> prioritized
+MOVES    delayed -> wait, delayed -> paused, delayed -> prioritized, wait -> paused
 EMITS    waiting
 
 KEYS
@@ -30,16 +30,17 @@ local id = ARGV[2]
 --@include tell
 --@include sound
 --@include known
+--@include gather
 --@include place
 
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-local list = is_paused and paused or wait
-sound(events, { list }, { prioritized, delayed }, marker, {}, { pc })
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
+sound(events, { wait, k.aside or nil }, { prioritized, delayed }, marker, {}, { pc })
 if not known(jobs, id) then return 2 end
 if not redis.call('ZSCORE', delayed, id) then return 1 end
 
-place(list, prioritized, pc, { id }, { redis.call('HGET', jobs .. id, 'priority') }, false)
+place(k, { id }, { redis.call('HGET', jobs .. id, 'priority') }, false)
 redis.call('ZREM', delayed, id)
 redis.call('HSET', jobs .. id, 'delay', 0)
 tell('waiting', 'jobId', id, 'prev', 'delayed')

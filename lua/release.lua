@@ -1,7 +1,7 @@
 --[[
 release: give claimed jobs back, to the front of the line in their old order, without using an attempt.
 
-MOVES    active -> wait, active -> paused, active -> prioritized
+MOVES    active -> wait, active -> paused, active -> prioritized, wait -> paused
 EMITS    waiting
 
 KEYS
@@ -33,12 +33,13 @@ local stride, first = 3, 2
 --@include sound
 --@include held
 --@include unlock
+--@include gather
 --@include place
 
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-local list = is_paused and paused or wait
-sound(events, { list, active }, { prioritized }, marker, { stalled }, { pc })
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
+sound(events, { wait, active, k.aside or nil }, { prioritized }, marker, { stalled }, { pc })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 
@@ -47,7 +48,7 @@ local ids, priorities = {}, {}
 for n, i in ipairs(good) do
   ids[n], priorities[n] = ARGV[i], facts[i][3]
 end
-place(list, prioritized, pc, ids, priorities, true)
+place(k, ids, priorities, true)
 for _, id in ipairs(ids) do
   redis.call('HDEL', jobs .. id, 'owner')
   redis.call('LREM', active, -1, id)

@@ -3,7 +3,7 @@ remove: delete jobs that no worker holds, wherever they are.
 
 MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, completed -> gone, failed -> gone,
   waiting-children -> gone, active -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
 EMITS    removed, added, waiting, delayed, duplicated
 
 KEYS
@@ -43,6 +43,7 @@ local meta, wait, paused, active, prioritized, pc, delayed, waiting_children, co
 --@include drop
 --@include forget
 --@include scheduled
+--@include gather
 --@include place
 --@include parents
 --@include kin
@@ -54,7 +55,7 @@ sound(events, { wait, paused, active }, { prioritized, delayed, waiting_children
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
 local family = kin(now)
-local k = { wait = wait, list = is_paused and paused or wait, prioritized = prioritized, pc = pc, delayed = delayed,
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed,
   marker = marker, jobs = jobs, tell = tell }
 local zsets = { { completed, 'completed' }, { failed, 'failed' }, { delayed, 'delayed' }, { prioritized, 'prioritized' },
   { waiting_children, 'waiting-children' } }

@@ -1,7 +1,7 @@
 --[[
 remove_deduplication: let an id of deduplication be free again. What was kept for the end of its owner becomes a job now.
 
-MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, wait -> paused
 EMITS    added, waiting, delayed, duplicated
 
 KEYS
@@ -31,18 +31,18 @@ local now, deduplication, owner = unpack(ARGV)
 --@include gate
 --@include tell
 --@include sound
+--@include gather
 --@include place
 --@include follow
 
 local is_paused, _, kept = gate(meta, active)
 local tell = teller(events, kept)
-local list = is_paused and paused or wait
-sound(events, { list }, { prioritized, delayed }, marker, {}, { pc })
+sound(events, { wait, is_paused and paused or nil }, { prioritized, delayed }, marker, {}, { pc })
 local window = jobs .. 'de:' .. deduplication
 local owned_by = redis.call('GET', window)
 if not owned_by or (owner ~= '' and owner ~= owned_by) then return 0 end
 
-local k = { wait = wait, list = list, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs,
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs,
   tell = tell }
 follow(k, deduplication, string.format('%d', clock(now)))
 -- Last of all, so that a call that broke off can be sent again. What follows owns nothing either: who frees an id wants the

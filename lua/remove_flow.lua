@@ -4,7 +4,7 @@ A child that has a parent elsewhere too is left to that one.
 
 MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, completed -> gone, failed -> gone,
   waiting-children -> gone, active -> gone,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
 EMITS    removed, waiting, delayed
 
 KEYS
@@ -28,6 +28,7 @@ local looked_at, climbs = 2000, 2000
 --@include tell
 --@include sound
 --@include due
+--@include gather
 --@include place
 --@include parents
 --@include kin

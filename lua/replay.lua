@@ -1,7 +1,7 @@
 --[[
 replay: put the jobs of dead letters in line again, as if they had never run.
 
-MOVES    failed -> wait, failed -> paused, failed -> prioritized, new -> wait, new -> paused, new -> prioritized
+MOVES    failed -> wait, failed -> paused, failed -> prioritized, new -> wait, new -> paused, new -> prioritized, wait -> paused
 EMITS    added, waiting
 
 KEYS
@@ -38,6 +38,7 @@ local by, stride, first = ARGV[2], 4, 3
 --@include tell
 --@include sound
 --@include known
+--@include gather
 --@include place
 --@include shelves
 --@include letter
@@ -47,8 +48,8 @@ local by, stride, first = ARGV[2], 4, 3
 local moment = string.format('%d', clock(ARGV[1]))
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-local list = is_paused and paused or wait
-sound(events, { list }, { prioritized, failed }, marker, {}, { pc, counter })
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
+sound(events, { wait, k.aside or nil }, { prioritized, failed }, marker, {}, { pc, counter })
 local good, seen, refused = {}, {}, {}
 for i = first, #ARGV, stride do
   local one, code = letter(jobs, ARGV[i]), 0
@@ -95,7 +96,7 @@ for n, one in ipairs(good) do
       'priority', priorities[n])
   end
 end
-place(list, prioritized, pc, ids, priorities, false)
+place(k, ids, priorities, false)
 redis.call('ZREM', failed, unpack(ids))
 close(jobs, good, moment, by, counts)
 for _, one in ipairs(good) do

@@ -1,7 +1,8 @@
 --[[
 reprocess: put failed or completed jobs back in line, to run again from the start. Its parents wait for such a child again.
 
-MOVES    failed -> wait, failed -> paused, failed -> prioritized, completed -> wait, completed -> paused, completed -> prioritized
+MOVES    failed -> wait, failed -> paused, failed -> prioritized, completed -> wait, completed -> paused, completed -> prioritized,
+  wait -> paused
 EMITS    waiting
 
 KEYS
@@ -34,6 +35,7 @@ local stride, first = 2, 3
 --@include tell
 --@include sound
 --@include known
+--@include gather
 --@include place
 --@include parents
 --@include shelves
@@ -43,8 +45,8 @@ local stride, first = 2, 3
 
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-local list = is_paused and paused or wait
-sound(events, { list }, { prioritized, completed, failed }, marker, {}, { pc })
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
+sound(events, { wait, k.aside or nil }, { prioritized, completed, failed }, marker, {}, { pc })
 local good, seen, refused, letters = {}, {}, {}, {}
 for i = first, #ARGV, stride do
   local id, code = ARGV[i], 1
@@ -84,7 +86,7 @@ local function relink(child, parent, state)
 end
 
 for _, job in ipairs(good) do
-  place(list, prioritized, pc, { job.id }, { job.priority }, job.front)
+  place(k, { job.id }, { job.priority }, job.front)
   redis.call('ZREM', job.set, job.id)
   for _, parent in ipairs(job.parents) do relink(jobs .. job.id, parent, job.state) end
   redis.call('HDEL', jobs .. job.id, 'finishedOn', 'processedOn', 'owner', 'defa', job.state == 'failed' and 'failedReason' or 'returnvalue')

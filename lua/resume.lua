@@ -17,7 +17,8 @@ ARGV
   now          int     ms, or empty for the server's time
 RETURNS
   1 if the queue was paused until this call, else 0; 1 if a further call is to complete it, else 0
-  Sent again it answers 0 and writes nothing.
+  Sent again it answers 0, and wakes a worker once more. So does a resume of a queue that is not paused: one by BullMQ 5 wakes nobody
+  for what BullMQ 6 added in the pause.
 ]]
 local meta, wait, paused, active, prioritized, delayed, marker, events = unpack(KEYS)
 
@@ -31,7 +32,6 @@ local was_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
 sound(events, { wait, paused }, { prioritized, delayed }, marker)
 local aside = redis.call('EXISTS', paused) == 1
-if not was_paused and not aside then return { 0, 0 } end
 
 -- Jobs in `wait` come from producers that do not put them aside. They go behind the paused ones, so that the whole line
 -- moves back in one step, at whatever length. Until then the queue stays paused: nothing is claimed out of order.

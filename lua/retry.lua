@@ -1,7 +1,7 @@
 --[[
 retry: put jobs whose attempt failed back in line at once.
 
-MOVES    active -> wait, active -> paused, active -> prioritized
+MOVES    active -> wait, active -> paused, active -> prioritized, wait -> paused
 EMITS    waiting
 
 KEYS
@@ -37,12 +37,13 @@ local stride, first = 6, 2
 --@include held
 --@include unlock
 --@include whole
+--@include gather
 --@include place
 
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-local list = is_paused and paused or wait
-sound(events, { list, active }, { prioritized }, marker, { stalled }, { pc })
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
+sound(events, { wait, active, k.aside or nil }, { prioritized }, marker, { stalled }, { pc })
 local good, facts, refused = held(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 
@@ -51,7 +52,7 @@ for _, i in ipairs(good) do
   local id = ARGV[i]
   redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 3], 'stacktrace', ARGV[i + 4], 'atm', whole(facts[i][1]) + 1)
   redis.call('HDEL', jobs .. id, 'owner')
-  place(list, prioritized, pc, { id }, { facts[i][3] }, ARGV[i + 5] == '1' and (tonumber(facts[i][3]) or 0) == 0)
+  place(k, { id }, { facts[i][3] }, ARGV[i + 5] == '1' and (tonumber(facts[i][3]) or 0) == 0)
   redis.call('LREM', active, -1, id)
   tell('waiting', 'jobId', id, 'prev', 'active')
 end

@@ -6,7 +6,7 @@ the server has seen of the workers' looks tells an outage from a death: nobody l
 swept until workers have looked for `grace` ms without such a gap in between, be it over several short lives of theirs; a renewal of a
 lock that had ended begins the grace again. A worker that dies while any looks is no gap, nor are connections that come back.
 
-MOVES    active -> wait, active -> paused, active -> prioritized
+MOVES    active -> wait, active -> paused, active -> prioritized, wait -> paused
 EMITS    waiting, stalled, missing
 
 KEYS
@@ -47,6 +47,7 @@ skip, count = tonumber(skip) or 0, tonumber(count)
 --@include gate
 --@include tell
 --@include sound
+--@include gather
 --@include place
 --@include whole
 --@include recent
@@ -55,8 +56,8 @@ skip, count = tonumber(skip) or 0, tonumber(count)
 now = clock(now)
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-local list = is_paused and paused or wait
-sound(events, { list, active }, { prioritized, schedules }, marker, { stalled }, { pc })
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
+sound(events, { wait, active, k.aside or nil }, { prioritized, schedules }, marker, { stalled }, { pc })
 local seen = looked(watch, now, gap, grace, redis.call('LLEN', active) > 0)
 local is_recent = recent(stalled_check, now, interval)
 local not_due = seen.due and seen.due > now and seen.due - now <= interval
@@ -102,7 +103,7 @@ if begins or due < (seen.due or 0) then
   seen.due = math.min(seen.due, due)
   note(watch, now, seen)
 end
-if #back > 0 then place(list, prioritized, pc, back, priorities, true) end
+if #back > 0 then place(k, back, priorities, true) end
 for _, job in ipairs(dead) do
   redis.call('HSET', jobs .. job.id, 'stc', job.stalls)
   redis.call('HDEL', jobs .. job.id, 'owner')

@@ -3,7 +3,7 @@ turn: finish jobs and claim others in one call. What a busy worker does; `finish
 
 MOVES    active -> completed, active -> gone, completed -> gone, wait -> active, prioritized -> active, delayed -> wait, delayed -> paused, delayed -> prioritized,
   new -> wait, new -> paused, new -> prioritized, new -> delayed,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
 EMITS    completed, active, waiting, missing, drained, added, delayed, duplicated
 
 KEYS
@@ -34,11 +34,11 @@ ROWS
   token        str     of the claim
   fence        int     `ats` of the claim
   value        bytes   JSON
-  keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all
+  keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all; see trim
   made         int     `atm` as the claim read it; empty where the hash must be asked, as it may hold a deduplication
 RETURNS
-  for each row that was refused: its number from 0, then 1 lost, 2 missing, 3 already done by this claim or 4 doomed:
-  a child has failed without which it may not complete;
+  for each row that was refused: its number from 0, then 1 lost, 2 missing, 3 already done by this claim, 4 doomed:
+  a child has failed without which it may not complete, or 7 pending: children that it needs are not done;
   the claimed rows, as `claim` gives them; ms until the next delayed job is due, or -1; 1 if more jobs wait that may be
   claimed now, 2 if none is in line, else 0; ms until a rate limit lets one of those that wait start, else 0
   Sent again: the rows are refused with 3 and further jobs are claimed; see `recover`.
@@ -58,6 +58,7 @@ local stride, first = 6, 8
 --@include trim
 --@include leave
 --@include meter
+--@include gather
 --@include place
 --@include parents
 --@include kin
@@ -71,20 +72,20 @@ local stride, first = 6, 8
 
 now = clock(now)
 local moment = string.format('%d', now)
-local is_paused, room, kept, pace, late = gate(meta, active)
+local is_paused, room, kept, pace = gate(meta, active)
 local tell = teller(events, kept)
 sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, {}, { pc }, true)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, list = is_paused and paused or wait, meter = meter(jobs, 'completed', metrics) }
+  tell = tell, jobs = jobs, aside = is_paused and paused, meter = meter(jobs, 'completed', metrics) }
 local limit = (pace or own ~= '') and rate(meta, limiter, smoothed, pace, own, now)
 
-local good, facts, refused = held(jobs, active, ARGV, first, stride, 5, late)
+local good, facts, refused, suspects = held(jobs, active, ARGV, first, stride, 5, stalled)
 local family
 k.to_parent = function(i)
   family = family or kin(now)
   family.completed(jobs .. ARGV[i], facts[i][7], facts[i][10], ARGV[i + 3])
 end
-unlock(jobs, stalled, ARGV, good)
+unlock(jobs, stalled, ARGV, good, suspects)
 settle(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)
 
 -- The finished jobs have left: their slots are free under a global concurrency.

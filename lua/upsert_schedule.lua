@@ -2,7 +2,7 @@
 upsert_schedule: make a schedule, or change one, and its next run; a run that waits by the old one is replaced.
 
 MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed,
-  wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone
+  wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, wait -> paused
 EMITS    added, waiting, delayed, removed
 
 KEYS
@@ -45,6 +45,7 @@ local now, schedule, due, keep, times, name, data, head, priority, lifo = unpack
 --@include tell
 --@include sound
 --@include due
+--@include gather
 --@include place
 --@include drop
 --@include standing
@@ -54,7 +55,7 @@ local now, schedule, due, keep, times, name, data, head, priority, lifo = unpack
 
 local is_paused, room, kept = gate(meta, active)
 sound(events, { wait, paused }, { prioritized, delayed, schedules }, marker, {}, { pc })
-local k = { list = is_paused and paused or wait, wait = wait, paused = paused, prioritized = prioritized, pc = pc, delayed = delayed,
+local k = { aside = is_paused and paused, wait = wait, paused = paused, prioritized = prioritized, pc = pc, delayed = delayed,
   marker = marker, jobs = jobs, tell = teller(events, kept), now = clock(now), wake = not is_paused and room > 0 }
 local hash, run = jobs .. 'repeat:' .. schedule, 'repeat:' .. schedule .. ':'
 local score = redis.call('ZSCORE', schedules, schedule)

@@ -3,7 +3,7 @@ wait_children: let a job that ran wait for its children, which may be added by t
 
 MOVES    active -> waiting-children, active -> wait, active -> paused, active -> prioritized,
   new -> wait, new -> paused, new -> prioritized, new -> delayed, new -> waiting-children,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
 EMITS    waiting-children, waiting, added, delayed, duplicated
 
 KEYS
@@ -54,6 +54,7 @@ local first = 5
 --@include due
 --@include held
 --@include unlock
+--@include gather
 --@include place
 --@include parents
 --@include kin
@@ -62,15 +63,15 @@ local first = 5
 now = clock(now)
 local is_paused, room, kept = gate(meta, active)
 local tell = teller(events, kept)
-local list = is_paused and paused or wait
-sound(events, { list, active }, { prioritized, waiting_children }, marker, { stalled }, { pc })
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
+sound(events, { wait, active, k.aside or nil }, { prioritized, waiting_children }, marker, { stalled }, { pc })
 local claim = { id, token, fence }
 local good, facts, refused = held(jobs, active, claim, 1, 3)
 if #good == 0 then return refused[2] end
 local job = jobs .. id
 if redis.call('ZCARD', job .. ':unsuccessful') > 0 then return 4 end
 local family = kin(now)
-local plan, _, code = survey(family, ARGV, first, job)
+local plan, _, code = survey(family, ARGV, first)
 if not plan then return code end
 local open, done = redis.call('SCARD', job .. ':dependencies'), redis.call('HLEN', job .. ':processed') + redis.call('HLEN', job .. ':failed')
 -- A job that asks again though nothing has ended since would run for ever.
@@ -85,7 +86,7 @@ if redis.call('SCARD', job .. ':dependencies') > 0 then
 else
   redis.call('HSET', job, 'waited', done)
   redis.call('HDEL', job, 'owner')
-  place(list, prioritized, pc, { id }, { facts[1][3] }, true)
+  place(k, { id }, { facts[1][3] }, true)
   tell('waiting', 'jobId', id, 'prev', 'active')
 end
 redis.call('LREM', active, -1, id)

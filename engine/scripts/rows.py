@@ -26,6 +26,8 @@ class Refusal(IntEnum):
     """It asked to wait for children, and nothing has happened since it asked before."""
     ANOTHERS = 6
     """A job of the id of one of its new children is there, and is the child of another job."""
+    PENDING = 7
+    """It was to be completed, and children that it needs are not done: they were added while it ran."""
 
 
 Refusals = dict[int, Refusal]
@@ -37,11 +39,12 @@ def read_refusals(reply: Sequence[int]) -> Refusals:
 
 
 def keep_slot(keep: Keep) -> str:
-    """Count and age in seconds as scripts take them; nothing is no limit."""
+    """Count, age in seconds and how many go by age at most, if that is set, as scripts take them; nothing is no limit."""
     count, age = keep.count, keep.seconds
     if count is None and age is None:
         return ""
-    return f"{'' if count is None else count},{'' if age is None else age}"
+    rule = f"{'' if count is None else count},{'' if age is None else age}"
+    return rule if keep.limit is None else f"{rule},{keep.limit}"
 
 
 Finished = tuple[Claimed, bytes, Keep]

@@ -67,6 +67,8 @@ def check_kept(value: Any) -> Keep | None:
         case False:
             return None
     keep = Keep.check("dead_letters", value)
+    if keep.limit is not None:
+        raise InvalidOption("dead_letters: 'limit' is not a field; it has count and age")
     return None if keep.count == 0 else keep
 
 

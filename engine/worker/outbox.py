@@ -53,7 +53,8 @@ _REASONS: dict[Refusal | None, str] = {
 
 
 class Outbox:
-    """Takes each job's outcome and sees to it that Redis does; `completed` takes those of turns."""
+    """Takes each job's outcome and sees to it that Redis does; `completed` takes those of turns, `pending` judges a job that was
+    to be completed with open children."""
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Outbox:
         completed: Callable[[Hold], None],
         settled: Settled,
         report: Report,
+        pending: Callable[[Hold], Outcome],
         *,
         letters: Keep | None = None,
         metrics: Argument = "",
@@ -75,6 +77,7 @@ class Outbox:
         self._metrics = metrics
         self._keep_completed = keep_completed
         self._completed = completed
+        self._pending = pending
         most = PER_CALL if letters is None else FAILED_PER_CALL
         self._failed = _Lane("fail", self._fail, settled, report, most)
         self._retried = _Lane("retry", self._retry, settled, report)
@@ -129,6 +132,9 @@ class Outbox:
         left_refused: Refusals = {}
         for number, hold in enumerate(holds):
             refusal = refused.get(number)
+            if refusal is Refusal.PENDING:
+                self.put(hold, self._pending(hold))
+                continue
             if refusal in _REASONS:
                 self.put(hold, Failed(_REASONS[refusal], hold.claimed.stacktrace))
                 continue

@@ -15,7 +15,7 @@ from typing import Any
 from engine import codec
 from engine.backoff import BUILT_IN, Strategy, delay_before_retry
 from engine.clock import duration_ms
-from engine.errors import InvalidOption, JobTimeout, RateLimited, Retry, Snooze, WaitForChildren
+from engine.errors import InvalidOption, JobTimeout, RateLimited, Retry, Snooze, WaitForChildren, WrongState
 from engine.handle import Job, claimed_job, plain_value
 from engine.hooks import AroundRun, around
 from engine.job import (
@@ -152,6 +152,11 @@ class Runner:
         hold.error = stop
         stack = traces.appended(hold.claimed.stacktrace, traces.trace(stop), hold.options.stack_trace_limit)
         return Failed(stop.reason, stack, traces.error_name(stop))
+
+    def pending(self, hold: Hold) -> Outcome:
+        """What a run comes to that ended with children not done, which were added while it ran: a failed attempt, as in BullMQ."""
+        reason = "children that were added while it ran are not done; raise WaitForChildren to wait for them"
+        return self._verdict(hold, WrongState(f"Job {hold.claimed.id} has pending dependencies: {reason}"))
 
     def _prepare(self, hold: Hold) -> str | None:
         """Find options, processor and data; why the job cannot run, if so."""

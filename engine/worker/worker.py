@@ -301,6 +301,7 @@ class Worker:
             lambda hold: turns.put(hold),
             self._settled,
             report,
+            lambda hold: runner.pending(hold),
             letters=self._letters,
             metrics=self._metrics,
         )

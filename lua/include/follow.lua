@@ -1,6 +1,6 @@
 -- The owner of a deduplication has ended: make the job that was kept for this moment, if there is one, the next owner.
 -- Returns whether there was. `moment` is the time as text. `k` names the keys: wait prioritized pc delayed marker jobs tell, and
--- `list`, which is wait, or paused.
+-- `aside` (see place).
 local function follow(k, deduplication, moment)
   local follower = k.jobs .. 'dn:' .. deduplication
   -- pcall: the end of one job must not hang on a foreign key.
@@ -23,8 +23,8 @@ local function follow(k, deduplication, moment)
     local first = redis.call('ZRANGE', k.delayed, 0, 0, 'WITHSCORES')
     redis.call('ZADD', k.marker, first[2] / 4096, '1')
   else
-    place(k.list, k.prioritized, k.pc, { id }, { priority }, opts.lifo == true and priority == 0)
-    if k.list == k.wait then redis.call('ZADD', k.marker, 0, '0') end
+    place(k, { id }, { priority }, opts.lifo == true and priority == 0)
+    if not k.aside then redis.call('ZADD', k.marker, 0, '0') end
   end
   redis.call('HSET', k.jobs .. id, 'name', kept[1], 'data', kept[2] or '{}', 'opts', kept[3] or '{}', 'timestamp', moment,
     'delay', string.format('%.0f', delay), 'priority', string.format('%.0f', priority), 'deid', deduplication)

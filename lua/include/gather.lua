@@ -1,8 +1,9 @@
 -- Put waiting jobs behind those of a paused queue, in their order, at most 1,000 unless a few moves do it. Returns
 -- whether all are there. Never renames onto a list that exists: that would delete its jobs.
 local function gather(wait, paused)
-  local waiting, aside = redis.call('LLEN', wait), redis.call('LLEN', paused)
+  local waiting = redis.call('LLEN', wait)
   if waiting == 0 then return true end
+  local aside = redis.call('LLEN', paused)
   if aside <= math.min(waiting, 1000) then
     -- The shorter line goes in front of the longer one.
     if aside > 0 then

@@ -9,14 +9,14 @@ local function kin(now)
     local jobs, id = string.match(job, '^(.*:)([^:]+)$')
     if not jobs then return false end
     if queues[jobs] == nil then
-      local q = { jobs = jobs, prioritized = jobs .. 'prioritized', pc = jobs .. 'pc', delayed = jobs .. 'delayed',
+      local q = { jobs = jobs, wait = jobs .. 'wait', prioritized = jobs .. 'prioritized', pc = jobs .. 'pc', delayed = jobs .. 'delayed',
         marker = jobs .. 'marker', waiting_children = jobs .. 'waiting-children' }
       local ok = pcall(function()
         local is_paused, room, kept = gate(jobs .. 'meta', jobs .. 'active')
-        q.list = jobs .. (is_paused and 'paused' or 'wait')
+        q.aside = is_paused and jobs .. 'paused'
         q.open = not is_paused and room > 0
         q.tell = teller(jobs .. 'events', kept)
-        sound(jobs .. 'events', { q.list }, { q.prioritized, q.delayed, q.waiting_children }, q.marker, {}, { q.pc })
+        sound(jobs .. 'events', { q.wait, q.aside or nil }, { q.prioritized, q.delayed, q.waiting_children }, q.marker, {}, { q.pc })
       end)
       queues[jobs] = ok and q
     end
@@ -25,7 +25,7 @@ local function kin(now)
 
   -- Out of the set `prev`, in front of those that wait: it is work begun long ago. Among those of a priority it has no such right, as in BullMQ.
   local function line_up(q, id, priority, prev)
-    place(q.list, q.prioritized, q.pc, { id }, { priority }, (tonumber(priority) or 0) == 0)
+    place(q, { id }, { priority }, (tonumber(priority) or 0) == 0)
     redis.call('ZREM', q.jobs .. prev, id)
     q.tell('waiting', 'jobId', id, 'prev', prev)
     if q.open then redis.call('ZADD', q.marker, 0, '0') end

@@ -1,6 +1,6 @@
 -- Make the run of a schedule that is due at `time`, as a job of BullMQ's schedulers. `run` has: runs name data head priority lifo;
--- runs is what the ids of its runs begin with and head the job's options as JSON, both up to the time in its id. `k` names: list
--- prioritized pc delayed marker jobs tell now, and `wake` says whether a claim could succeed.
+-- runs is what the ids of its runs begin with and head the job's options as JSON, both up to the time in its id. `k` names: wait
+-- aside prioritized pc delayed marker jobs tell now, and `wake` says whether a claim could succeed.
 local function make_run(k, schedule, time, run)
   local id, due = run.runs .. time, tonumber(time)
   local delay, moment = string.format('%.0f', math.max(0, due - k.now)), string.format('%.0f', k.now)
@@ -14,7 +14,7 @@ local function make_run(k, schedule, time, run)
     mark_due(k.delayed, k.marker)
     k.tell('delayed', 'jobId', id, 'delay', time)
   else
-    place(k.list, k.prioritized, k.pc, { id }, { run.priority }, run.lifo == '1')
+    place(k, { id }, { run.priority }, run.lifo == '1')
     if k.wake then redis.call('ZADD', k.marker, 0, '0') end
     k.tell('waiting', 'jobId', id)
   end

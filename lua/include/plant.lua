@@ -3,9 +3,9 @@
 -- link (JSON that stands in the hash as `parent`), also (keys of further parents, one a line), waits (1: has children among the rows).
 local PLANT = 13
 
--- Reads and checks all of it. `waiter` is the key of a job that will wait as soon as they are there. Returns the plan; or nil, the
--- number of a row from 0, and a code: 5 its parent is not there, 6 a job of its id is there already and is the child of another.
-local function survey(family, rows, first, waiter)
+-- Reads and checks all of it. Returns the plan; or nil, the number of a row from 0, and a code: 5 its parent is not there, 6 a job
+-- of its id is there already and is the child of another.
+local function survey(family, rows, first)
   local plan, made, queues, there = { queues = {} }, {}, {}, {}
   for i = first, #rows, PLANT do
     local job, above = rows[i] .. rows[i + 1], parents(rows[i + 9], rows[i + 11])
@@ -27,7 +27,7 @@ local function survey(family, rows, first, waiter)
       local said = redis.pcall('HMGET', job, 'parentKey', 'also')
       for _, parent in ipairs(said.err and {} or parents(said[1], said[2])) do known[parent] = true end
     end
-    local one = { q = q, at = i, job = job, exists = exists, links = {}, late = {} }
+    local one = { q = q, at = i, job = job, exists = exists, links = {} }
     for _, parent in ipairs(above) do
       if not there[parent] then
         if not made[parent] and redis.pcall('HEXISTS', parent, 'timestamp') ~= 1 then return nil, (i - first) / PLANT, 5 end
@@ -38,8 +38,6 @@ local function survey(family, rows, first, waiter)
       -- A child of before stays as it is, but where its parent is made anew.
       if made[parent] or not known[parent] then
         one.links[#one.links + 1] = parent
-        -- The queue of a parent that is there already, and may be running.
-        if not made[parent] and parent ~= waiter then one.late[#one.late + 1] = string.match(parent, '^(.*:)[^:]+$') end
       end
       known[parent] = nil
     end
@@ -74,7 +72,6 @@ local function plant(family, rows, plan, now)
     local q, i, job = one.q, one.at, one.job
     local id, parent, priority, delay = rows[i + 1], rows[i + 9], rows[i + 7], rows[i + 6]
     q.number = q.number + 1
-    for _, jobs in ipairs(one.late) do redis.call('HSET', jobs .. 'meta', 'late', 1) end
     if one.exists then
       ids[n] = 0
       local done = #one.links > 0 and redis.call('ZSCORE', q.jobs .. 'completed', id)
@@ -131,8 +128,8 @@ local function plant(family, rows, plan, now)
       redis.call('ZADD', q.delayed, unpack(q.scores))
       mark_due(q.delayed, q.marker)
     end
-    if #q.front > 0 then redis.call('RPUSH', q.list, unpack(q.front)) end
-    if #q.back > 0 then place(q.list, q.prioritized, q.pc, q.back, q.priorities, false) end
+    if #q.front > 0 then push(q, q.front, true) end
+    if #q.back > 0 then place(q, q.back, q.priorities, false) end
     if #q.front + #q.back > 0 and q.open then redis.call('ZADD', q.marker, 0, '0') end
   end
   -- Only now is it known whether a parent has children that are not done.

@@ -22,9 +22,6 @@ local function suffer(family, child, parent, flags, reason, now, goes)
   elseif flags.cpof == true then
     redis.pcall('HSET', parent .. ':failed', child, reason)
     family.release(parent)
-    -- Another child may fail while the parent runs: see gate.
-    local q = family.queue_of(parent)
-    if q and redis.call('SCARD', parent .. ':dependencies') > 1 then redis.call('HSET', q.jobs .. 'meta', 'late', 1) end
     redis.call('SREM', parent .. ':dependencies', child)
   elseif flags.idof == true then
     redis.pcall('HSET', parent .. ':failed', child, reason)

@@ -1,5 +1,5 @@
 -- Put the delayed jobs that are due in line, at most 250. Returns how many, and ms until the next is due (-1: none is).
--- `k` names the keys: delayed list prioritized pc marker events jobs; `wake` says whether a claim could succeed.
+-- `k` names the keys: delayed wait aside prioritized pc marker events jobs; `wake` says whether a claim could succeed.
 local function promote(k, now, wake)
   local first = redis.call('ZRANGE', k.delayed, 0, 0, 'WITHSCORES')
   if not first[1] then return 0, -1 end
@@ -12,7 +12,7 @@ local function promote(k, now, wake)
     local job = redis.pcall('HMGET', k.jobs .. id, 'priority', 'delay')
     priorities[i], delays[i] = job[1] or 0, job[2] or false
   end
-  place(k.list, k.prioritized, k.pc, ids, priorities, false)
+  place(k, ids, priorities, false)
   for i, id in ipairs(ids) do
     k.tell('waiting', 'jobId', id, 'prev', 'delayed')
     -- Only where the field is: writing it would make a ghost of a job that was deleted.

@@ -17,7 +17,7 @@ local function settle(k, set, field, event, moment, rows, good, facts, extra)
   end
   local function flush()
     redis.call('ZADD', set, unpack(scores))
-    trim(set, k.jobs, moment, keep, k.unlink)
+    trim(set, k.jobs, moment, keep, #scores / 2, k.unlink)
     scores = {}
   end
   local next_of = {}

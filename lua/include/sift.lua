@@ -12,14 +12,16 @@ local function sift(key, is_list, jobs, skip, count, goes, family, takes_parent)
     end
   end
   if #gone == 0 then return gone, #ids end
-  -- Hashes first: a script that fails here leaves ids that a claim drops as missing, not hashes that nothing names.
-  forget(jobs, gone, family, takes_parent)
   if is_list then
+    -- Before a parent that is released by it gets in this line, which would move the places; and DEL before that, which a full
+    -- server allows as the first write.
+    redis.call('DEL', jobs .. gone[1] .. ':logs')
     -- Blanked by place and swept once from the old end: LREM for each id would walk past all that stayed, each time.
     for _, place in ipairs(places) do redis.call('LSET', key, place, '') end
     redis.call('LREM', key, -#gone, '')
-  else
-    redis.call('ZREM', key, unpack(gone))
   end
+  -- Hashes first: a script that fails here leaves ids that a claim drops as missing, not hashes that nothing names.
+  forget(jobs, gone, family, takes_parent)
+  if not is_list then redis.call('ZREM', key, unpack(gone)) end
   return gone, #ids - #gone
 end

@@ -1,11 +1,13 @@
 -- Retention: drop from a set of finished jobs what is older and what is beyond the newest so many. `keep` is 'COUNT,SECONDS'
--- with nothing for no limit, or empty for neither. At most 1,000 of each a call, so a long backlog is worked off over several.
+-- with nothing for no limit, or empty for neither. At most 1,000 of each a call, so a long backlog is worked off over several; and
+-- with 'COUNT,SECONDS,LIMIT' at most so many by age for each of the jobs that finish in this call, `finished` of them.
 -- `unlink(ids)` lets go those who still wait for such a job.
-local function trim(set, jobs, moment, keep, unlink)
+local function trim(set, jobs, moment, keep, finished, unlink)
   if keep == '' then return end
-  local count, age = string.match(keep, '^(%d*),(%d*)$')
+  local count, age, limit = string.match(keep, '^(%d*),(%d*),?(%d*)$')
   if age ~= '' then
-    local old = redis.call('ZRANGEBYSCORE', set, '-inf', string.format('%.0f', moment - age * 1000), 'LIMIT', 0, 1000)
+    local old = redis.call('ZRANGEBYSCORE', set, '-inf', string.format('%.0f', moment - age * 1000), 'LIMIT', 0,
+      math.min(1000, (tonumber(limit) or 1000) * finished))
     if #old > 0 then
       if unlink then unlink(old) end
       drop(jobs, old)

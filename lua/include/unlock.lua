@@ -1,12 +1,13 @@
--- Give up the locks of those rows. The first write of a call, and one that a full server still allows.
-local function unlock(jobs, stalled, rows, good)
-  local suspects = redis.call('SCARD', stalled)
+-- Give up the locks of those rows. The first write of a call, and one that a full server still allows. `suspects`: whether
+-- `stalled` has members, where the caller knows it (see held).
+local function unlock(jobs, stalled, rows, good, suspects)
+  if suspects == nil then suspects = redis.call('SCARD', stalled) > 0 end
   if #good == 0 then return end
-  local locks, ids = {}, {}
-  for n, i in ipairs(good) do
-    ids[n] = rows[i]
-    locks[n] = jobs .. rows[i] .. ':lock'
-  end
+  local locks = {}
+  for n, i in ipairs(good) do locks[n] = jobs .. rows[i] .. ':lock' end
   redis.call('DEL', unpack(locks))
-  if suspects > 0 then redis.call('SREM', stalled, unpack(ids)) end
+  if not suspects then return end
+  local ids = {}
+  for n, i in ipairs(good) do ids[n] = rows[i] end
+  redis.call('SREM', stalled, unpack(ids))
 end

@@ -47,6 +47,50 @@ async def test_our_flow_is_done_by_both_sides(redis_url: str, node: NodeSide) ->
         assert set(values) == {f"bull:{child.job.queue_name}:{child.job.id}" for child in tree.children}
 
 
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_a_job_with_children_added_while_it_ran_fails(redis_url: str, node: NodeSide, is_ours: bool) -> None:
+    """By BullMQ, which writes nothing in the parent's hash: each run is a failed attempt, whoever runs it."""
+    runs = 0
+
+    async def give_birth(job: Job[Any]) -> None:
+        nonlocal runs
+        runs += 1
+        await node.call("children", "add", "child", {}, {"parent": {"id": job.id, "queue": "bull:parents"}})
+
+    await node.make("Queue", "children", "children")
+    async with Queue("parents", redis=redis_url) as queue:
+        job = await queue.add("parent", {"do": "hold"}, attempts=2)
+        if is_ours:
+            async with running(Worker("parents", give_birth, redis=redis_url)):
+                with pytest.raises(JobFailed, match=f"Job {job.id} has pending dependencies"):
+                    await job.result(timeout=10)
+        else:
+            await node.make("Worker", "worker", "parents")
+            for run in (1, 2):
+                await node.heard("worker", "active", run)
+                await node.call("children", "add", "child", {}, {"parent": {"id": job.id, "queue": "bull:parents"}})
+                await node.release(job.id)
+            with pytest.raises(JobFailed, match=f"Job {job.id} has pending dependencies"):
+                await job.result(timeout=10)
+        [stored] = await queue.jobs("failed")
+        assert (stored.attempts_made, stored.attempts_started) == (2, 2)
+    assert runs == (2 if is_ours else 0)
+
+
+async def test_a_child_of_bullmq_that_fails_dooms_our_running_job(redis_url: str, node: NodeSide) -> None:
+    async def run_child(job: Job[Any]) -> None:
+        child = {"parent": {"id": job.id, "queue": "bull:parents"}, "failParentOnFailure": True}
+        await node.call("children", "add", "child", {"do": "throw"}, child)
+        await node.heard("worker", "failed")
+
+    await node.make("Queue", "children", "children")
+    await node.make("Worker", "worker", "children")
+    async with Queue("parents", redis=redis_url) as queue, running(Worker("parents", run_child, redis=redis_url)):
+        job = await queue.add("parent", {})
+        with pytest.raises(JobFailed, match="a child has failed without which the job may not complete"):
+            await job.result(timeout=10)
+
+
 async def test_nodes_flow_is_done_by_both_sides(redis_url: str, node: NodeSide) -> None:
     await node.make("FlowProducer", "flows")
     await node.make("QueueEvents", "events", "parents")

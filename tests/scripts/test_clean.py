@@ -103,3 +103,16 @@ async def test_an_id_that_names_a_structure_takes_nothing_with_it(link: Link, ke
     assert (await census(link, keys))["wait"] == ["a"]
     assert await link.call("HGET", keys.meta, "concurrency") == b"5"
     assert await link.call("HGET", keys.repeat + ":s", "ic") == b"1"
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+async def test_a_parent_that_is_released_into_the_same_line_stays(link: Link, keys: Keys, is_paused: bool) -> None:
+    """It gets in front of the line whose old end is being cleaned."""
+    await seed(
+        link, keys, wait=["child", "b"], waiting_children={"p": 1}, meta={"paused": 1} if is_paused else {},
+        jobs={"child": {"timestamp": 10, "parentKey": keys.job("p")}, "b": {"timestamp": 99}},
+    )  # fmt: skip
+    await link.call("SADD", keys.job("p") + ":dependencies", keys.job("child"))
+    assert await clean(link, keys, state="waiting", grace_ms=50, now=100) == ["child"]
+    found = await census(link, keys)
+    assert found["wait"] + found["paused"] == ["p", "b"]

@@ -184,9 +184,29 @@ async def test_a_parent_that_does_not_wait_for_children_is_doomed_too_unless_it_
 async def test_a_job_that_ran_while_a_child_failed_that_it_needs_is_not_completed(
     link: Link, keys: Keys, how: str
 ) -> None:
-    await seed(link, keys, active={"a": Held()}, jobs={"a": {"defa": "child x failed"}}, meta={"late": 1})
+    await seed(link, keys, active={"a": Held()}, jobs={"a": {"defa": "child x failed"}})
     await link.call("ZADD", keys.helper("a", "unsuccessful"), 1, keys.job("x"))
     assert await ended(link, keys, how) == {0: Refusal.DOOMED}
+    assert await ended(link, keys, "fail") == {}
+
+
+@pytest.mark.parametrize("suspects", [[], ["b"]])
+@pytest.mark.parametrize("how", ["finish", "turn"])
+async def test_a_job_with_open_children_is_not_completed_and_others_are(
+    link: Link, keys: Keys, how: str, suspects: list[str]
+) -> None:
+    """BullMQ's `add` with a parent writes nothing but the set. `stalled` is asked about in the same command."""
+    await seed(link, keys, active={"a": Held(), "b": Held()}, stalled=suspects)
+    await link.call("SADD", keys.helper("a", "dependencies"), keys.job("x"))
+    rows = [(claimed(id), b"1", Keep()) for id in "ab"]
+    if how == "finish":
+        refused = await finish(link, keys, rows, now=7)
+    else:
+        refused = (await turn(link, keys, rows, token="t2", lock_ms=9_000, worker="w", count=0, now=7)).refused
+    assert refused == {0: Refusal.PENDING}
+    found = await snapshot(link, keys)
+    assert (found["active"], list(found["completed"]), found.get("stalled", [])) == (["a"], ["b"], [])
+    assert "lock:a" in found
     assert await ended(link, keys, "fail") == {}
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from engine.keys import Keys
 from engine.link import Link
-from engine.options import Keep
+from engine.options import Keep, read_options
 from engine.scripts.finish import finish
 from engine.scripts.rows import Refusal
 from tests.support.queues import Held, census, check_invariants, claimed, dump, events, job, seed, snapshot
@@ -109,6 +109,17 @@ async def test_each_job_trims_by_its_own_rule(link: Link, keys: Keys) -> None:
     rules = {"a": ALL, "b": Keep(count=2), "c": Keep(count=0), "d": Keep(count=3), "e": ALL}
     await finish(link, keys, [(claimed(id), b"1", keep) for id, keep in rules.items()], now=7)
     assert (await census(link, keys))["completed"] == ["a", "b", "d", "e"]
+
+
+@pytest.mark.parametrize(("limit", "left"), [(1, 4), (2, 2), (9, 0), (5_000, 0)])
+async def test_a_limit_is_what_one_job_deletes_by_age(link: Link, keys: Keys, limit: int, left: int) -> None:
+    """Of each job: a call with many of them keeps up with what they add."""
+    old = {f"c{n}": n for n in range(6)}
+    await seed(link, keys, active={"a": Held(), "b": Held()}, completed=old)
+    keep = read_options(f'{{"removeOnComplete":{{"age":5,"limit":{limit}}}}}'.encode()).remove_on_complete
+    assert keep == Keep.check("remove_on_complete", {"age": 5, "limit": limit})
+    await finish(link, keys, [(claimed("a"), b"1", keep), (claimed("b"), b"1", keep)], now=10_000)
+    assert (await census(link, keys))["completed"] == [*list(old)[6 - left :], "a", "b"]
 
 
 async def test_a_long_backlog_is_trimmed_a_thousand_a_call(link: Link, keys: Keys) -> None:

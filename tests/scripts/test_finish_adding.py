@@ -61,7 +61,6 @@ async def test_where_it_cannot_be_neither_is_written(link: Link, keys: Keys, why
         active={"a": Held()},
         wait=["c", "x"],
         jobs={"a": fields, "c": {"parentKey": keys.job("x")}},
-        meta={"late": 1},
     )
     if why == "doomed":
         await link.call("ZADD", keys.helper("a", "unsuccessful"), 1, keys.job("x"))

@@ -61,6 +61,14 @@ async def test_workers_are_woken_for_what_they_can_take_or_told_what_is_due(
     assert (await snapshot(link, keys))["marker"] == marker
 
 
+async def test_a_queue_that_is_not_paused_gets_its_marker_back(link: Link, keys: Keys) -> None:
+    """BullMQ 6 adds to `wait` in a pause, and a resume by BullMQ 5 wakes nobody for it."""
+    await seed(link, keys, wait=["a"])
+    assert await resume(link, keys, now=7) is False
+    found = await snapshot(link, keys)
+    assert (found["wait"], found["marker"], found.get("events")) == (["a"], {"0": 0}, None)
+
+
 async def test_a_million_jobs_resume_in_a_moment(link: Link, keys: Keys) -> None:
     """One move, whatever the length: the list is the same object before and after."""
     await seed(link, keys, wait=[f"j{n}" for n in range(3_000)])

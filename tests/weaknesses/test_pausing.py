@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec import Struct
 
-from engine import Job, Queue, Worker
+from engine import FlowJob, FlowProducer, Job, Queue, Worker
 from engine.keys import Keys
 from engine.link import Link
 from tests.interop.side import NodeSide, need
@@ -33,50 +34,89 @@ async def fleet(redis_url: str) -> AsyncIterator[dict[str, Any]]:
         StandingNodeSide("5.63.0", redis_url) as v5,
         StandingNodeSide("6.7.0", redis_url) as v6,
         Queue("q", redis=redis_url) as us,
+        FlowProducer(redis=redis_url) as flows,
     ):
         await v5.make("Queue", "queue", "q")
         await v6.make("Queue", "queue", "q")
-        yield {"v5": v5, "v6": v6, "us": us}
+        yield {"v5": v5, "v6": v6, "us": us, "flows": flows}
 
 
-async def _do(fleet: dict[str, Any], side: str, what: str, number: int) -> None:
-    if side == "us":
-        queue = fleet["us"]
-        await (queue.add("n", {"number": number}) if what == "add" else getattr(queue, what)())
-    elif what == "add":
-        await fleet[side].call("queue", "add", "n", {"number": number})
+WAYS = ("add", "promote", "flow")
+"""In which our side puts a job in line."""
+
+
+async def _put(fleet: dict[str, Any], side: str, way: str, number: int) -> None:
+    data = {"number": number}
+    if side != "us":
+        await fleet[side].call("queue", "add", "n", data)
+    elif way == "flow":
+        await fleet["flows"].add(FlowJob("above", "above", children=[FlowJob("n", "q", data)]))
     else:
-        await fleet[side].call("queue", what)
+        job = await fleet["us"].add("n", data, delay=3_600_000 if way == "promote" else 0)
+        if way == "promote":
+            await fleet["us"].promote(job.id)
 
 
-def _orders() -> list[list[tuple[str, str]]]:
-    """Who pauses, who adds, who adds again, who resumes: all, where BullMQ by itself loses none."""
-    return [
-        [(first, "add"), (pauser, "pause"), (first, "add"), (second, "add"), (resumer, "resume")]
-        for pauser, first, second, resumer in itertools.product(SIDES, repeat=4)
-        if not (resumer == "v5" and _fills_wait(pauser, first, second))
-    ]
+async def _do(fleet: dict[str, Any], side: str, what: str) -> None:
+    await (getattr(fleet["us"], what)() if side == "us" else fleet[side].call("queue", what))
 
 
-def _fills_wait(*sides: str) -> bool:
-    """Whether jobs stand in `wait`, where a resume of BullMQ 5 renames over them; an add of ours puts them aside."""
-    after_v6 = "".join(sides).rpartition("v6")[2]
-    return "v6" in sides and "us" not in after_v6
+class Order(Struct, frozen=True):
+    """A job is there; then somebody pauses, two put a job in line, and somebody resumes."""
+
+    pauser: str
+    first: str
+    second: str
+    resumer: str
+    way: str
+
+    def wait_is_used(self, *, until: str) -> bool:
+        """Whether jobs are in `wait` before the `second` job or the `resume`: BullMQ 6 leaves them there, and we put them aside."""
+        sides = [self.pauser, self.first] + [self.second] * (until == "resume")
+        return "v6" in sides and "us" not in "".join(sides).rpartition("v6")[2]
+
+    @property
+    def loses(self) -> bool:
+        """Whether BullMQ 5, which renames `paused` onto `wait`, deletes what BullMQ 6 put there."""
+        aside = {"v5", "us"} & {self.pauser, self.first, self.second}
+        return self.resumer == "v5" and self.wait_is_used(until="resume") and bool(aside)
+
+    @property
+    def keeps_order(self) -> bool:
+        """What BullMQ 5 adds goes before what BullMQ 6 left in `wait`, whoever resumes."""
+        return not (self.first == "v5" and self.pauser == "v6") and not (
+            self.second == "v5" and self.wait_is_used(until="second")
+        )
 
 
-async def test_row_21_no_job_is_lost_in_a_mixed_fleet_whoever_pauses_adds_and_resumes(
-    redis_url: str, fleet: dict[str, Any]
-) -> None:
+ORDERS = [
+    Order(pauser, first, second, resumer, way)
+    for pauser, first, second, resumer in itertools.product(SIDES, repeat=4)
+    for way in WAYS
+    if "us" in (first, second) or way == "add"
+]
+
+
+async def test_row_21_no_job_is_lost_and_the_order_stays_whoever_pauses(redis_url: str, fleet: dict[str, Any]) -> None:
+    """Wherever BullMQ by itself loses none, and keeps the order."""
     queue: Queue = fleet["us"]
+    line: list[int] = []
     added = 0
-    orders = _orders()
+    orders = [order for order in ORDERS if not order.loses]
     random.shuffle(orders)
     for order in orders:
-        for side, what in order:
-            added += what == "add"
-            await _do(fleet, side, what, added)
-        counts = await queue.counts()
-        assert (counts.waiting + counts.paused, counts.paused) == (added, 0), f"{order} lost a job"
+        await _put(fleet, order.pauser, order.way, added)
+        await _do(fleet, order.pauser, "pause")
+        await _put(fleet, order.first, order.way, added + 1)
+        await _put(fleet, order.second, order.way, added + 2)
+        await _do(fleet, order.resumer, "resume")
+        expected = [*line, added, added + 1, added + 2]
+        added += 3
+        line = [job.data["number"] async for job in _in_line(queue)]
+        assert sorted(line) == list(range(added)), f"{order} lost a job"
+        if order.keeps_order:
+            assert line == expected, order
+        assert (await queue.counts()).paused == 0
     ran: list[int] = []
 
     async def note(job: Job[Any]) -> None:
@@ -84,7 +124,23 @@ async def test_row_21_no_job_is_lost_in_a_mixed_fleet_whoever_pauses_adds_and_re
 
     async with running(Worker("q", note, redis=redis_url, concurrency=1)):
         await until(lambda: len(ran) >= added, "all ran")
-    assert sorted(ran) == list(range(1, added + 1))
+    assert ran == line
+
+
+async def _in_line(queue: Queue) -> AsyncIterator[Job[Any]]:
+    for start in range(0, (await queue.counts()).waiting, 100):
+        for job in await queue.jobs("waiting", start, start + 99):
+            yield job
+
+
+async def test_row_21_a_resume_wakes_workers_in_a_queue_not_paused(fleet: dict[str, Any], link: Link) -> None:
+    queue: Queue = fleet["us"]
+    await fleet["v6"].call("queue", "pause")
+    await fleet["v6"].call("queue", "add", "n", {})
+    await fleet["v5"].call("queue", "resume")
+    assert (await queue.is_paused(), await link.call("EXISTS", queue.keys.marker)) == (False, 0)
+    await queue.resume()
+    assert await link.call("ZSCORE", queue.keys.marker, "0") == b"0"
 
 
 async def test_row_21_no_job_is_lost_or_started_in_a_pause_while_workers_of_all_three_run(
