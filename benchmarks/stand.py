@@ -15,7 +15,7 @@ import redis
 from benchmarks.measure import Counters, Watch, cpu_seconds
 from benchmarks.program import PATIENCE, Program, placed
 from benchmarks.side import Side
-from engine.embedded import EmbeddedServer
+from engine.connection.embedded import EmbeddedServer
 
 Place = Literal["apart", "free"]
 Fsync = Literal["everysec", "always", "no", "off"]

@@ -3,20 +3,20 @@
 The public names, and nothing but them.
 """
 
-from engine import errors, happened
-from engine.backoff import Backoff
-from engine.blocking import SyncJob
+from engine import errors
+from engine import events as happened
+from engine.connection import RedisSettings
 from engine.dead_letters import AtLeast, DeadLetter, DeadLetters, LetterFilter, LetterPage, ReplayReport
 from engine.errors import RateLimited, Retry, Snooze, UnrecoverableError, WaitForChildren
 from engine.flows import FlowNode, FlowProducer
-from engine.handle import Job
-from engine.hooks import AroundAdd, AroundRun, current_job, current_tenant, job_context
-from engine.job import Counts, NewJob
-from engine.limits import RateLimit
-from engine.link import RedisSettings
-from engine.measures import CountsPerType, Metrics, OldestWaiting
-from engine.options import Deduplication, JobOptions, Keep, Parent
-from engine.payloads import (
+from engine.job import Job
+from engine.metrics import CountsPerType, Metrics, OldestWaiting
+from engine.middleware import AroundAdd, AroundRun, current_job, current_tenant, job_context
+from engine.model.backoff import Backoff
+from engine.model.flow_rows import FlowJob, chain
+from engine.model.limits import RateLimit
+from engine.model.options import Deduplication, JobOptions, Keep, Parent
+from engine.model.payloads import (
     DataExportJobData,
     EmailJobData,
     FileOptions,
@@ -25,18 +25,19 @@ from engine.payloads import (
     JobData,
     SmsJobData,
 )
+from engine.model.records import Counts, NewJob
 from engine.processor import BaseProcessor, batch_processor, processor
 from engine.queue import Queue
 from engine.queue_events import QueueEvents
-from engine.registry import ServiceRegistry, TaskContext
 from engine.schedules import Schedule, Schedules
 from engine.scripts.cancel import Cancellation
-from engine.service import JobQueueService, JobResult, QueueStats
+from engine.service.registry import ServiceRegistry, TaskContext
+from engine.service.service import JobQueueService, JobResult, QueueStats
 from engine.settings import Settings
-from engine.sync import SyncQueue
-from engine.tree import FlowJob, chain
+from engine.sync.queue import SyncQueue
+from engine.sync.views import SyncJob
 from engine.worker import Worker
-from engine.worker.letter_watch import DeadLetterAlert
+from engine.worker.loops.dead_letter_alert import DeadLetterAlert
 
 __all__ = [
     "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Deduplication", "Parent", "Keep", "Counts", "Cancellation",

@@ -15,23 +15,23 @@ from typing import Any, Literal, TypedDict, Unpack, get_args
 import msgspec
 from msgspec import Struct, structs
 
-from engine import codec
-from engine.clock import monotonic, to_ms
+from engine.connection import Link
 from engine.errors import InvalidOption, LetterNotFound
-from engine.foreign import ask
-from engine.job import Snapshot, moment
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import JobOptions, read_options
+from engine.model import codec
+from engine.model.clock import monotonic, to_ms
+from engine.model.keys import Keys
+from engine.model.options import JobOptions, read_options
+from engine.model.records import Snapshot, moment
+from engine.scripting.key_types import ask
+from engine.scripting.pace import LETTERS_PER_CALL, PER_CALL
+from engine.scripting.snapshots import read_number, read_snapshot
 from engine.scripts.bury import bury
 from engine.scripts.fail import MAX_TENANT, UNKNOWN_ERROR
 from engine.scripts.letter_groups import letter_groups
 from engine.scripts.letters import Cursor, Sought, letters
-from engine.scripts.pace import LETTERS_PER_CALL, PER_CALL
 from engine.scripts.page import page
 from engine.scripts.purge import purge
 from engine.scripts.replay import replay
-from engine.scripts.snapshots import read_number, read_snapshot
 
 _Edit = Callable[["DeadLetter"], bytes]
 Group = Literal["type", "error", "tenant", "day"]

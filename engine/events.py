@@ -1,190 +1,237 @@
-"""Who waits for a job to finish, and how they hear of it: from the event stream, and by asking now and then.
+"""What happened in a queue: one type for each event of its stream. `match` on them; `QueueEvents` gives them.
 
-The stream alone is not enough: it is trimmed, and a connection can miss entries. Asking alone is slow.
+Every event has `id`, its place in the stream; `at`, when it was written; and `job_id`, None where it is about the queue.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Iterable
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from engine import codec
-from engine.clock import duration_ms
-from engine.errors import JobNotFound, LinkError, failure
-from engine.keys import Keys
-from engine.link import Connection, Link, RedisPyLink
-from engine.scripts.answer import Answer, answer
+from msgspec import Struct
 
-ASK_EVERY = 1.0
-"""Seconds between two questions while the stream is silent."""
-_LOOK_BACK = 10_000
-"""Entries of the stream searched for a job that is gone."""
-
-Listen = Callable[[], Awaitable[Connection | RedisPyLink]]
+from engine.model import clock, codec
 
 
-class Answers:
-    """Waits for finished jobs of one queue, any number at once, over one more connection than the queue's own.
+class Event(Struct, frozen=True, kw_only=True):
+    """What all events have. A value that another program wrote in a form of its own stands as text; a missing one is None."""
 
-    `listen` opens that connection; without it the queue is asked every second instead.
+    id: str
+    """Place in the stream, such as "1795485219557-0"."""
+    job_id: str | None = None
+
+    @property
+    def at(self) -> datetime:
+        """When it was written, by the server's clock."""
+        return clock.from_ms(id_parts(self.id)[0])
+
+
+class Added(Event, frozen=True):
+    """A job was stored; where it went is the next event."""
+
+    name: str | None = None
+
+
+class Waiting(Event, frozen=True):
+    """A job stands in line. `prev`: where it came from, None for a new one."""
+
+    prev: str | None = None
+
+
+class Delayed(Event, frozen=True):
+    """A job will be put in line at `due`."""
+
+    due: datetime | None = None
+
+
+class WaitingChildren(Event, frozen=True):
+    """A parent waits for its children."""
+
+    prev: str | None = None
+
+
+class Active(Event, frozen=True):
+    """A worker took a job."""
+
+    prev: str | None = None
+
+
+class Progress(Event, frozen=True):
+    """A job reported how far it is: `data`."""
+
+    data: Any = None
+
+
+class Completed(Event, frozen=True):
+    """A job is done; `result` is what its processor returned, as plain JSON values."""
+
+    result: Any = None
+    prev: str | None = None
+
+
+class Failed(Event, frozen=True):
+    """A job failed for good. An attempt that will be repeated is a `Delayed` or `Waiting` instead."""
+
+    reason: str | None = None
+    prev: str | None = None
+
+
+class RetriesExhausted(Event, frozen=True):
+    """Beside `Failed`: the job had no attempt left."""
+
+    attempts_made: int | None = None
+
+
+class Stalled(Event, frozen=True):
+    """The worker of a job died or hung; the job is back in line."""
+
+
+class Removed(Event, frozen=True):
+    """A job was deleted. `prev`: the structure it stood in."""
+
+    prev: str | None = None
+
+
+class Duplicated(Event, frozen=True):
+    """A job was added whose id was there already; nothing was written."""
+
+
+class Deduplicated(Event, frozen=True):
+    """A job was added whose deduplication id is taken. `job_id` is the one that stays."""
+
+    deduplication_id: str | None = None
+    deduplicated_job_id: str | None = None
+
+
+class Debounced(Event, frozen=True):
+    """`Deduplicated` in the words of BullMQ 5, which writes both."""
+
+    debounce_id: str | None = None
+
+
+class Cleaned(Event, frozen=True):
+    """`count` jobs were deleted for their age."""
+
+    count: int | None = None
+
+
+class Drained(Event, frozen=True):
+    """The last job in line is finished."""
+
+
+class Paused(Event, frozen=True):
+    """Workers take no further jobs."""
+
+
+class Resumed(Event, frozen=True):
+    """Workers take jobs again."""
+
+
+class Missing(Event, frozen=True):
+    """An id in line had no job behind it and was dropped. Written by Corral only."""
+
+
+class Unknown(Event, frozen=True):
+    """An event that Corral does not know, such as one of your own: its name and all its fields, as text."""
+
+    name: str = ""
+    fields: dict[str, str] = {}
+
+
+class Gap(Event, frozen=True):
+    """Not in the stream: entries that were not read yet are gone from it, since it keeps only so many.
+
+    `missed`: how many; None where that cannot be known, and it may be none: see `QueueEvents.events`. `id`: where
+    reading goes on.
     """
 
-    def __init__(self, link: Link, keys: Keys, listen: Listen | None = None) -> None:
-        self._link = link
-        self._keys = keys
-        self._listen = listen
-        self._waiting: dict[str, list[asyncio.Future[Answer]]] = {}
-        self._wanted = asyncio.Event()
-        self._reader: asyncio.Task[None] | None = None
-        self._to_ask: list[str] = []
-        self._questions: set[asyncio.Task[None]] = set()
+    missed: int | None = None
 
-    def __repr__(self) -> str:
-        return f"<Answers of {self._keys.queue}: {len(self._waiting)} jobs awaited>"
 
-    async def wait(self, job_id: str, timeout: int | timedelta | None, kind: Any = Any) -> Any:
-        """The job's result, as `kind`. Raises JobFailed, JobNotFound, or TimeoutError after `timeout` (ms or timedelta)."""
-        ms = None if timeout is None else duration_ms("timeout", timeout)
-        try:
-            async with asyncio.timeout(None if ms is None else ms / 1000):
-                found = await self._answer(job_id)
-        except TimeoutError:
-            raise TimeoutError(f"job {job_id!r} of {self._keys.queue} did not finish within {ms:,} ms") from None
-        match found.end:
-            case "completed":
-                return codec.decode("result", found.value, kind)
-            case "failed":
-                raise failure(job_id, found.reason)
-        raise JobNotFound(job_id, self._keys.queue)
+def id_parts(id: str) -> tuple[int, int]:
+    """Milliseconds and number of a stream id, which is what ids are ordered by."""
+    ms, _, number = id.partition("-")
+    return int(ms), int(number or 0)
 
-    async def close(self) -> None:
-        """Stop listening; those who still wait are cancelled."""
-        tasks = [*self._questions, *([self._reader] if self._reader else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for futures in self._waiting.values():
-            for future in futures:
-                future.cancel()
 
-    async def _answer(self, job_id: str) -> Answer:
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(job_id, []).append(future)
-        self._wanted.set()
-        if self._reader is None:
-            self._reader = asyncio.create_task(self._read())
-        if not self._to_ask:
-            asyncio.get_running_loop().call_soon(self._ask_new)
-        self._to_ask.append(job_id)
-        try:
-            return await future
-        finally:
-            waiting = self._waiting[job_id]
-            waiting.remove(future)
-            if not waiting:
-                del self._waiting[job_id]
-            if not self._waiting:
-                self._wanted.clear()
+def event_name(flat: Sequence[bytes]) -> str:
+    """The name of an entry, from its names and values in turn."""
+    return next((_text(flat[i + 1]) for i in range(0, len(flat), 2) if flat[i] == b"event"), "")
 
-    def _ask_new(self) -> None:
-        """Ask about the jobs that this tick began to wait for: they may have ended long ago."""
-        job_ids, self._to_ask = self._to_ask, []
-        question = asyncio.create_task(self._ask(job_ids))
-        self._questions.add(question)
-        question.add_done_callback(self._questions.discard)
 
-    async def _read(self) -> None:
-        """Listen while somebody waits. A lost connection costs the wait until the next question, no answer."""
-        link: Connection | RedisPyLink | None = None
-        try:
-            while True:
-                await self._wanted.wait()
-                try:
-                    if self._listen is None:
-                        await self._pause()
-                        await self._ask(list(self._waiting))
-                        continue
-                    link = link or await self._listen()
-                    await self._follow(link)
-                except LinkError:
-                    await self._pause()
-        finally:
-            if link is not None:
-                await link.close()
+def read_event(id: str, flat: Sequence[bytes]) -> Event:
+    """The event of an entry. Nothing that stands in one is an error."""
+    raw = dict(zip(flat[::2], flat[1::2], strict=True))
+    fields = {_text(name): _text(value) for name, value in raw.items()}
+    name = fields.pop("event", "")
+    job_id, prev = fields.get("jobId"), fields.get("prev")
+    match name:
+        case "added":
+            return Added(id=id, job_id=job_id, name=fields.get("name"))
+        case "waiting":
+            return Waiting(id=id, job_id=job_id, prev=prev)
+        case "delayed":
+            return Delayed(id=id, job_id=job_id, due=_time(fields.get("delay")))
+        case "waiting-children":
+            return WaitingChildren(id=id, job_id=job_id, prev=prev)
+        case "active":
+            return Active(id=id, job_id=job_id, prev=prev)
+        case "progress":
+            return Progress(id=id, job_id=job_id, data=_json(raw.get(b"data")))
+        case "completed":
+            return Completed(id=id, job_id=job_id, result=_json(raw.get(b"returnvalue")), prev=prev)
+        case "failed":
+            return Failed(id=id, job_id=job_id, reason=fields.get("failedReason"), prev=prev)
+        case "retries-exhausted":
+            return RetriesExhausted(id=id, job_id=job_id, attempts_made=_number(fields.get("attemptsMade")))
+        case "stalled":
+            return Stalled(id=id, job_id=job_id)
+        case "removed":
+            return Removed(id=id, job_id=job_id, prev=prev)
+        case "duplicated":
+            return Duplicated(id=id, job_id=job_id)
+        case "deduplicated":
+            kept, dropped = fields.get("deduplicationId"), fields.get("deduplicatedJobId")
+            return Deduplicated(id=id, job_id=job_id, deduplication_id=kept, deduplicated_job_id=dropped)
+        case "debounced":
+            return Debounced(id=id, job_id=job_id, debounce_id=fields.get("debounceId"))
+        case "cleaned":
+            return Cleaned(id=id, count=_number(fields.get("count")))
+        case "drained":
+            return Drained(id=id)
+        case "paused":
+            return Paused(id=id)
+        case "resumed":
+            return Resumed(id=id)
+        case "missing":
+            return Missing(id=id, job_id=job_id)
+    return Unknown(id=id, job_id=job_id, name=name, fields=fields)
 
-    async def _follow(self, link: Connection | RedisPyLink) -> None:
-        newest = await link.call("XREVRANGE", self._keys.events, "+", "-", "COUNT", 1)
-        last = newest[0][0] if newest else b"0-0"
-        # Asked after the place in the stream is known: what happens from here on is either answered or read.
-        await self._ask(list(self._waiting))
-        asked = asyncio.get_running_loop().time()
-        while self._waiting:
-            wait = round(ASK_EVERY * 1000)
-            reply = await link.call_blocking(
-                "XREAD", "COUNT", 1000, "BLOCK", wait, "STREAMS", self._keys.events, last, timeout=ASK_EVERY
-            )
-            entries = reply[0][1] if reply else []
-            for last, fields in entries:  # noqa: B007 - the last id is where reading goes on
-                self._hear(fields)
-            now = asyncio.get_running_loop().time()
-            if not entries or now - asked > 5 * ASK_EVERY:
-                await self._ask(list(self._waiting))
-                asked = now
 
-    async def _pause(self) -> None:
-        await asyncio.sleep(ASK_EVERY)
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")
 
-    async def _ask(self, job_ids: list[str]) -> None:
-        for start in range(0, len(job_ids), 1000):
-            some = job_ids[start : start + 1000]
-            with contextlib.suppress(LinkError):
-                for job_id, found in zip(some, await answer(self._link, self._keys, some), strict=True):
-                    if found.end == "missing":
-                        found = await self._look_back(job_id) or found
-                    if found.end != "pending":
-                        self._resolve(job_id, found)
 
-    async def _look_back(self, job_id: str) -> Answer | None:
-        """What the stream says of a job that is gone, such as one that kept no result."""
-        end: Any = "+"
-        for _ in range(_LOOK_BACK // 1000):
-            entries = await self._link.call("XREVRANGE", self._keys.events, end, "-", "COUNT", 1000)
-            for _, fields in entries:
-                event = _fields(fields)
-                if event.get(b"jobId") == job_id.encode() and (found := _heard(event)):
-                    return found
-            if len(entries) < 1000:
-                return None
-            end = b"(" + entries[-1][0]
+def _json(value: bytes | None) -> Any:
+    if value is None:
+        return None
+    try:
+        return codec.decode("", value)
+    except ValueError:
+        return _text(value)
+
+
+def _number(text: str | None) -> int | None:
+    try:
+        return int(text or "")
+    except ValueError:
         return None
 
-    def _hear(self, fields: list[bytes]) -> None:
-        event = _fields(fields)
-        job_id = event.get(b"jobId", b"").decode(errors="replace")
-        if job_id in self._waiting and (found := _heard(event)):
-            self._resolve(job_id, found)
 
-    def _resolve(self, job_id: str, found: Answer) -> None:
-        for future in self._waiting.get(job_id, ()):
-            if not future.done():
-                future.set_result(found)
-
-
-def _fields(flat: Iterable[bytes]) -> dict[bytes, bytes]:
-    items = iter(flat)
-    return dict(zip(items, items, strict=False))
-
-
-def _heard(event: dict[bytes, bytes]) -> Answer | None:
-    """The answer that an event gives, if it ends a job."""
-    match event.get(b"event"):
-        case b"completed":
-            return Answer("completed", event.get(b"returnvalue", b"null"))
-        case b"failed":
-            return Answer("failed", reason=event.get(b"failedReason", b"").decode(errors="replace"))
-        case b"removed" if event.get(b"prev") not in (b"completed", b"failed"):
-            return Answer("missing")
-    return None
+def _time(text: str | None) -> datetime | None:
+    number = _number(text)
+    try:
+        return None if number is None else clock.from_ms(number)
+    except (ValueError, OverflowError, OSError):
+        return None

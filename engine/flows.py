@@ -10,20 +10,20 @@ from typing import Any, Generic
 
 from msgspec import Struct
 
-from engine import wire
-from engine.clock import duration_ms
+from engine.connection import DEFAULT_WAIT, Argument, Connection, Link, RedisPyLink, RedisSettings, open_link
 from engine.errors import InvalidInput, InvalidName, QueueClosed, ServerError
-from engine.events import Answers
-from engine.handle import Job, added_job, known_job, stored_job
-from engine.job import Data, Result
-from engine.keys import Keys
-from engine.link import DEFAULT_WAIT, Argument, Connection, Link, RedisPyLink, RedisSettings, open_link
-from engine.options import Parent
-from engine.script import guard, loading
+from engine.job import Job, added_job, known_job, stored_job
+from engine.model import wire
+from engine.model.clock import duration_ms
+from engine.model.flow_rows import FlowJob, plan
+from engine.model.keys import Keys
+from engine.model.options import Parent
+from engine.model.records import Data, Result
+from engine.results import Answers
+from engine.scripting.loader import guard, loading
 from engine.scripts.add_flow import add_flow
 from engine.scripts.get import get
 from engine.scripts.remove_flow import NotRemovedFlow, remove_flow
-from engine.tree import FlowJob, plan
 
 __all__ = ["FlowJob", "FlowNode", "FlowProducer"]
 

@@ -1,304 +1,344 @@
-"""The values that flow through the engine: what is added, what is claimed, what a run comes to, what is stored.
-
-Nothing here knows Redis; the `Job` that users hold is in handle.py.
-"""
+"""The `Job` that users hold: what a job was when it was read, and what can be asked of it and told it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
-from functools import lru_cache
-from types import NoneType
-from typing import TYPE_CHECKING, Any, Generic, Unpack, overload
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Generic, cast
 
-from msgspec import UNSET, Struct
-
-from engine import clock, codec
-from engine.errors import InvalidInput
-from engine.options import AddOptions, Deduplication, JobOptions
-
-if TYPE_CHECKING:
-    from typing_extensions import TypeVar
-
-    Data = TypeVar("Data", default=Any)
-    Result = TypeVar("Result", default=Any)
-    Returned = TypeVar("Returned", default=object, covariant=True)
-    """The result of a `Job[Data]`. Not Any: in what a function takes it would make the overloads of `@processor` ambiguous."""
-else:
-    from typing import TypeVar
-
-    Data = TypeVar("Data")
-    Result = TypeVar("Result")
-    Returned = TypeVar("Returned", covariant=True)
-
-D = TypeVar("D")
-R = TypeVar("R")
+from engine.connection import Argument, Link
+from engine.errors import CorralError, InvalidInput, JobNotFound, LockLost
+from engine.model import codec
+from engine.model.clock import monotonic
+from engine.model.flow_rows import FlowJob, Gathered
+from engine.model.keys import Keys
+from engine.model.options import NO_OPTIONS, JobOptions, read_options
+from engine.model.records import Claimed, D, JobSignature, Returned, Snapshot, moment
+from engine.results import Answers
+from engine.scripting.key_types import ask
+from engine.scripting.rows import Refusal
+from engine.scripts.get import get
+from engine.scripts.log import log
+from engine.scripts.progress import progress
+from engine.scripts.remove_deduplication import remove_deduplication
+from engine.scripts.state import state
+from engine.scripts.update_data import update_data
 
 
-class JobSignature(Struct, frozen=True):
-    """The name of a job with the type of its data and of its result, as a processor has them."""
+class Job(Generic[D, Returned]):
+    """A job of a queue, as it was when it was added, claimed or read; `await job.refresh()` reads it again.
 
-    name: str
-    data: Any
-    result: Any
-
-    def decode(self, stored: bytes) -> Any:
-        """Stored data as the processor takes it. Raises InvalidData with the path of what does not fit."""
-        if self.data is NoneType:  # what is stored for a job without data, {}, is BullMQ's word for nothing
-            return None
-        return codec.decode("data", stored, self.data)
-
-    def decode_result(self, stored: bytes) -> Any:
-        """A stored result as the type that the processor returns. Raises InvalidData."""
-        return codec.decode("result", stored, self.result)
-
-
-class Addable(Generic[D, R]):
-    """What stands for a job's name where it is added: `queue.add(greet, Greeting("Ada"))`. A processor is one."""
-
-    def __job_signature__(self) -> JobSignature:
-        """Of a processor, or of the class of one, where this is a class method."""
-        raise NotImplementedError
-
-
-Target = Addable[D, R] | type[Addable[D, R]]
-
-
-def encode_data(data: Any, signature: JobSignature | None) -> bytes:
-    """Data as it is stored. Raises InvalidData, also for what the processor does not take."""
-    encoded = codec.encode("data", data)
-    if signature is not None:
-        signature.decode(encoded)
-    return encoded
-
-
-def signature_of(given: Any) -> JobSignature:
-    """The signature of a processor, or of the class of one. Raises InvalidInput for what is none or has no name."""
-    found = getattr(given, "__job_signature__", None)
-    if found is None:
-        what = "is empty" if given == "" else "is neither text nor a processor"
-        hint = (
-            f"; write @processor({given.__name__!r}) above it" if callable(given) and hasattr(given, "__name__") else ""
-        )
-        raise InvalidInput(f"job name: {given!r} {what}; it is the word that chooses the processor{hint}")
-    signature: JobSignature = found()
-    if not signature.name:
-        raise InvalidInput(f"job name: {given!r} has none; give it one, or add the job by its name")
-    _check_types(signature)
-    return signature
-
-
-@lru_cache(maxsize=512)
-def _check_types(signature: JobSignature) -> None:
-    codec.check_type(f"data of {signature.name!r} jobs", signature.data)
-    codec.check_type(f"result of {signature.name!r} jobs", signature.result)
-
-
-class NewJob(Generic[Data, Result]):
-    """A job to be added: `NewJob("sms", data, delay=5_000)`, or `NewJob(send_sms, data)` with its processor, which checks
-    the data. Options are those of `JobOptions`. Without `data` an empty object is stored; None is stored as null.
-
-    Raises InvalidOption, InvalidName or InvalidInput at once if an option or the processor is wrong.
+    `Job[SmsJobData]`, or `Job[SmsJobData, SmsResult]` with the type of its result, which a job has that was added or read
+    with its processor. Of any other job data, results and `return_value` are plain JSON values.
+    data: its payload, as the processor's type or as plain JSON values; None where the add made no job. opts: its options.
+    attempts_made: runs that ended; attempts_started: runs begun. progress: what was last reported.
+    timestamp, processed_on, finished_on: when it was made, last started and finished, by the server's clock.
+    return_value, failed_reason, stacktrace: what its runs came to.
+    deduplicated: of the answer to an add, whether it made no job: this one was there, by its `job_id` or as the owner of
+    the `deduplication`. Only its id is known then, and `data` is None: `refresh` reads its name, data and options.
     """
 
-    __slots__ = ("_signature", "data", "name", "options")
+    __slots__ = (
+        "_answers", "_beat", "_claimed", "_gathered", "_keys", "_link", "_opts", "_signature", "_stop", "attempts_made", "attempts_started", "data",
+        "deduplicated", "delay", "failed_reason",
+        "finished_on", "id", "name", "priority", "processed_on", "progress", "queue_name", "return_value", "stacktrace",
+        "stalls", "timestamp",
+    )  # fmt: skip
 
-    @overload
-    def __init__(self, name: Target[Data, Result], data: Data, **options: Unpack[AddOptions]) -> None: ...
-    @overload
-    def __init__(self: NewJob[None, Result], name: Target[None, Result], **options: Unpack[AddOptions]) -> None: ...
-    @overload
-    def __init__(self: NewJob[Any, Any], name: str, data: Any = UNSET, **options: Unpack[AddOptions]) -> None: ...
-    def __init__(self, name: Any, data: Any = UNSET, **options: Any) -> None:
-        self._signature = None if isinstance(name, str) else signature_of(name)
-        self.name: str = name if self._signature is None else self._signature.name
-        self.data: Data = {} if data is UNSET else data
-        self.options = JobOptions.check(options)
+    def __init__(self, link: Link, keys: Keys, id: str, name: str, data: D, opts: JobOptions | bytes) -> None:
+        self._link = link
+        self._keys = keys
+        self._answers: Answers | None = None
+        self._claimed: Claimed | None = None
+        self._stop: CorralError | None = None
+        self._beat = 0.0
+        self._gathered: Gathered | None = None
+        self._signature: JobSignature | None = None
+        self._opts = opts
+        self.id = id
+        self.name = name
+        self.data: D = data
+        self.queue_name = keys.queue
+        self.attempts_made = 0
+        self.attempts_started = 0
+        self.stalls = 0
+        self.deduplicated = False
+        self.delay = 0
+        self.priority = 0
+        self.progress: Any = None
+        self.return_value: Returned | None = None
+        self.failed_reason: str | None = None
+        self.stacktrace: list[str] = []
+        self.timestamp: datetime | None = None
+        self.processed_on: datetime | None = None
+        self.finished_on: datetime | None = None
+
+    if not TYPE_CHECKING:  # before Python 3.13 no type variable has a default
+
+        def __class_getitem__(cls, types: Any) -> Any:
+            types = types if isinstance(types, tuple) else (types,)
+            return super().__class_getitem__((*types, Any) if len(types) < len(cls.__parameters__) else types)
 
     def __repr__(self) -> str:
-        return f"NewJob({self.name!r})"
+        return f"<Job {self.id} {self.name!r} of {self.queue_name}>"
 
     @property
-    def signature(self) -> JobSignature | None:
-        """What its processor takes and returns; None for a job by name, and once middleware gave it another name."""
-        return self._signature if self._signature is not None and self._signature.name == self.name else None
+    def opts(self) -> JobOptions:
+        """The job's options; what another producer wrote that cannot be understood counts as not said."""
+        if isinstance(self._opts, bytes):
+            try:
+                self._opts = read_options(self._opts)
+            except (ValueError, RecursionError):
+                self._opts = NO_OPTIONS
+        return self._opts
 
-    def change(self, **options: Unpack[AddOptions]) -> None:
-        """Give it other options; those that are not named stay. Raises as when it is made, and changes nothing then."""
-        self.options = JobOptions.check({**self.options.given(), **options})
+    @property
+    def deduplication_id(self) -> str | None:
+        """The id of the job's deduplication, if it has one."""
+        return None if self.opts.deduplication is None else self.opts.deduplication.id
 
+    @property
+    def tenant(self) -> str | None:
+        """The `subAccountId` that the job belongs to, if its data names one."""
+        found = (
+            self.data.get("subAccountId") if isinstance(self.data, dict) else getattr(self.data, "sub_account_id", None)
+        )
+        return None if found is None else str(found)
 
-def check_new(jobs: Iterable[Any]) -> None:
-    """Raise InvalidInput for what is no NewJob."""
-    for number, given in enumerate(jobs):
-        if not isinstance(given, NewJob):
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run of this job was told to stop: cancelled, timed out, taken over by another claim, or let go by
+        a worker that stops. May be asked from any thread. Code on the event loop is cancelled besides.
+        """
+        return self._run()._stop is not None
+
+    def check_cancelled(self) -> None:
+        """Raise if the run was told to stop: JobCancelled, JobTimeout or LockLost. May be called from any thread."""
+        stop = self._run()._stop
+        if stop is not None:
+            raise stop
+
+    def heartbeat(self) -> None:
+        """Say that the run goes on, for a processor with a `heartbeat`; progress and log rows say it too.
+
+        Costs next to nothing on the loop and in threads, one message to the worker in a child process.
+        """
+        self._run()._beat = monotonic()
+
+    def _run(self) -> Job[Any, Any]:
+        """The handle that the worker knows, to which it says what concerns this run."""
+        return self
+
+    async def refresh(self) -> Job[D, Returned]:
+        """Read the job again. Raises JobNotFound if it is gone. The data keeps its type."""
+        fresh = (await get(self._link, self._keys, [self.id]))[0]
+        if fresh is None:
+            raise JobNotFound(self.id, self.queue_name)
+        kind = type(self.data)
+        self._read(fresh)
+        if self._signature is not None:
+            self.data = self._signature.decode(fresh.data)
+        else:
+            self.data = codec.decode("data", fresh.data, kind) if _has_fields(kind) else plain_value(fresh.data)
+        return self
+
+    async def state(self) -> str:
+        """Where the job is: waiting, active, delayed, prioritized, completed, failed, waiting-children, or unknown."""
+        return (await state(self._link, self._keys, [self.id]))[0]
+
+    async def result(self, timeout: int | timedelta | None = None) -> Returned:
+        """Wait until the job is finished and return what its processor returned: as the type that the processor says, of a
+        job that was added with its processor; else as plain JSON values.
+
+        timeout: ms or timedelta. Raises JobFailed with the reason, JobCancelled or JobTimeout where that is why it failed,
+        TimeoutError if it is not finished in time, JobNotFound if the job was removed: also by `remove_on_complete`, where its
+        event has left the stream before it was read.
+        """
+        kind = Any if self._signature is None else self._signature.result
+        if self._answers is not None:
+            return cast(Returned, await self._answers.wait(self.id, timeout, kind))
+        answers = Answers(self._link, self._keys)
+        try:
+            return cast(Returned, await answers.wait(self.id, timeout, kind))
+        finally:
+            await answers.close()
+
+    async def update_progress(self, value: Any) -> None:
+        """Report how far the job is: a number from 0 to 100, or any JSON value. Raises LockLost if another run took over."""
+        self.heartbeat()
+        encoded = codec.encode("progress", value)
+        refused = await progress(self._link, self._keys, [(self.id, self._claimed, encoded)])
+        if refused:
+            raise self._refused(refused[0])
+        self.progress = value
+
+    async def log(self, row: str) -> int:
+        """Append a row to the job's log and return how many rows it keeps."""
+        self.heartbeat()
+        kept = (await log(self._link, self._keys, [(self.id, self._claimed, row, self.opts.keep_logs)]))[0]
+        if isinstance(kept, Refusal):
+            raise self._refused(kept)
+        return kept
+
+    async def update_data(self, data: D) -> None:
+        """Replace the job's data. Raises LockLost if another run took over, JobNotFound if the job is gone."""
+        await update_data(self._link, self._keys, id=self.id, data=codec.encode("data", data), claim=self._claimed)
+        self.data = data
+
+    def add_child(self, child: FlowJob) -> None:
+        """Gather a job, with its own children, for the end of this run; until then nothing is written.
+
+        With `raise errors.WaitForChildren()` it becomes a child of this job, which runs again when it is done; where the
+        processor returns, a job of its own; where the run fails, nothing. Each time in one step with that end.
+        Raises InvalidInput for what cannot be added, and where the job is not in the hands of a processor.
+        """
+        if self._claimed is None:
             raise InvalidInput(
-                f'jobs[{number}]: {given!r:.100} is not a NewJob; write NewJob("sms", data, delay=5_000)'
+                "add_child: only a processor's own job gathers children; use `queue.add(..., parent=...)`"
             )
+        if self._gathered is None:
+            self._gathered = Gathered(self._keys)
+        self._gathered.add(child)
+
+    async def children_values(self) -> dict[str, Any]:
+        """What the children that are done returned, as plain JSON values, by their keys: "bull:reports:<id>"."""
+        return {key: plain_value(value) for key, value in (await self._children("processed")).items()}
+
+    async def ignored_failures(self) -> dict[str, str]:
+        """Why children failed of which the parent runs all the same, by their keys: see `ignore_dependency_on_failure`
+        and `continue_parent_on_failure`."""
+        return {key: reason.decode(errors="replace") for key, reason in (await self._children("failed")).items()}
+
+    async def _children(self, helper: str) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        cursor: Argument = 0
+        while True:
+            # In pages: a parent may have any number of children, with values of any size.
+            cursor, page = await ask(
+                self._link, "hash", "HSCAN", self._keys.helper(self.id, helper), cursor, "COUNT", 250
+            )
+            found |= {key.decode(errors="replace"): value for key, value in zip(page[::2], page[1::2], strict=True)}
+            if int(cursor) == 0:
+                return found
+
+    async def remove_deduplication(self) -> bool:
+        """Let the id of this job's deduplication be free, if the job owns it: the next add makes a job. Whether it did.
+
+        What `keep_last_if_active` kept for this job's end becomes a job now.
+        """
+        id = self.deduplication_id
+        return id is not None and await remove_deduplication(self._link, self._keys, deduplication=id, owner=self.id)
+
+    def _refused(self, why: Refusal) -> CorralError:
+        return JobNotFound(self.id, self.queue_name) if why is Refusal.MISSING else LockLost(self.id)
+
+    def _read(self, snapshot: Snapshot) -> None:
+        self.name = snapshot.name
+        self._opts = snapshot.opts
+        self.attempts_made = snapshot.attempts_made
+        self.attempts_started = snapshot.attempts_started
+        self.stalls = snapshot.stalls
+        self.delay = snapshot.delay
+        self.priority = snapshot.priority
+        self.progress = plain_value(snapshot.progress)
+        value, signature = snapshot.return_value, self._signature
+        self.return_value = plain_value(value) if signature is None or not value else signature.decode_result(value)
+        self.failed_reason = snapshot.failed_reason
+        traces = plain_value(snapshot.stacktrace)
+        self.stacktrace = [str(trace) for trace in traces] if isinstance(traces, list) else []
+        self.timestamp = moment(snapshot.timestamp)
+        self.processed_on = moment(snapshot.processed_on)
+        self.finished_on = moment(snapshot.finished_on)
 
 
-class NewRow(Struct, frozen=True):
-    """A job as `add.lua` takes it: text and bytes only."""
-
-    id: str
-    """Empty: the queue's counter gives one."""
-    name: str
-    data: bytes
-    opts: bytes
-    timestamp: int | None = None
-    """Unix milliseconds; None takes the server's time."""
-    delay: int = 0
-    priority: int = 0
-    lifo: bool = False
-    deduplication: Deduplication | None = None
+def stored_job(
+    link: Link, keys: Keys, snapshot: Snapshot, answers: Answers | None = None, signature: JobSignature | None = None
+) -> Job[Any, Any]:
+    """The handle of a job that was read from the queue; without a signature data that is not JSON stands as text."""
+    data = plain_value(snapshot.data) if signature is None else signature.decode(snapshot.data)
+    job: Job[Any, Any] = Job(link, keys, snapshot.id, snapshot.name, data, snapshot.opts)
+    job._answers = answers
+    job._signature = signature
+    job._read(snapshot)
+    return job
 
 
-class NodeRow(Struct, frozen=True):
-    """A job that may have a parent or children, in a queue of its own."""
-
-    queue: str
-    """What its keys begin with, such as "bull:reports:"."""
-    row: NewRow
-    parent: str = ""
-    """Key of the job that waits for it; empty for none."""
-    link: bytes = b""
-    """What stands of that in the job's hash, as BullMQ writes it: JSON with id, queueKey, and what a failure does."""
-    also: bytes = b""
-    """Keys of further jobs that wait for it, which BullMQ has no word for: one a line."""
-    waits: bool = False
-    """It has children, which are added with it."""
-
-
-class Claimed(Struct, frozen=True):
-    """A job that this process may run: the fields of its hash as a claim found them, before anything was decoded."""
-
-    id: str
-    fence: int
-    """How often the job was started, this claim included (`ats`). Rises with each claim, so it tells an old one from a new."""
-    token: str
-    name: str
-    data: bytes
-    opts: bytes
-    timestamp: int = 0
-    priority: int = 0
-    attempts_made: int = 0
-    stalls: int = 0
-    stacktrace: bytes = b""
-    deferred_failure: str | None = None
-    """Set by a sweep or a parent: fail with this reason without running."""
-    progress: bytes = b""
-    broken: str | None = None
-    """Why this job cannot be run at all (a hash without a name, an id that is no text): fail with this reason."""
-    raw: bytes = b""
-    """The id as it stands in Redis, where that is no text and `id` only shows it."""
-
-    @property
-    def slot(self) -> str | bytes:
-        """The id as scripts take it."""
-        return self.raw or self.id
+def added_job(
+    link: Link,
+    keys: Keys,
+    id: str,
+    name: str,
+    data: D,
+    options: JobOptions,
+    answers: Answers | None = None,
+    signature: JobSignature | None = None,
+) -> Job[D]:
+    """The handle of a job that was just added."""
+    job: Job[D] = Job(link, keys, id, name, data, options)
+    job._answers = answers
+    if signature is not None:
+        job._signature = signature
+    job.delay = options.delay
+    job.priority = options.priority
+    return job
 
 
-class Completed(Struct, frozen=True):
-    """The processor returned; `value` is its result as JSON."""
-
-    value: bytes
-
-
-class Failed(Struct, frozen=True):
-    """The job is over: no attempt is left, or none would help."""
-
-    reason: str
-    stacktrace: bytes = b""
-    """JSON array of texts, oldest first."""
-    error: str = ""
-    """Class name of the exception."""
+def known_job(
+    link: Link, keys: Keys, id: str, name: str, answers: Answers | None = None, signature: JobSignature | None = None
+) -> Job[Any, Any]:
+    """The handle of a job that was there already, of which only the id is known."""
+    job = added_job(link, keys, id, name, None, NO_OPTIONS, answers, signature)
+    job.deduplicated = True
+    return job
 
 
-class Retrying(Struct, frozen=True):
-    """An attempt failed and another is left: run again after `delay` ms."""
-
-    delay: int
-    reason: str
-    stacktrace: bytes = b""
-    error: str = ""
+def type_job(job: Job[Any, Any], signature: JobSignature, data: Any) -> None:
+    """Give a handle the types of its processor, and its data as that has it."""
+    job._signature = signature
+    if not job.deduplicated:
+        job.data = data
 
 
-class Delayed(Struct, frozen=True):
-    """The processor asked for a later run: again after `delay` ms, no attempt used."""
-
-    delay: int
-
-
-class Released(Struct, frozen=True):
-    """Claimed but not started: back to the front of the line, no attempt used."""
-
-
-class Limited(Struct, frozen=True):
-    """Somebody's rate limit was met: back to the front of the line, no attempt used, and no job of the queue starts for `wait` ms."""
-
-    wait: int
+def claimed_job(link: Link, keys: Keys, claimed: Claimed, data: D, options: JobOptions) -> Job[D]:
+    """The handle that a processor is given: what it tells the queue is fenced by this claim."""
+    job: Job[D] = Job(link, keys, claimed.id, claimed.name, data, options)
+    job._claimed = claimed
+    job.attempts_made = claimed.attempts_made
+    job.attempts_started = claimed.fence
+    job.stalls = claimed.stalls
+    job.priority = claimed.priority
+    if claimed.progress:
+        job.progress = plain_value(claimed.progress)
+    job.timestamp = moment(claimed.timestamp)
+    return job
 
 
-class CompletedAdding(Struct, frozen=True):
-    """The processor returned, after it gathered jobs: both are written together. `value` is its result as JSON."""
-
-    value: bytes
-    nodes: tuple[NodeRow, ...]
-
-
-class WaitingChildren(Struct, frozen=True):
-    """The processor waits for its children, to run again when they are done. `children` are new ones."""
-
-    children: tuple[NodeRow, ...] = ()
+def show_result(job: Job[Any, Any], result: Any) -> None:
+    """Let a handle show what its processor returned just now, as it would read it from the queue."""
+    encoded = codec.encode("result", result)
+    job.return_value = plain_value(encoded) if job._signature is None else job._signature.decode_result(encoded)
 
 
-Outcome = Completed | CompletedAdding | Failed | Retrying | Delayed | WaitingChildren | Released | Limited
+def tell_to_stop(job: Job[Any, Any], why: CorralError) -> None:
+    """Let the handler that has this job find out, wherever it runs. The first reason stays."""
+    if job._stop is None:
+        job._stop = why
 
 
-class Snapshot(Struct, frozen=True):
-    """A stored job at one moment, undecoded. None or empty where the field is not there."""
-
-    id: str
-    name: str = ""
-    data: bytes = b"{}"
-    opts: bytes = b"{}"
-    timestamp: int = 0
-    delay: int = 0
-    priority: int = 0
-    attempts_made: int = 0
-    attempts_started: int = 0
-    stalls: int = 0
-    progress: bytes = b""
-    return_value: bytes = b""
-    failed_reason: str | None = None
-    stacktrace: bytes = b"[]"
-    processed_on: int | None = None
-    finished_on: int | None = None
-    processed_by: str | None = None
-    parent_key: str | None = None
-    deduplication_id: str | None = None
-    scheduler_id: str | None = None
-    state: str = "unknown"
-    is_there: bool = True
-    """False where an id stands in a structure and has no hash."""
+def silence(job: Job[Any, Any]) -> float:
+    """Seconds since the last heartbeat."""
+    return monotonic() - job._beat
 
 
-class Counts(Struct, frozen=True):
-    """How many jobs are in each state. `waiting` has no priority; `paused` waits in a queue that BullMQ 5 paused."""
-
-    waiting: int = 0
-    active: int = 0
-    delayed: int = 0
-    prioritized: int = 0
-    completed: int = 0
-    failed: int = 0
-    waiting_children: int = 0
-    paused: int = 0
+def _has_fields(kind: type) -> bool:
+    """Whether data of this type is more than plain JSON values."""
+    return hasattr(kind, "__struct_fields__") or hasattr(kind, "__dataclass_fields__") or codec.is_pydantic(kind)
 
 
-def moment(ms: int | None) -> datetime | None:
-    """The aware datetime of a stored time, if there is one; None too for one beyond every calendar, whoever wrote it."""
-    try:
-        return None if ms is None else clock.from_ms(ms)
-    except (ValueError, OverflowError, OSError):
+def plain_value(encoded: bytes) -> Any:
+    """A stored JSON value of any producer; text where it is not JSON."""
+    if not encoded:
         return None
+    try:
+        return codec.decode("", encoded)
+    except ValueError:
+        return encoded.decode(errors="replace")

@@ -29,12 +29,12 @@ from typing import (
 
 from msgspec import Struct
 
-from engine.backoff import Backoff, BackoffOption
-from engine.clock import duration_ms
 from engine.errors import InvalidInput, InvalidOption, Retry, UnrecoverableError
-from engine.handle import Job
-from engine.job import Addable, D, JobSignature, R
-from engine.options import limit_ms
+from engine.job import Job
+from engine.model.backoff import Backoff, BackoffOption
+from engine.model.clock import duration_ms
+from engine.model.options import limit_ms
+from engine.model.records import Addable, D, JobSignature, R
 
 RunIn = Literal["loop", "thread", "process"]
 ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]

@@ -11,20 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from msgspec import UNSET
 
-from engine import codec, wire
-from engine.adding import Adder, Known, lots
-from engine.clock import duration_ms
+from engine.batching import Adder, Known, lots
+from engine.connection import DEFAULT_WAIT, Connection, Link, RedisPyLink, RedisSettings, open_link
 from engine.dead_letters import DeadLetters
 from engine.errors import InvalidInput, InvalidOption, QueueClosed
-from engine.events import Answers
-from engine.foreign import ask
-from engine.handle import Job, added_job, known_job, stored_job, type_job
-from engine.hooks import AroundAdd, HookedAdds, check_middleware
-from engine.job import Counts, D, JobSignature, NewJob, NewRow, R, Target, check_new, signature_of
-from engine.keys import Keys, check_deduplication_id
-from engine.limits import RateLimit, check_concurrency, stored_limit, stored_number, worker_limit
-from engine.link import DEFAULT_WAIT, Connection, Link, RedisPyLink, RedisSettings, open_link
-from engine.measures import (
+from engine.job import Job, added_job, known_job, stored_job, type_job
+from engine.metrics import (
     CountsPerType,
     Finished,
     Metrics,
@@ -34,9 +26,19 @@ from engine.measures import (
     measured,
     waited_longest,
 )
-from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, AddOptions, JobOptions, Keep, Parent
+from engine.middleware import AroundAdd, HookedAdds, check_middleware
+from engine.model import codec, wire
+from engine.model.clock import duration_ms
+from engine.model.flow_rows import node_row
+from engine.model.keys import Keys, check_deduplication_id
+from engine.model.limits import RateLimit, check_concurrency, stored_limit, stored_number, worker_limit
+from engine.model.options import NO_OPTIONS, NO_OPTIONS_WIRE, AddOptions, JobOptions, Keep, Parent
+from engine.model.records import Counts, D, JobSignature, NewJob, NewRow, R, Target, check_new, signature_of
+from engine.results import Answers
 from engine.schedules import Schedules
-from engine.script import guard, loading
+from engine.scripting.key_types import ask
+from engine.scripting.loader import guard, loading
+from engine.scripting.pace import PER_CALL
 from engine.scripts.add import add
 from engine.scripts.add_flow import add_flow
 from engine.scripts.cancel import Cancellation, cancel
@@ -51,7 +53,6 @@ from engine.scripts.limit_rate import limit_rate
 from engine.scripts.limit_ttl import limit_ttl
 from engine.scripts.meta import meta
 from engine.scripts.obliterate import obliterate
-from engine.scripts.pace import PER_CALL
 from engine.scripts.page import page
 from engine.scripts.pause import pause
 from engine.scripts.promote_one import promote_one
@@ -59,10 +60,9 @@ from engine.scripts.remove import NotRemoved, remove
 from engine.scripts.remove_deduplication import remove_deduplication
 from engine.scripts.reprocess import reprocess
 from engine.scripts.resume import resume
-from engine.tree import node_row
 
 if TYPE_CHECKING:
-    from engine.sync import SyncQueue
+    from engine.sync.queue import SyncQueue
 
 State = Literal["waiting", "active", "delayed", "prioritized", "completed", "failed", "waiting-children", "paused"]
 
@@ -462,7 +462,7 @@ class Queue:
     @cached_property
     def sync(self) -> SyncQueue:
         """This queue for code without an event loop: the same names, each call blocks, on a connection of its own."""
-        from engine.sync import SyncQueue  # it is built on this module
+        from engine.sync.queue import SyncQueue  # it is built on this module
 
         return SyncQueue(
             self.name,

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Iterable
 
 from msgspec import Struct
 
-from engine import wire
+from engine.connection import Connection, RedisPyLink, RedisSettings, open_link
 from engine.errors import ConnectFailed, InvalidInput, InvalidOption, LinkClosed, OutcomeUnknown, ServerBusy
-from engine.happened import Event, Gap, event_name, id_parts, read_event
-from engine.keys import Keys
-from engine.link import Connection, RedisPyLink, RedisSettings, open_link
+from engine.events import Event, Gap, event_name, id_parts, read_event
+from engine.model import wire
+from engine.model.keys import Keys
 from engine.scripts.follow import Entry, Followed, follow
 
 _A_TIME = 100

@@ -13,19 +13,19 @@ from typing import Any, Unpack, overload
 import msgspec
 from msgspec import UNSET, Struct
 
-from engine import codec
-from engine.clock import from_ms
+from engine.connection import Link
 from engine.errors import InvalidOption, ScheduleNotFound, WrongState
-from engine.handle import Job
-from engine.job import D, NewJob, R, Target, encode_data, moment, signature_of
-from engine.keys import Keys, check_schedule_id
-from engine.link import Link
-from engine.options import NO_OPTIONS, JobOptions, ScheduleOptions, read_options
-from engine.scripts.pace import PER_CALL
+from engine.job import Job
+from engine.model import codec
+from engine.model.clock import from_ms
+from engine.model.cron import MISFIRE_AFTER, Misfire, Overlap, Timetable
+from engine.model.keys import Keys, check_schedule_id
+from engine.model.options import NO_OPTIONS, JobOptions, ScheduleOptions, read_options
+from engine.model.records import D, NewJob, R, Target, encode_data, moment, signature_of
+from engine.scripting.pace import PER_CALL
 from engine.scripts.remove_schedule import remove_schedule
 from engine.scripts.schedules import StoredSchedule, schedules
 from engine.scripts.upsert_schedule import NotUpserted, upsert_schedule
-from engine.timetable import MISFIRE_AFTER, Misfire, Overlap, Timetable
 
 _TRIES = 100
 """Upserts of one schedule at once, of which each but one is computed anew each time."""

@@ -13,12 +13,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from engine import wire
-from engine.clock import MAX_DURATION_MS
+from engine.connection import DEFAULT_WAIT, RedisSettings
 from engine.errors import InvalidOption, did_you_mean
-from engine.link import DEFAULT_WAIT, RedisSettings
-from engine.measures import MAX_METRICS
-from engine.payloads import JOB_TYPES
+from engine.metrics import MAX_METRICS
+from engine.model import wire
+from engine.model.clock import MAX_DURATION_MS
+from engine.model.payloads import JOB_TYPES
 
 _NUMBERS = {
     "JOB_QUEUE_REMOVE_ON_SUCCESS": "remove_on_success",

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from engine.embedded import EmbeddedServer, find_server
+from engine.connection.embedded import EmbeddedServer, find_server
 from tests.support.fixtures import damaged, keys, link, queue, sound_queues  # noqa: F401 - fixtures for all
 
 

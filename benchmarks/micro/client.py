@@ -14,20 +14,20 @@ import msgspec
 from msgspec import Struct
 
 from benchmarks.micro.scripts import data
-from engine import codec
-from engine.handle import claimed_job, stored_job
-from engine.job import Claimed, NewJob, NewRow, Snapshot
-from engine.keys import Keys
-from engine.link import Argument, Link, Reply, Waiter
-from engine.link.line import Line, error_reply, pack
-from engine.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions, Keep, decode_options, read_options
-from engine.payloads import JOB_TYPES, JobData, check
+from engine.connection import Argument, Link, Reply, Waiter
+from engine.connection.stream import Line, error_reply, pack
+from engine.job import claimed_job, stored_job
+from engine.model import codec
+from engine.model.keys import Keys
+from engine.model.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions, Keep, decode_options, read_options
+from engine.model.payloads import JOB_TYPES, JobData, check
+from engine.model.records import Claimed, NewJob, NewRow, Snapshot
+from engine.scripting.rows import Refusals
 from engine.scripts.add import Added, add
 from engine.scripts.claim import Claims, claim
 from engine.scripts.finish import finish
 from engine.scripts.get import get
 from engine.scripts.renew import renew
-from engine.scripts.rows import Refusals
 from engine.scripts.turn import Turned, turn
 
 MANY = 100
@@ -234,7 +234,7 @@ def _resp(value: Reply) -> bytes:
 
 
 OPERATIONS: dict[str, Operation] = {
-    # engine/codec.py
+    # engine/model/codec.py
     "encode a dict": _of(codec.encode, "data", {"n": 1, "text": "x" * 80}),
     "encode a Struct": _of(codec.encode, "data", _struct("sms")),
     "encode with a null": _of(codec.encode, "data", {"n": 1, "text": "x" * 80, "more": None}),
@@ -242,10 +242,10 @@ OPERATIONS: dict[str, Operation] = {
     "decode into a Struct": _of(codec.decode, "data", msgspec.json.encode(PAYLOADS["sms"]), JOB_TYPES["sms"]),
     "convert a dict": _of(codec.convert, "data", PAYLOADS["sms"], JOB_TYPES["sms"]),
     "check the size": _of(codec.check_size, "data", data(1), codec.DEFAULT_MAX_PAYLOAD),
-    # engine/payloads.py
+    # engine/model/payloads.py
     **{f"check a dict of {kind}": _of(check, kind, PAYLOADS[kind]) for kind in JOB_TYPES},
     **{f"check a Struct of {kind}": _of(check, kind, _struct(kind)) for kind in JOB_TYPES},
-    # engine/options.py, engine/job.py
+    # engine/model/options.py, engine/model/records.py
     "check no options": _of(JobOptions.check, {}),
     "check options": _of(JobOptions.check, {"attempts": 3, "delay": 5_000, "priority": 10}),
     "write options": _of(JobOptions(attempts=3, delay=5_000, priority=10).to_wire),
@@ -253,7 +253,7 @@ OPERATIONS: dict[str, Operation] = {
     "read new options": _of(decode_options, JobOptions(attempts=3, priority=10).to_wire()),
     "make a NewJob": _of(NewJob, "job", {"n": 1}),
     "make a NewRow": _of(NewRow, "", "job", data(1), NO_OPTIONS_WIRE),
-    # engine/handle.py
+    # engine/job.py
     "make a claimed Job": Operation(
         lambda samples: lambda: claimed_job(samples.claim, _KEYS, samples.jobs[0], {}, NO_OPTIONS)
     ),
@@ -265,7 +265,7 @@ OPERATIONS: dict[str, Operation] = {
     "bind finish": _bind(lambda samples: _finish(samples.finish, samples.jobs)),
     "bind renew": _bind(lambda samples: _renew(samples.renew, samples.jobs)),
     "bind get": _bind(lambda samples: get(samples.get, _KEYS, [job.id for job in samples.jobs])),
-    # engine/link/
+    # engine/connection/
     "pack GET": _of(pack, ("GET", "bull:micro:1")),
     **{f"pack {name}": _pack(name) for name in ("add", "claim", "turn", "finish", "renew")},
     **{f"parse the reply of {name}": _parse(name) for name in ("add", "claim", "turn", "get")},

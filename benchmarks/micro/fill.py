@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from benchmarks.micro.scripts import data
-from engine.job import NewRow
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import JobOptions
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.options import JobOptions
+from engine.model.records import NewRow
 
 State = Literal["waiting", "prioritized", "delayed"]
 STATES: tuple[State, ...] = get_args(State)

@@ -17,16 +17,16 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.micro.scripts import data
+from engine.connection import Link, RedisSettings, open_link
+from engine.connection.embedded import EmbeddedServer
 from engine.dead_letters import DeadLetters
-from engine.embedded import EmbeddedServer
-from engine.job import Failed, NewRow
-from engine.keys import Keys
-from engine.link import Link, RedisSettings, open_link
-from engine.options import NO_OPTIONS_WIRE, Keep
+from engine.model.keys import Keys
+from engine.model.options import NO_OPTIONS_WIRE, Keep
+from engine.model.records import Failed, NewRow
+from engine.scripting.pace import FAILED_PER_CALL as PER_CALL
 from engine.scripts.add import add
 from engine.scripts.claim import claim
 from engine.scripts.fail import fail
-from engine.scripts.pace import FAILED_PER_CALL as PER_CALL
 
 _DAY_MS = 86_400_000
 _BEGAN = 1_700_000_000_000

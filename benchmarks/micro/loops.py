@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from uuid import uuid4
 
-from engine.job import Claimed, NewRow
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Claimed, NewRow
 from engine.scripts.add import add
 from engine.scripts.turn import turn
 

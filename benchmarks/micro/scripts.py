@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from engine.job import Claimed, Failed, Limited, NewRow, NodeRow, Retrying
-from engine.keys import Keys
-from engine.limits import RateLimit
-from engine.link import Link
-from engine.options import NO_OPTIONS_WIRE, Deduplication, Keep
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.limits import RateLimit
+from engine.model.options import NO_OPTIONS_WIRE, Deduplication, Keep
+from engine.model.records import Claimed, Failed, Limited, NewRow, NodeRow, Retrying
 from engine.scripts.add import add
 from engine.scripts.add_flow import add_flow
 from engine.scripts.advance_schedule import advance_schedule

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from engine.link import Link
+from engine.connection import Link
 
 _LINE = re.compile(rb"^cmdstat_([\w|]+):calls=(\d+),usec=(\d+)", re.MULTILINE)
 

@@ -7,11 +7,11 @@ import time
 import msgspec
 
 from benchmarks.ours.orders import data, orders, run, say
-from engine.job import NewRow
-from engine.keys import Keys
-from engine.link import Link, open_link
+from engine.connection import Link, open_link
+from engine.model.keys import Keys
+from engine.model.records import NewRow
+from engine.scripting.pace import PER_CALL
 from engine.scripts.add import add
-from engine.scripts.pace import PER_CALL
 
 _ROWS_A_CALL = {"one": 1, "at once": 100, "bulk": PER_CALL}
 

@@ -6,11 +6,11 @@ import asyncio
 from uuid import uuid4
 
 from benchmarks.ours.orders import Order, orders, run, say
-from engine.job import Claimed
-from engine.keys import Keys
-from engine.link import Link, open_link
-from engine.options import Keep
-from engine.scripts.pace import PER_CALL
+from engine.connection import Link, open_link
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Claimed
+from engine.scripting.pace import PER_CALL
 from engine.scripts.turn import turn
 
 _LOCK_MS = 15_000

@@ -33,9 +33,9 @@ from benchmarks.program import placed
 from benchmarks.scenario import Figures, Scenario, Variant
 from benchmarks.side import Side
 from benchmarks.stand import Stand, client_cores
-from engine.keys import Keys
-from engine.link import Link, open_link
-from engine.script import loading
+from engine.connection import Link, open_link
+from engine.model.keys import Keys
+from engine.scripting.loader import loading
 
 Command = list[bytes]
 

@@ -23,11 +23,11 @@ from benchmarks.program import placed
 from benchmarks.scenario import Figures, Scenario, Variant
 from benchmarks.side import Side
 from benchmarks.stand import Stand, client_cores
-from engine.job import NewRow
-from engine.keys import Keys
-from engine.link import Link, RedisSettings, open_link
-from engine.options import NO_OPTIONS_WIRE
-from engine.script import loading
+from engine.connection import Link, RedisSettings, open_link
+from engine.model.keys import Keys
+from engine.model.options import NO_OPTIONS_WIRE
+from engine.model.records import NewRow
+from engine.scripting.loader import loading
 
 _SMALL = 10_000
 _BYTES_A_JOB = 1_000  # what the server takes for one, and room for what it sets aside

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from engine.codec import DEFAULT_MAX_PAYLOAD
+from engine.connection import Argument, Link, Reply, Waiter
 from engine.errors import PayloadTooLarge, ScriptError
-from engine.job import NewRow
-from engine.keys import Keys
-from engine.link import Argument, Link, Reply, Waiter
-from engine.options import Deduplication
-from engine.script import Now, Script
+from engine.model.codec import DEFAULT_MAX_PAYLOAD
+from engine.model.keys import Keys
+from engine.model.options import Deduplication
+from engine.model.records import NewRow
+from engine.scripting.loader import Now, Script
 
 _add = Script(
     "add",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 
+from engine.connection import Link
 from engine.errors import CorralError, JobNotFound, WrongState
-from engine.job import NodeRow
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Parent
-from engine.script import Now, Script
-from engine.scripts.nodes import NODE, node_slots
+from engine.model.keys import Keys
+from engine.model.options import Parent
+from engine.model.records import NodeRow
+from engine.scripting.loader import Now, Script
+from engine.scripting.nodes import NODE, node_slots
 
 _add_flow = Script("add_flow", keys="jobs", args="now", rows=NODE)
 

@@ -7,9 +7,9 @@ from enum import IntEnum
 
 from msgspec import Struct
 
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
 
 _advance_schedule = Script(
     "advance_schedule",

@@ -7,9 +7,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
 
 _answer = Script("answer", keys="completed failed jobs", args="now", rows="id")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.keys import Keys
-from engine.link import Argument, Link
-from engine.script import Now, Script
-from engine.scripts.pace import LETTERS_PER_CALL, chunks
+from engine.connection import Argument, Link
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
+from engine.scripting.pace import LETTERS_PER_CALL, chunks
 
 _bury = Script("bury", keys="failed jobs", args="now", rows="id error tenant")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 
+from engine.connection import Link
 from engine.errors import ScriptError, WrongState
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
-from engine.script import Now, Script
-from engine.scripts.rows import keep_slot
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.scripting.loader import Now, Script
+from engine.scripting.rows import keep_slot
 
 _cancel = Script(
     "cancel",

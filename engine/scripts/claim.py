@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from engine.job import Claimed
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
-from engine.scripts.rows import read_claimed
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.records import Claimed
+from engine.scripting.loader import Now, Script
+from engine.scripting.rows import read_claimed
 
 _claim = Script(
     "claim",

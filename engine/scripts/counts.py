@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from engine.job import Counts
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
-from engine.scripts.snapshots import ALL_PLACES
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.records import Counts
+from engine.scripting.loader import Now, Script
+from engine.scripting.snapshots import ALL_PLACES
 
 _counts = Script("counts", keys=ALL_PLACES, args="now")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
-from engine.scripts.pace import PER_CALL
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
+from engine.scripting.pace import PER_CALL
 
 _drain = Script("drain", keys="wait paused prioritized delayed repeat jobs", args="now state skip count")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 
-from engine.job import Claimed, Failed
-from engine.keys import Keys
-from engine.link import Argument, Link
-from engine.options import Keep
-from engine.script import Now, Script
-from engine.scripts.rows import Refusals, keep_slot, read_refusals
+from engine.connection import Argument, Link
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Claimed, Failed
+from engine.scripting.loader import Now, Script
+from engine.scripting.rows import Refusals, keep_slot, read_refusals
 
 _fail = Script(
     "fail",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engine.keys import Keys
-from engine.link import Argument, Link
-from engine.script import Now, Script
-from engine.scripts.rows import Finished, Refusals, finished_slots, read_refusals
+from engine.connection import Argument, Link
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
+from engine.scripting.rows import Finished, Refusals, finished_slots, read_refusals
 
 _finish = Script(
     "finish",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.job import NodeRow
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
-from engine.scripts.nodes import NODE, node_slots
-from engine.scripts.rows import Finished, Refusal, keep_slot
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.records import NodeRow
+from engine.scripting.loader import Now, Script
+from engine.scripting.nodes import NODE, node_slots
+from engine.scripting.rows import Finished, Refusal, keep_slot
 
 _finish_adding = Script(
     "finish_adding",

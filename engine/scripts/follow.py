@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
 
 _follow = Script("follow", keys="events", args="now after count")
 

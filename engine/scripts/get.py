@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine import states
-from engine.job import Snapshot
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
-from engine.scripts.pace import chunks
-from engine.scripts.snapshots import ALL_PLACES, read_snapshot
+from engine.connection import Link
+from engine.model import states
+from engine.model.keys import Keys
+from engine.model.records import Snapshot
+from engine.scripting.loader import Now, Script
+from engine.scripting.pace import chunks
+from engine.scripting.snapshots import ALL_PLACES, read_snapshot
 
 _get = Script("get", keys=f"{ALL_PLACES} jobs", args="now", rows="id")
 

@@ -6,10 +6,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
-from engine.scripts.snapshots import read_score
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
+from engine.scripting.snapshots import read_score
 
 _letters = Script(
     "letters",

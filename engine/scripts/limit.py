@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engine.job import Claimed, Limited
-from engine.keys import Keys
-from engine.link import Argument, Link
-from engine.script import Now, Script
-from engine.scripts.rows import Refusals, read_refusals
+from engine.connection import Argument, Link
+from engine.model.keys import Keys
+from engine.model.records import Claimed, Limited
+from engine.scripting.loader import Now, Script
+from engine.scripting.rows import Refusals, read_refusals
 
 _limit = Script(
     "limit",

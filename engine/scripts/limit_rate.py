@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from engine.keys import Keys
-from engine.limits import RateLimit
-from engine.link import Link
-from engine.script import Now, Script
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.limits import RateLimit
+from engine.scripting.loader import Now, Script
 
 _limit_rate = Script(
     "limit_rate",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
-from engine.scripts.snapshots import ALL_PLACES
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
+from engine.scripting.snapshots import ALL_PLACES
 
 _names = Script("names", keys=f"{ALL_PLACES} jobs", args="now state start count")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from engine.connection import Link
 from engine.errors import ScriptError, WrongState
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
-from engine.scripts.pace import PER_CALL
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
+from engine.scripting.pace import PER_CALL
 
 _obliterate = Script(
     "obliterate",

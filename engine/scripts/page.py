@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from engine import states, wire
+from engine.connection import Link
 from engine.errors import InvalidOption
-from engine.job import Snapshot
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
-from engine.scripts.snapshots import ALL_PLACES, read_snapshot
+from engine.model import states, wire
+from engine.model.keys import Keys
+from engine.model.records import Snapshot
+from engine.scripting.loader import Now, Script
+from engine.scripting.snapshots import ALL_PLACES, read_snapshot
 
 _page = Script("page", keys=f"{ALL_PLACES} jobs", args="now state start count ascending")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
 
 _promote = Script(
     "promote",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from engine.connection import Link
 from engine.errors import JobNotFound, ScriptError, WrongState
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
 
 _promote_one = Script(
     "promote_one",

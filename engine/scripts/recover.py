@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from engine.job import Claimed
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
-from engine.scripts.pace import PER_CALL
-from engine.scripts.rows import read_claimed
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.records import Claimed
+from engine.scripting.loader import Now, Script
+from engine.scripting.pace import PER_CALL
+from engine.scripting.rows import read_claimed
 
 _recover = Script("recover", keys="active jobs", args="now token lock skip count")
 

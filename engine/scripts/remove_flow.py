@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+from engine.connection import Link
 from engine.errors import CorralError, JobLocked, JobNotFound, WrongState
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
 
 _remove_flow = Script("remove_flow", keys="jobs", args="now id count")
 

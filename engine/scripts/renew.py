@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.job import Claimed
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
-from engine.scripts.rows import Refusals, claims, read_refusals
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.records import Claimed
+from engine.scripting.loader import Now, Script
+from engine.scripting.rows import Refusals, claims, read_refusals
 
 _renew = Script("renew", keys="active stalled watch jobs", args="now lock", rows="id token fence")
 

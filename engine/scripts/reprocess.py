@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 
+from engine.connection import Argument, Link
 from engine.errors import CorralError, JobNotFound, WrongState
-from engine.keys import Keys
-from engine.link import Argument, Link
-from engine.script import Now, Script
-from engine.scripts.pace import LETTERS_PER_CALL, chunks
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
+from engine.scripting.pace import LETTERS_PER_CALL, chunks
 
 _reprocess = Script(
     "reprocess",

@@ -7,11 +7,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from engine.connection import Link
 from engine.errors import ScriptError
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
-from engine.scripts.snapshots import read_score
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
+from engine.scripting.snapshots import read_score
 
 _schedules = Script("schedules", keys="delayed repeat jobs", args="now first last run", rows="id")
 

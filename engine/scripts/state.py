@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine import states
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
-from engine.scripts.pace import chunks
-from engine.scripts.snapshots import ALL_PLACES
+from engine.connection import Link
+from engine.model import states
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
+from engine.scripting.pace import chunks
+from engine.scripting.snapshots import ALL_PLACES
 
 _state = Script("state", keys=f"{ALL_PLACES} jobs", args="now", rows="id")
 

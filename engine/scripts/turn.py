@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from engine.job import Claimed
-from engine.keys import Keys
-from engine.link import Argument, Link, Reply, Waiter
-from engine.script import Now, Script
-from engine.scripts.rows import Finished, Refusals, finished_slots, read_claimed, read_refusals
+from engine.connection import Argument, Link, Reply, Waiter
+from engine.model.keys import Keys
+from engine.model.records import Claimed
+from engine.scripting.loader import Now, Script
+from engine.scripting.rows import Finished, Refusals, finished_slots, read_claimed, read_refusals
 
 _turn = Script(
     "turn",

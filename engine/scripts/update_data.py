@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from engine.codec import DEFAULT_MAX_PAYLOAD
+from engine.connection import Link
 from engine.errors import JobNotFound, LockLost, PayloadTooLarge, ScriptError
-from engine.job import Claimed
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import Now, Script
+from engine.model.codec import DEFAULT_MAX_PAYLOAD
+from engine.model.keys import Keys
+from engine.model.records import Claimed
+from engine.scripting.loader import Now, Script
 
 _update_data = Script("update_data", keys="active jobs", args="now id token fence data cap")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
+from engine.connection import Argument, Link
 from engine.errors import ScriptError
-from engine.keys import Keys
-from engine.link import Argument, Link
-from engine.script import Now, Script
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
 
 _upsert_schedule = Script(
     "upsert_schedule",

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from engine import clock
+from engine.connection import Argument, Connection, RedisPyLink, Reply, Waiter
 from engine.errors import InvalidOption
-from engine.link import Argument, Connection, RedisPyLink, Reply, Waiter
+from engine.model import clock
 
 _SCRIPT_CALLS = ("EVALSHA", "EVAL")
 

@@ -7,10 +7,10 @@ from typing import Any, Unpack
 
 from msgspec import UNSET
 
-from engine import codec
-from engine.handle import Job
-from engine.job import Target, signature_of
-from engine.options import AddOptions, JobOptions
+from engine.job import Job
+from engine.model import codec
+from engine.model.options import AddOptions, JobOptions
+from engine.model.records import Target, signature_of
 from engine.queue import Queue, State
 
 _IN_LINE: tuple[State, ...] = ("waiting", "prioritized", "delayed", "waiting-children")

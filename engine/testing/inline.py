@@ -10,10 +10,13 @@ from typing import Any
 
 from msgspec import UNSET
 
-from engine.clock import monotonic
+from engine.connection import Link
 from engine.errors import JobFailed, JobNotFound, RateLimited, Snooze, WrongState
-from engine.handle import Job, show_result
-from engine.job import (
+from engine.job import Job, show_result
+from engine.model.clock import monotonic
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import (
     Completed,
     CompletedAdding,
     D,
@@ -26,9 +29,6 @@ from engine.job import (
     Retrying,
     WaitingChildren,
 )
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
 from engine.processor import as_processor
 from engine.queue import Queue
 from engine.scripts.claim import claim
@@ -38,13 +38,13 @@ from engine.scripts.finish_adding import finish_adding
 from engine.scripts.promote_one import promote_one
 from engine.scripts.release import release
 from engine.scripts.wait_children import wait_children
-from engine.worker.children import Children
-from engine.worker.hold import Hold
+from engine.worker.active_jobs import Hold
 from engine.worker.listeners import Listeners
+from engine.worker.loops.scheduling import Scheduling
 from engine.worker.reports import Reports
+from engine.worker.run_in.children import Children
+from engine.worker.run_in.threads import Threads
 from engine.worker.runner import Routes, Runner
-from engine.worker.scheduling import Scheduling
-from engine.worker.threads import Threads
 
 _LOCK_MS = 3_600_000
 """Nobody renews these locks; a debugger may hold a job for long."""

@@ -10,12 +10,12 @@ from typing import Any, cast
 
 from msgspec import Struct
 
-from engine import clock as clocks
-from engine import wire
-from engine.embedded import EmbeddedServer
+from engine.connection import Connection, RedisPyLink, RedisSettings, open_link
+from engine.connection.embedded import EmbeddedServer
 from engine.errors import InvalidInput, JobFailed, WrongState
-from engine.handle import Job, show_result
-from engine.link import Connection, RedisPyLink, RedisSettings, open_link
+from engine.job import Job, show_result
+from engine.model import clock as clocks
+from engine.model import wire
 from engine.queue import Queue
 from engine.scripts.state import state
 from engine.testing.clock import Clock, ClockedLink

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from engine.embedded import EmbeddedServer
+    from engine.connection.embedded import EmbeddedServer
     from engine.testing import TestQueue
 
 
@@ -22,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def corral_server() -> Iterator[EmbeddedServer]:
     """A server of the test session's own; `corral_server.url` is its address. Every xdist worker has one."""
-    from engine.embedded import EmbeddedServer
+    from engine.connection.embedded import EmbeddedServer
 
     with EmbeddedServer() as server:
         yield server

@@ -2,7 +2,7 @@
 
 import sys
 
-from engine.worker.daemon import main
+from engine.worker.process.daemon import main
 
 # Children of a process pool import this file again, under another name.
 if __name__ == "__main__":

@@ -11,8 +11,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import assert_never
 
+from engine.connection import Argument, Link
 from engine.errors import ConnectFailed, LinkClosed, ServerBusy
-from engine.job import (
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import (
     Completed,
     CompletedAdding,
     Delayed,
@@ -23,20 +26,17 @@ from engine.job import (
     Retrying,
     WaitingChildren,
 )
-from engine.keys import Keys
-from engine.link import Argument, Link
-from engine.options import Keep
+from engine.scripting.pace import FAILED_PER_CALL, PER_CALL
+from engine.scripting.rows import Refusal, Refusals
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
 from engine.scripts.finish_adding import finish_adding
 from engine.scripts.limit import limit
-from engine.scripts.pace import FAILED_PER_CALL, PER_CALL
 from engine.scripts.release import release
 from engine.scripts.retry import retry
-from engine.scripts.rows import Refusal, Refusals
 from engine.scripts.wait_children import wait_children
-from engine.worker.hold import Hold
-from engine.worker.service import Report, Setbacks
+from engine.worker.active_jobs import Hold
+from engine.worker.retry_delay import Report, Setbacks
 
 Settled = Callable[[Sequence[Hold], Refusals], None]
 """Redis has answered for the outcomes of these jobs."""

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from engine.clock import monotonic
 from engine.errors import LockLost
-from engine.job import Completed, CompletedAdding, Delayed, Failed, Limited, Retrying, WaitingChildren
+from engine.model.clock import monotonic
+from engine.model.records import Completed, CompletedAdding, Delayed, Failed, Limited, Retrying, WaitingChildren
 from engine.processor import JobLog
-from engine.scripts.rows import Refusal, Refusals
-from engine.worker import stacks
-from engine.worker.hold import Hold, Why
+from engine.scripting.rows import Refusal, Refusals
+from engine.worker.active_jobs import Hold, Why
 from engine.worker.listeners import Listeners
+from engine.worker.process import stack_dump
 
 logger = logging.getLogger("engine.worker")
 _REPEAT_AFTER = 30.0
@@ -139,7 +139,7 @@ class Reports:
             hold.claimed.id,
             "its lock is lost" if hold.stop is None else hold.stop,
             "; as too many do not, it keeps its slot: look for what blocks, and restart the worker" if too_many else "",
-            stacks.where(hold.task, hold.thread),
+            stack_dump.where(hold.task, hold.thread),
         )
 
     def stalled(self, ids: Iterable[str]) -> None:

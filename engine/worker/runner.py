@@ -12,13 +12,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from engine import codec
-from engine.backoff import BUILT_IN, Strategy, delay_before_retry
-from engine.clock import duration_ms
+from engine.connection import Link
 from engine.errors import InvalidOption, JobTimeout, RateLimited, Retry, Snooze, WaitForChildren, WrongState
-from engine.handle import Job, claimed_job, plain_value
-from engine.hooks import AroundRun, around
-from engine.job import (
+from engine.job import Job, claimed_job, plain_value
+from engine.middleware import AroundRun, around
+from engine.model import codec
+from engine.model.backoff import BUILT_IN, Strategy, delay_before_retry
+from engine.model.clock import duration_ms
+from engine.model.keys import Keys
+from engine.model.limits import limited_outcome
+from engine.model.options import NO_OPTIONS, read_options
+from engine.model.records import (
     Completed,
     CompletedAdding,
     Delayed,
@@ -29,20 +33,16 @@ from engine.job import (
     Retrying,
     WaitingChildren,
 )
-from engine.keys import Keys
-from engine.limits import limited_outcome
-from engine.link import Link
-from engine.options import NO_OPTIONS, read_options
 from engine.processor import Processor
-from engine.worker import traces
-from engine.worker.batches import Batches
-from engine.worker.children import Children
-from engine.worker.expiry import check_expiry
-from engine.worker.hold import Hold, Why
+from engine.worker import error_text
+from engine.worker.active_jobs import Hold, Why
 from engine.worker.listeners import Listeners
+from engine.worker.loops.expiry import check_expiry
+from engine.worker.loops.scheduling import RUN, Scheduling
 from engine.worker.reports import Reports
-from engine.worker.scheduling import RUN, Scheduling
-from engine.worker.threads import Threads, thread_job
+from engine.worker.run_in.batches import Batches
+from engine.worker.run_in.children import Children
+from engine.worker.run_in.threads import Threads, thread_job
 
 MAX_RESULT = 16 * 1024 * 1024
 """Bytes that a result may have; a larger one fails the attempt."""
@@ -121,7 +121,7 @@ class Runner:
                 hold.result = codec.decode("result", instead.value) if isinstance(instead, Completed) else None
                 return instead
             if refused is not None:
-                return Failed(traces.cut(refused, traces.MAX_MESSAGE), hold.claimed.stacktrace, "NotRun")
+                return Failed(error_text.cut(refused, error_text.MAX_MESSAGE), hold.claimed.stacktrace, "NotRun")
             outcome = await self._call(hold)
         except (KeyboardInterrupt, GeneratorExit):
             raise
@@ -150,8 +150,8 @@ class Runner:
         if hold.handle is None:
             self._prepare(hold)  # it never ran
         hold.error = stop
-        stack = traces.appended(hold.claimed.stacktrace, traces.trace(stop), hold.options.stack_trace_limit)
-        return Failed(stop.reason, stack, traces.error_name(stop))
+        stack = error_text.appended(hold.claimed.stacktrace, error_text.trace(stop), hold.options.stack_trace_limit)
+        return Failed(stop.reason, stack, error_text.error_name(stop))
 
     def pending(self, hold: Hold) -> Outcome:
         """What a run comes to that ended with children not done, which were added while it ran: a failed attempt, as in BullMQ."""
@@ -270,14 +270,14 @@ class Runner:
                 error = problem
         hold.error = error
         # The bare reason of a timeout: who waits for the job recognises it.
-        reason = hold.stop.reason if hold.stop is not None and error is hold.stop else traces.message(error)
-        name = traces.error_name(error)
+        reason = hold.stop.reason if hold.stop is not None and error is hold.stop else error_text.message(error)
+        name = error_text.error_name(error)
         limit = hold.options.stack_trace_limit
-        stack = traces.appended(hold.claimed.stacktrace, traces.trace(error), limit)
+        stack = error_text.appended(hold.claimed.stacktrace, error_text.trace(error), limit)
         try:
             delay = self._delay(hold, error)
         except Exception as problem:
-            return Failed(traces.cut(f"{reason} (no retry: {problem})", traces.MAX_MESSAGE), stack, name)
+            return Failed(error_text.cut(f"{reason} (no retry: {problem})", error_text.MAX_MESSAGE), stack, name)
         return Failed(reason, stack, name) if delay is None else Retrying(delay, reason, stack, name)
 
     def _delay(self, hold: Hold, error: BaseException) -> int | None:
@@ -306,7 +306,7 @@ def _encoded(result: Any) -> bytes:
 
 def _is_final(error: BaseException, processor: Processor[Any, Any] | None, attempt: int) -> bool:
     """Whether no further attempt may follow, however many are left. The process that has the error itself has decided."""
-    if isinstance(error, traces.ErrorElsewhere):
+    if isinstance(error, error_text.ErrorElsewhere):
         return error.final
     return processor is not None and processor.gives_up(error, attempt)
 

@@ -13,18 +13,18 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from enum import Enum
 
-from engine.clock import monotonic
+from engine.connection import Argument, Link, Reply
 from engine.errors import LinkClosed
-from engine.job import Claimed, Completed
-from engine.keys import Keys
-from engine.link import Argument, Link, Reply
-from engine.options import Keep
-from engine.scripts.pace import PER_CALL
+from engine.model.clock import monotonic
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Claimed, Completed
+from engine.scripting.pace import PER_CALL
 from engine.scripts.recover import recover
 from engine.scripts.turn import Turned, post_turn, read_turned
-from engine.worker.hold import Hold
+from engine.worker.active_jobs import Hold
 from engine.worker.outbox import NOT_DONE, Settled
-from engine.worker.service import Report, Setbacks
+from engine.worker.retry_delay import Report, Setbacks
 
 ON_THE_WAY = 2
 """Turns at once: the server works on one while the worker works on the jobs of the other."""

@@ -18,40 +18,40 @@ from typing import Any, Self
 
 from msgspec import Struct
 
-from engine import wire
-from engine.backoff import BUILT_IN, Strategy, check_strategy_name
-from engine.clock import duration_ms, duration_s, monotonic
-from engine.codec import check_type
+from engine.connection import Connection, RedisPyLink, RedisSettings, open_link
 from engine.errors import InvalidOption, ServerUnfit
-from engine.hooks import AroundRun, check_middleware
-from engine.job import Released
-from engine.keys import Keys
-from engine.limits import RateLimit, worker_limit
-from engine.link import Connection, RedisPyLink, RedisSettings, open_link
-from engine.measures import MAX_METRICS
-from engine.options import Keep
+from engine.metrics import MAX_METRICS
+from engine.middleware import AroundRun, check_middleware
+from engine.model import wire
+from engine.model.backoff import BUILT_IN, Strategy, check_strategy_name
+from engine.model.clock import duration_ms, duration_s, monotonic
+from engine.model.codec import check_type
+from engine.model.keys import Keys
+from engine.model.limits import RateLimit, worker_limit
+from engine.model.options import Keep
+from engine.model.records import Released
 from engine.processor import BaseProcessor, Processor, as_processor
-from engine.script import Script, all_scripts, guard, loading
-from engine.scripts.rows import Refusals
-from engine.worker.cancels import Cancels
-from engine.worker.children import Children, reference
-from engine.worker.crew import Crew
-from engine.worker.deadlines import Deadlines
+from engine.scripting.loader import Script, all_scripts, guard, loading
+from engine.scripting.rows import Refusals
+from engine.worker.active_jobs import Hold, Holds, Why
 from engine.worker.dependencies import Dependencies
-from engine.worker.hold import Hold, Holds, Why
-from engine.worker.lag import Pulse
-from engine.worker.letter_watch import LetterWatch, Tell, check_alert, check_kept
 from engine.worker.listeners import Event, Listener, Listeners
+from engine.worker.loops.cancellations import Cancels
+from engine.worker.loops.dead_letter_alert import LetterWatch, Tell, check_alert, check_kept
+from engine.worker.loops.deadlines import Deadlines
+from engine.worker.loops.loop_monitor import Pulse
+from engine.worker.loops.renewer import Renewer
+from engine.worker.loops.scheduling import Scheduling
+from engine.worker.loops.server_check import ServerCheck
+from engine.worker.loops.stalled_checker import Sweeper
+from engine.worker.loops.wake import Wake
 from engine.worker.outbox import Outbox
-from engine.worker.renewer import Renewer
 from engine.worker.reports import Counters, Reports
+from engine.worker.run_in.children import Children, reference
+from engine.worker.run_in.threads import Threads
 from engine.worker.runner import Routes, Runner
-from engine.worker.scheduling import Scheduling
-from engine.worker.server_check import ServerCheck
-from engine.worker.sweeper import Sweeper
-from engine.worker.threads import Threads
+from engine.worker.slots import Crew
 from engine.worker.turns import Turns
-from engine.worker.wake import Wake
 
 MAX_CONCURRENCY = 100_000
 CANCEL_GRACE = 1.0

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from engine import Job, Queue, Worker
-from engine.keys import Keys
-from engine.link import Argument, Link
+from engine.connection import Argument, Link
+from engine.model.keys import Keys
 from tests.support.queues import events
 from tests.support.running import running, until
 

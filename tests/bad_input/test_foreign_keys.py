@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from engine import FlowJob, FlowProducer, Job, Queue, Worker, errors
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from tests.support.running import running, until
 
 pytestmark = [pytest.mark.asyncio(loop_factories=["uvloop"]), pytest.mark.usefixtures("damaged")]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from engine import Job, Queue, Worker
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from tests.support.damage import Damage
 from tests.support.operating import operate
 from tests.support.queues import census, seed

@@ -18,7 +18,7 @@ from benchmarks.peers.taskiq_list import TASKIQ_LIST
 from benchmarks.peers.taskiq_stream import TASKIQ_STREAM
 from benchmarks.program import Program
 from benchmarks.side import Side, Skill
-from engine.embedded import EmbeddedServer
+from engine.connection.embedded import EmbeddedServer
 
 pytestmark = pytest.mark.timeout(120)
 

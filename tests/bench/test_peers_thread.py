@@ -18,7 +18,7 @@ from benchmarks.peers.huey import HUEY
 from benchmarks.peers.rq import RQ
 from benchmarks.program import Program
 from benchmarks.side import Side
-from engine.embedded import EmbeddedServer
+from engine.connection.embedded import EmbeddedServer
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -21,9 +21,9 @@ from benchmarks.scenarios.memory import MEMORY
 from benchmarks.scenarios.micro import MICRO
 from benchmarks.scenarios.scale import SCALE
 from benchmarks.stand import Stand, stand
-from engine.keys import Keys
-from engine.link import Link
-from engine.script import lua_folder
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.scripting.loader import lua_folder
 from engine.scripts.add import add
 from tests.support.queues import dump
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from engine import FlowProducer, Job, JobOptions, Queue, QueueEvents, Schedules, Worker, errors, happened
+from engine import FlowProducer, Job, JobOptions, Queue, QueueEvents, Schedules, Worker, errors
+from engine import events as happened
 from tests.support.running import running
 
 DOCS = Path(__file__).parents[2] / "docs"

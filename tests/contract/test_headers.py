@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import wire
-from engine.keys import Keys
-from engine.script import Script, compose, lua_folder
-from engine.states import TRANSITIONS
+from engine.model import wire
+from engine.model.keys import Keys
+from engine.model.states import TRANSITIONS
+from engine.scripting.loader import Script, compose, lua_folder
 
 ROOT = Path(__file__).parents[2]
 VERBS = sorted(path.stem for path in lua_folder().glob("*.lua"))

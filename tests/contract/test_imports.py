@@ -14,15 +14,9 @@ ROOT = Path(__file__).parents[2]
 
 ORDER: list[str] = []
 for floor in (
-    "errors wire clock timetable keys states backoff codec options job limits payloads",
-    "embedded link foreign script",
-    "tree scripts",
-    "happened events queue_events measures handle hooks processor adding dead_letters schedules queue flows blocking sync",
-    "settings",
-    "worker",
-    "registry service",
-    "testing",
-    "printing doctor migrate demo commands steering cli __main__",
+    "errors model connection scripting scripts",
+    "events results metrics job middleware processor batching dead_letters schedules queue flows queue_events",
+    "sync settings worker service testing cli __main__",
 ):
     ORDER += floor.split()
 """A module of `engine/` imports from those before it; a folder stands for all in it. A new module is put here."""
@@ -30,7 +24,7 @@ for floor in (
 UPWARD = {("queue", "sync")}
 """Imports inside a function, of a face that is built on the module itself."""
 
-PUBLIC = {"engine.embedded", "engine.testing"}
+PUBLIC = {"engine.connection.embedded", "engine.testing"}
 """Modules that are public as they are."""
 
 BEHIND = (
@@ -42,7 +36,7 @@ BEHIND = (
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """The modules that a file imports: `from engine import clock` is engine.clock if there is such a module."""
+    """The modules that a file imports: `from engine import clock` is engine.model.clock if there is such a module."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)

@@ -8,9 +8,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
-from engine.backoff import Backoff, BackoffFields
 from engine.errors import InvalidInput
-from engine.options import (
+from engine.model.backoff import Backoff, BackoffFields
+from engine.model.options import (
     _CHECKS,
     AddOptions,
     Deduplication,

@@ -63,7 +63,7 @@ def test_every_extra_that_an_error_may_name_is_there(installed: Path) -> None:
 
 
 def test_the_installed_engine_imports_and_finds_its_scripts(installed: Path) -> None:
-    script = "import engine, engine.script as s; print(engine.__file__); print(s.lua_folder())"
+    script = "import engine, engine.scripting.loader as s; print(engine.__file__); print(s.lua_folder())"
     where, scripts = run_installed(installed, script).splitlines()
     assert Path(where).is_relative_to(installed)
     assert Path(scripts) == installed / "engine" / "_lua"

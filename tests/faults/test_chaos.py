@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.keys import Keys
-from engine.link import Connection
+from engine.connection import Connection
+from engine.model.keys import Keys
 from tests.faults.chaos.nemesis import open_link
 from tests.faults.chaos.plan import QUEUE, Plan
 from tests.faults.chaos.run import Chaos, chaos_server

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from engine import DeadLetter, Job, NewJob, Queue, RedisSettings, Worker
-from engine.embedded import EmbeddedServer
+from engine.connection import open_link
+from engine.connection.embedded import EmbeddedServer
 from engine.errors import LetterNotFound, LockLost, OutcomeUnknown
-from engine.job import Claimed
-from engine.link import open_link
-from engine.options import Keep
-from engine.script import loading
+from engine.model.options import Keep
+from engine.model.records import Claimed
+from engine.scripting.loader import loading
+from engine.scripting.pace import LETTERS_PER_CALL
+from engine.scripting.rows import Refusal
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish
-from engine.scripts.pace import LETTERS_PER_CALL
 from engine.scripts.recover import recover
-from engine.scripts.rows import Refusal
 from tests.support.letters import Death, bury_jobs
 from tests.support.proxy import Proxy
 from tests.support.queues import violations

@@ -11,11 +11,12 @@ from functools import partial
 
 import pytest
 
-from engine import Queue, QueueEvents, happened
-from engine.embedded import EmbeddedServer
+from engine import Queue, QueueEvents
+from engine import events as happened
+from engine.connection import Link
+from engine.connection.embedded import EmbeddedServer
 from engine.errors import ServerError
-from engine.keys import Keys
-from engine.link import Link
+from engine.model.keys import Keys
 from engine.scripts.progress import progress
 from tests.support.proxy import Proxy
 from tests.support.queues import Held, claimed, seed

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from engine import FlowJob, FlowProducer, JobQueueService, NewJob, Queue, RedisSettings, Settings
-from engine.embedded import EmbeddedServer
+from engine.connection import Connection, RedisPyLink, open_link
+from engine.connection.embedded import EmbeddedServer
 from engine.errors import AuthFailed, ConnectFailed, OutcomeUnknown, ServerBusy
-from engine.link import Connection, RedisPyLink, open_link
 from tests.support.queues import violations
 from tests.support.running import until
 

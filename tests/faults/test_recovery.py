@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from engine import Job, Queue, Worker
-from engine.embedded import EmbeddedServer
-from engine.link import RedisSettings
+from engine.connection import RedisSettings
+from engine.connection.embedded import EmbeddedServer
 from engine.scripts.claim import claim
 from tests.support.daemons import daemon
 from tests.support.ledger import LEDGER, Ledger

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from engine import Job, NewJob, Queue, Worker
-from engine.embedded import EmbeddedServer
+from engine.connection.embedded import EmbeddedServer
 from engine.errors import LinkError
 from tests.support.queues import violations
 from tests.support.running import running, until

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from engine.connection import Argument, Link, Reply, Waiter
 from engine.errors import ServerError
-from engine.keys import Keys
-from engine.link import Argument, Link, Reply, Waiter
-from engine.options import Keep
+from engine.model.keys import Keys
+from engine.model.options import Keep
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish
 from engine.scripts.sweep import sweep

@@ -9,10 +9,10 @@ import json
 import os
 from pathlib import Path
 
-from engine.job import Failed, NewRow, Retrying
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Failed, NewRow, Retrying
 from engine.scripts.add import add
 from engine.scripts.claim import claim
 from engine.scripts.delay import delay

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from engine.link import RedisSettings
+from engine.connection import RedisSettings
 
 HERE = Path(__file__).parent
 PACKAGES = HERE / ".packages"

@@ -12,8 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
 from engine import FlowJob, FlowProducer, Job, Queue, Worker
-from engine.clock import to_ms
 from engine.errors import UnrecoverableError
+from engine.model.clock import to_ms
 from tests.interop.side import PATIENCE, NodeSide
 from tests.support.running import running, until
 

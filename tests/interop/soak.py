@@ -38,8 +38,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from engine.embedded import EmbeddedServer
-from engine.link import Connection, RedisSettings
+from engine.connection import Connection, RedisSettings
+from engine.connection.embedded import EmbeddedServer
 from tests.interop.side import modules
 from tests.interop.soaking.run import Plan, Soak
 from tests.interop.soaking.sides import VERSIONS

@@ -13,7 +13,7 @@ import pytest_asyncio
 from playwright.async_api import BrowserContext, expect
 
 from engine import FlowJob, FlowProducer, Job, NewJob, Queue, Worker
-from engine.embedded import EmbeddedServer
+from engine.connection.embedded import EmbeddedServer
 from tests.interop.board import Board, browsing, need_board, serving
 from tests.support.running import running, until
 

@@ -19,9 +19,9 @@ import pytest
 
 import engine.scripts
 from engine import FlowJob, FlowProducer, Job, NewJob, Queue, Worker, errors
-from engine.embedded import EmbeddedServer
-from engine.link import Connection, RedisSettings
-from engine.script import Script
+from engine.connection import Connection, RedisSettings
+from engine.connection.embedded import EmbeddedServer
+from engine.scripting.loader import Script
 from tests.interop.side import VERSIONS, NodeSide, need
 from tests.interop.sides import counted
 from tests.support.running import running, until

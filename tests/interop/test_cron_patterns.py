@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from engine.migrate.schedule_rules import FoundSchedule, schedule_rules
-from engine.timetable import Cron
+from engine.cli.migrate.schedule_rules import FoundSchedule, schedule_rules
+from engine.model.cron import Cron
 from tests.interop.side import modules, need
 
 FROM = 1_795_485_219_557

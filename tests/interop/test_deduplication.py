@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine import Job, Queue, Worker
-from engine.options import DeduplicationFields
+from engine.model.options import DeduplicationFields
 from tests.interop.side import NodeSide
 from tests.support.running import running
 

@@ -10,8 +10,8 @@ from typing import Literal
 import pytest
 
 from engine import Cancellation, NewJob, Queue
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from tests.interop.side import VERSIONS, NodeSide
 from tests.interop.sides import Ours, both, counted
 

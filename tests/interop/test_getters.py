@@ -6,9 +6,10 @@ import itertools
 
 import pytest
 
-from engine import FlowNode, Queue, wire
-from engine.clock import to_ms
-from engine.measures import Finished
+from engine import FlowNode, Queue
+from engine.metrics import Finished
+from engine.model import wire
+from engine.model.clock import to_ms
 from engine.queue import State
 from tests.interop.side import NodeSide
 from tests.interop.sides import Ours, Side, Theirs, as_node_shows, both, counted

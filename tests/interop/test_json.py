@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from engine import Job, NewJob, Queue, Worker
+from engine.connection import Link
 from engine.errors import InvalidData
-from engine.keys import Keys
-from engine.link import Link
+from engine.model.keys import Keys
 from tests.interop.side import VERSIONS, NodeSide
 from tests.support.queues import job as stored
 from tests.support.queues import seed

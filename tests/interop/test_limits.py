@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from engine import Job, NewJob, Queue, RateLimited, Worker
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.options import Keep
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish
 from tests.interop.side import PATIENCE, NodeSide

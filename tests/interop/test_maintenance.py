@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from engine import FlowJob, Job, NewJob, Queue, Worker
+from engine.connection import Connection, Link, RedisSettings
 from engine.errors import WaitForChildren
-from engine.job import Failed
-from engine.keys import Keys
-from engine.link import Connection, Link, RedisSettings
-from engine.options import Keep
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Failed
+from engine.model.wire import STATES
 from engine.scripts.claim import claim
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
-from engine.wire import STATES
 from tests.interop.side import VERSIONS, NodeError, NodeSide
 from tests.interop.sides import Ours, Theirs, both, counted
 from tests.support.queues import census, dump, violations

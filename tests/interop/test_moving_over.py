@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from engine.keys import Keys
-from engine.link import Link, RedisSettings
-from engine.migrate.check import check
-from engine.migrate.findings import QueueReport, Report
+from engine.cli.migrate.check import check
+from engine.cli.migrate.findings import QueueReport, Report
+from engine.connection import Link, RedisSettings
+from engine.model.keys import Keys
 from tests.interop.side import NodeSide
 from tests.support.queues import dump
 

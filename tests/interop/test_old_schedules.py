@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from engine import Job, Queue, Worker
-from engine.clock import to_ms
+from engine.cli.migrate.check import check
+from engine.connection import RedisSettings
 from engine.errors import WrongState
-from engine.link import RedisSettings
-from engine.migrate.check import check
+from engine.model.clock import to_ms
 from tests.interop.side import PATIENCE, NodeSide, need
 from tests.interop.standing import StandingNodeSide
 from tests.interop.stream import stored, told

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engine import Backoff, Job, Queue, Worker
-from engine.options import Keep
+from engine.model.options import Keep
 from tests.interop.side import PATIENCE, NodeSide
 from tests.interop.stream import stored
 from tests.support.running import running, until

@@ -8,10 +8,11 @@ from functools import partial
 
 import pytest
 
-from engine import Queue, QueueEvents, happened
-from engine.clock import to_ms
-from engine.keys import Keys
-from engine.link import Link
+from engine import Queue, QueueEvents
+from engine import events as happened
+from engine.connection import Link
+from engine.model.clock import to_ms
+from engine.model.keys import Keys
 from tests.interop.port.driver import Ported, PortSide, need_port
 from tests.interop.sides import Ours, Side, as_node_shows, counted
 from tests.support.queues import events

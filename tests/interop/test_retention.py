@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from tests.interop.side import VERSIONS, NodeSide
 from tests.interop.sides import both
 from tests.support.queues import dump, seed

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine import Job, Queue, Worker
-from engine.clock import from_ms, to_ms
+from engine.model.clock import from_ms, to_ms
 from tests.interop.acting import act
 from tests.interop.side import PATIENCE, NodeSide
 from tests.interop.stream import stored, told

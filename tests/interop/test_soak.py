@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.embedded import EmbeddedServer
+from engine.connection.embedded import EmbeddedServer
 from tests.interop.side import NodeSide, need
 from tests.interop.soaking.nemesis import DECK
 from tests.interop.soaking.run import Plan, Soak

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from engine import Job, Queue, Worker
+from engine.connection import Link
 from engine.errors import JobFailed
-from engine.keys import Keys
-from engine.link import Link
+from engine.model.keys import Keys
 from engine.scripts.claim import claim
 from engine.scripts.sweep import sweep
 from tests.interop.acting import act

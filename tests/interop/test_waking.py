@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine import Job, NewJob, Queue, Worker
-from engine.clock import to_ms
+from engine.model.clock import to_ms
 from tests.interop.side import PATIENCE, NodeSide
 from tests.support.running import running, until
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from engine.job import Counts
-from engine.keys import Keys
-from engine.link import Argument, Link
-from engine.options import Keep
+from engine.connection import Argument, Link
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Counts
 from tests.support.calls import seed_for_all
 from tests.support.queues import Held, check_invariants, seed, violations
 

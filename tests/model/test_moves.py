@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from engine.embedded import EmbeddedServer
-from engine.job import Claimed, Failed, Limited, NewRow, Retrying
-from engine.keys import Keys
-from engine.link.address import RedisSettings
-from engine.link.connection import Connection
-from engine.options import Keep
+from engine.connection.address import RedisSettings
+from engine.connection.connection import Connection
+from engine.connection.embedded import EmbeddedServer
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Claimed, Failed, Limited, NewRow, Retrying
+from engine.scripting.rows import Refusal, Refusals
 from engine.scripts.add import add
 from engine.scripts.cancel import Cancellation, cancel
 from engine.scripts.claim import claim
@@ -31,7 +32,6 @@ from engine.scripts.release import release
 from engine.scripts.renew import renew
 from engine.scripts.replay import NotReplayed, replay
 from engine.scripts.retry import retry
-from engine.scripts.rows import Refusal, Refusals
 from engine.scripts.sweep import sweep
 from engine.scripts.turn import turn
 from tests.support.queues import census, dump, violations

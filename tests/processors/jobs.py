@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 from engine import Job
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import JobOptions
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.options import JobOptions
 
 D = TypeVar("D")
 

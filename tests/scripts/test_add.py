@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import PayloadTooLarge
-from engine.job import NewRow
-from engine.keys import Keys
-from engine.link import Link
+from engine.model.keys import Keys
+from engine.model.records import NewRow
 from engine.scripts.add import Added, add
 from engine.scripts.claim import claim
 from tests.support.queues import Held, census, dump, events, job, seed, snapshot

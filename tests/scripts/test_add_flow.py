@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import ServerBusy, ServerError
-from engine.job import NewRow, NodeRow
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import NewRow, NodeRow
 from engine.scripts.add_flow import NotPlanted, add_flow
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from engine.scripts.advance_schedule import Advanced, Chain, Start
 from tests.support.queues import Held, dump, events, job, seed
 from tests.support.schedules import advance, begin, places, seed_schedule

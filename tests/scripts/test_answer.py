@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from engine.scripts.answer import Answer, answer
 from tests.support.queues import Held, dump, seed
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from engine.scripts.bury import bury
 from tests.support.letters import ALL, Death, bury_jobs, shelves
 from tests.support.queues import Held, dump, seed

@@ -6,11 +6,11 @@ import itertools
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import WrongState
-from engine.job import Failed, Retrying
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Failed, Retrying
 from engine.scripts.cancel import Cancellation, cancel
 from engine.scripts.claim import claim
 from engine.scripts.fail import fail

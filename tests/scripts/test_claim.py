@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from engine.job import Failed
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Failed
 from engine.scripts.claim import Claims, claim
 from engine.scripts.fail import fail
 from engine.scripts.renew import renew

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from engine.job import Counts
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.records import Counts
 from engine.scripts.counts import counts
 from tests.support.queues import Held, check_invariants, seed
 

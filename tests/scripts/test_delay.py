@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from engine.job import Claimed, Delayed, Retrying
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.records import Claimed, Delayed, Retrying
+from engine.scripting.rows import Refusal
 from engine.scripts.claim import claim
 from engine.scripts.delay import delay
-from engine.scripts.rows import Refusal
 from tests.support.queues import Held, census, claimed, dump, seed, snapshot
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from engine.adding import lots
+from engine.batching import lots
+from engine.connection import Link
 from engine.errors import ServerError
-from engine.job import Claimed, Failed, NewRow, Retrying
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Deduplication, JobOptions, Keep
+from engine.model.keys import Keys
+from engine.model.options import Deduplication, JobOptions, Keep
+from engine.model.records import Claimed, Failed, NewRow, Retrying
+from engine.scripting.rows import Refusal
 from engine.scripts.add import Added, add
 from engine.scripts.claim import claim
 from engine.scripts.clean import clean
@@ -22,7 +23,6 @@ from engine.scripts.drain import drain
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
 from engine.scripts.remove import remove
-from engine.scripts.rows import Refusal
 from engine.scripts.sweep import sweep
 from engine.scripts.turn import turn
 from tests.support.queues import Held, census, dump, events, job, seed, snapshot

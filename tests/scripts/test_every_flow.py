@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import ServerError
-from engine.job import Failed
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Failed
+from engine.scripting.rows import Refusal
 from engine.scripts.clean import clean
 from engine.scripts.drain import drain
 from engine.scripts.fail import fail
@@ -21,7 +22,6 @@ from engine.scripts.obliterate import obliterate
 from engine.scripts.pause import pause
 from engine.scripts.remove import remove
 from engine.scripts.reprocess import reprocess
-from engine.scripts.rows import Refusal
 from engine.scripts.turn import turn
 from tests.faults.test_write_prefix import Breaking
 from tests.support.queues import Held, claimed, events, seed, snapshot

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from engine import states, wire
+from engine.connection import Link
 from engine.errors import ServerBusy, ServerError
-from engine.keys import Keys
-from engine.limits import RateLimit
-from engine.link import Link
-from engine.options import Keep
-from engine.script import Script
+from engine.model import states, wire
+from engine.model.keys import Keys
+from engine.model.limits import RateLimit
+from engine.model.options import Keep
+from engine.scripting.loader import Script
 from engine.scripts.answer import answer
 from engine.scripts.cancel import cancel
 from engine.scripts.change_delay import change_delay

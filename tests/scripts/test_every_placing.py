@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from engine.job import Failed, Limited, NewRow, Retrying
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
-from engine.script import lua_folder
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Failed, Limited, NewRow, Retrying
+from engine.scripting.loader import lua_folder
 from engine.scripts.add import add
 from engine.scripts.add_flow import add_flow
 from engine.scripts.cancel import cancel

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import ServerBusy, ServerError
-from engine.keys import Keys
-from engine.link import Link
-from engine.scripts.rows import Refusal
+from engine.model.keys import Keys
+from engine.scripting.rows import Refusal
 from tests.support.calls import CALLS, FENCED, script, seed_for_all
 from tests.support.queues import dump, events
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import ServerError
-from engine.job import Failed
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Failed
+from engine.scripting.rows import Refusal
 from engine.scripts.fail import fail
-from engine.scripts.rows import Refusal
 from tests.support.letters import Death, bury_jobs, shelves
 from tests.support.queues import Held, census, claimed, dump, events, job, seed, snapshot
 from tests.support.shelves import shelves_of

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep, read_options
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.options import Keep, read_options
+from engine.scripting.rows import Refusal
 from engine.scripts.finish import finish
-from engine.scripts.rows import Refusal
 from tests.support.queues import Held, census, check_invariants, claimed, dump, events, job, seed, snapshot
 
 ALL = Keep()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import ServerError
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.scripting.rows import Refusal
 from engine.scripts.finish_adding import finish_adding
-from engine.scripts.rows import Refusal
 from tests.scripts.test_add_flow import OTHER, node
 from tests.support.queues import Held, claimed, dump, seed, snapshot
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import ServerError
-from engine.keys import Keys
-from engine.link import Link
+from engine.model.keys import Keys
 from engine.scripts.follow import Followed, follow
 from tests.support.queues import dump
 

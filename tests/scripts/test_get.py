@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from engine.job import Snapshot
-from engine.keys import Keys
-from engine.link import Argument, Link
+from engine.connection import Argument, Link
+from engine.model.keys import Keys
+from engine.model.records import Snapshot
 from engine.scripts.get import get
 from tests.support.queues import Held, dump, seed
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from engine.scripts.letters import Sought, letters
 from engine.scripts.replay import replay
 from tests.support.letters import Death, bury_jobs

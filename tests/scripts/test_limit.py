@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from engine.job import Limited
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.records import Limited
+from engine.scripting.rows import Refusal
 from engine.scripts.claim import Claims, claim
 from engine.scripts.limit import limit
 from engine.scripts.limit_ttl import limit_ttl
-from engine.scripts.rows import Refusal
 from tests.support.queues import Held, census, claimed, dump, job, seed, snapshot
 
 FULL = "9007199254740991"

@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
-from engine.keys import Keys
-from engine.limits import RateLimit
-from engine.link import Link
-from engine.options import Keep
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.limits import RateLimit
+from engine.model.options import Keep
 from engine.scripts.claim import Claims, claim
 from engine.scripts.limit_rate import limit_rate
 from engine.scripts.limit_ttl import limit_ttl

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import ServerError
-from engine.job import Failed
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Failed
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
 from engine.scripts.metrics import Metered, metrics

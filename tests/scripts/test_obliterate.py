@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import WrongState
-from engine.keys import Keys
-from engine.link import Link
+from engine.model.keys import Keys
 from engine.scripts.obliterate import obliterate
 from engine.scripts.pause import pause
 from engine.scripts.replay import replay

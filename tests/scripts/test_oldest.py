@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from engine.scripts.oldest import LOOKED_AT, InLine, oldest
 from tests.support.queues import dump, seed
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine.job import NewRow
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.records import NewRow
 from engine.scripts.add import add
 from engine.scripts.claim import claim
 from engine.scripts.pause import pause

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from engine import wire
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model import wire
+from engine.model.keys import Keys
 from engine.scripts.priorities import priorities
 from tests.support.queues import dump, seed
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from engine.scripts.promote import promote
 from tests.support.queues import Held, census, dump, events, seed, snapshot
 

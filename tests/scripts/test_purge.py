@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import ServerError
-from engine.keys import Keys
-from engine.link import Link
+from engine.model.keys import Keys
 from engine.scripts.purge import purge
 from engine.scripts.replay import replay
 from tests.support.letters import ALL, Death, bury_jobs, shelves

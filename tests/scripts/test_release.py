@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from engine.job import NewRow
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.records import NewRow
+from engine.scripting.rows import Refusal
 from engine.scripts.add import add
 from engine.scripts.claim import claim
 from engine.scripts.release import release
-from engine.scripts.rows import Refusal
 from tests.support.queues import Held, census, claimed, dump, seed, snapshot
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import JobLocked, JobNotFound, WrongState
-from engine.keys import Keys
-from engine.link import Link
+from engine.model.keys import Keys
 from engine.scripts.remove import NotRemoved, remove
 from tests.support.queues import Held, census, dump, events, seed, snapshot
 

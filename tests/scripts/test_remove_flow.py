@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.options import Keep
 from engine.scripts.add_flow import add_flow
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish

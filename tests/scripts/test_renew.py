@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.scripting.rows import Refusal
 from engine.scripts.renew import renew
-from engine.scripts.rows import Refusal
 from tests.support.queues import Held, claimed, dump, seed, snapshot
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import ServerBusy, ServerError
-from engine.job import Failed, NewRow
-from engine.keys import Keys
-from engine.link import Link
+from engine.model.keys import Keys
+from engine.model.records import Failed, NewRow
 from engine.scripts.add import add
 from engine.scripts.claim import claim
 from engine.scripts.fail import fail

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import JobNotFound, WrongState
-from engine.job import Failed
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Failed
+from engine.scripting.rows import Refusal
 from engine.scripts.claim import claim
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
 from engine.scripts.progress import progress
 from engine.scripts.reprocess import NotReprocessed, reprocess
-from engine.scripts.rows import Refusal
 from engine.scripts.sweep import sweep
 from tests.support.queues import Held, census, claimed, dump, events, job, seed
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from engine.job import Retrying
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.records import Retrying
+from engine.scripting.rows import Refusal
 from engine.scripts.retry import retry
-from engine.scripts.rows import Refusal
 from tests.support.queues import Held, census, claimed, dump, seed, snapshot
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine import wire
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model import wire
+from engine.model.keys import Keys
 from engine.scripts.renew import renew
 from engine.scripts.sweep import Swept, look, sweep
 from tests.support.queues import Held, census, check_invariants, claimed, dump, events, job, seed, snapshot

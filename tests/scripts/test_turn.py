@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from engine.job import Claimed
-from engine.keys import Keys
-from engine.link import Argument, Link
-from engine.options import Keep
+from engine.connection import Argument, Link
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Claimed
+from engine.scripting.rows import Refusal
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish
-from engine.scripts.rows import Refusal
 from engine.scripts.turn import Turned, turn
 from tests.support.calls import seed_for_all
 from tests.support.queues import Held, census, claimed, dump, events, seed, snapshot

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import JobNotFound, LockLost, PayloadTooLarge
-from engine.keys import Keys
-from engine.link import Link
+from engine.model.keys import Keys
 from engine.scripts.update_data import update_data
 from tests.support.queues import Held, claimed, dump, job, seed
 

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from engine.scripts.upsert_schedule import NotUpserted
 from tests.support.queues import dump, events, job, seed, snapshot
 from tests.support.schedules import HEAD, places, seed_schedule, upsert

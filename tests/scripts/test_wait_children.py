@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from engine.connection import Link
 from engine.errors import ServerError
-from engine.keys import Keys
-from engine.link import Link
-from engine.scripts.rows import Refusal
+from engine.model.keys import Keys
+from engine.scripting.rows import Refusal
 from engine.scripts.wait_children import wait_children
 from tests.scripts.test_add_flow import OTHER, node
 from tests.support.queues import Held, claimed, dump, seed, snapshot

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from engine.scripts.purge import purge
 from engine.scripts.watch_letters import watch_letters
 from tests.support.letters import Death, bury_jobs

@@ -6,11 +6,11 @@ import importlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from engine.job import Failed, Limited, NewRow, Retrying
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
-from engine.script import Script
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Failed, Limited, NewRow, Retrying
+from engine.scripting.loader import Script
 from engine.scripts.add import add
 from engine.scripts.claim import claim
 from engine.scripts.delay import delay

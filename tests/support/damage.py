@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from engine.keys import Keys
-from engine.link import Argument, Link
+from engine.connection import Argument, Link
+from engine.model.keys import Keys
 
 Commands = list[list[Argument]]
 

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from engine import Queue
-from engine.keys import Keys
-from engine.link import Link
-from engine.link.address import RedisSettings
-from engine.link.connection import Connection
+from engine.connection import Link
+from engine.connection.address import RedisSettings
+from engine.connection.connection import Connection
+from engine.model.keys import Keys
 from tests.support.queues import all_keyspaces, violations
 
 

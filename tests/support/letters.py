@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from engine.job import Failed
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Failed
 from engine.scripts.fail import fail
 from tests.support.queues import Held, claimed, dump, seed
 from tests.support.shelves import HEAD

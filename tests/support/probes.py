@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from engine import errors
-from engine.handle import Job
+from engine.job import Job
 from engine.processor import processor
 
 

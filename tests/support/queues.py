@@ -13,11 +13,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from engine import wire
-from engine.job import Claimed
-from engine.keys import Keys
-from engine.link import Argument, Link
-from engine.options import Keep
+from engine.connection import Argument, Link
+from engine.model import wire
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Claimed
 from tests.support.shelves import misshelved
 
 PAGE = 1_000
@@ -199,7 +199,7 @@ async def check_invariants(
 ) -> None:
     """Raise AssertionError with everything that is wrong in the queue.
 
-    `counts`: what the API says (an `engine.job.Counts`). `acked`: ids that were added; each has a place or an end that
+    `counts`: what the API says (an `engine.model.records.Counts`). `acked`: ids that were added; each has a place or an end that
     the events tell. `keep_*`: the rule that every job was finished with. `max_stalls`: that of the sweeps.
     """
     wrong = await violations(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from engine.scripts.advance_schedule import Advanced, advance_schedule
 from engine.scripts.upsert_schedule import NotUpserted, upsert_schedule
 from tests.support.queues import Held, seed, snapshot

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from engine import Queue
-from engine.embedded import EmbeddedServer
+from engine.connection.embedded import EmbeddedServer
 from tests.support.daemons import ROOT, daemon
 
 ONE_LOOP = pytest.mark.asyncio(loop_factories=["uvloop"])

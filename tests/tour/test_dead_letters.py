@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from engine import AtLeast, DeadLetter, DeadLetterAlert, Job, NewJob, Queue, Worker, processor
-from engine.clock import monotonic
 from engine.errors import InvalidOption, JobFailed, LetterNotFound, WrongState
+from engine.model.clock import monotonic
 from tests.support.running import running, until
 from tests.tour.test_command_line import Corral
 

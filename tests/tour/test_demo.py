@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.embedded import stop_server
+from engine.connection.embedded import stop_server
 from tests.support.daemons import ROOT
 from tests.support.running import until
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from engine import Job, Queue, QueueEvents, Worker, happened
+from engine import Job, Queue, QueueEvents, Worker
+from engine import events as happened
 from engine.errors import InvalidInput, InvalidOption
 from tests.support.running import running
 

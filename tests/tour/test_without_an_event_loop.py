@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from engine import FlowJob, Job, NewJob, Queue, SyncQueue, Worker, happened
+from engine import FlowJob, Job, NewJob, Queue, SyncQueue, Worker
+from engine import events as happened
 from engine.errors import InvalidOption
 from tests.support.running import running
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.connection import RedisSettings
 from engine.errors import InvalidInput, InvalidOption
-from engine.link import RedisSettings
 from engine.settings import Settings
 
 PARSED = {

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.backoff import DEFAULT_JITTER, Backoff, delay_before_retry
-from engine.clock import MAX_DURATION_MS
 from engine.errors import InvalidOption
-from engine.options import JobOptions, read_options
+from engine.model.backoff import DEFAULT_JITTER, Backoff, delay_before_retry
+from engine.model.clock import MAX_DURATION_MS
+from engine.model.options import JobOptions, read_options
 
 DELAYS = st.integers(0, MAX_DURATION_MS)
 SHARES = st.floats(0, 1)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from engine import codec
 from engine.errors import InvalidData
+from engine.model import codec
 
 UNITS = st.lists(st.sampled_from(["\ud83d", "\ude00", "\\", "u", "ud83d", '"', "é", "\u2028", "\x00", "a"]), max_size=8)
 """UTF-16 units, as JavaScript puts them together: with halves of pairs, and text that looks like an escape."""

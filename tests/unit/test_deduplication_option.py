@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine import Deduplication, NewJob, errors
-from engine.options import JobOptions, read_options
+from engine.model.options import JobOptions, read_options
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from engine.cli.migrate.catalogue import KINDS
+from engine.cli.migrate.job_rules import StoredJob, is_job_key, job_rules
+from engine.cli.migrate.schedule_rules import FoundSchedule, schedule_rules
 from engine.errors import InvalidInput
-from engine.migrate.catalogue import KINDS
-from engine.migrate.job_rules import StoredJob, is_job_key, job_rules
-from engine.migrate.schedule_rules import FoundSchedule, schedule_rules
-from engine.options import JobOptions
+from engine.model.options import JobOptions
 
 PLAIN = {"attempts": 3, "removeOnComplete": True}
 

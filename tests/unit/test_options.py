@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from engine.clock import read_duration
 from engine.errors import InvalidOption
-from engine.job import NewJob
-from engine.limits import RateLimit
-from engine.options import JobOptions, Keep
+from engine.model.clock import read_duration
+from engine.model.limits import RateLimit
+from engine.model.options import JobOptions, Keep
+from engine.model.records import NewJob
 from engine.worker import Worker
-from engine.worker.arguments import read_arguments
+from engine.worker.process.arguments import read_arguments
 
 WORDS = {
     "dealy": "did you mean 'delay'?",

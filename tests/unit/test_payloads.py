@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from engine.errors import InvalidData, UnknownJobType
-from engine.payloads import (
+from engine.model.payloads import (
     JOB_TYPES,
     DataExportJobData,
     EmailJobData,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 
 from engine.errors import BadParameters, InvalidInput, UnknownTask, UnrecoverableError
-from engine.registry import ServiceRegistry, TaskContext
+from engine.service.registry import ServiceRegistry, TaskContext
 
 CONTEXT = TaskContext(sub_account_id="1", user_id="u1")
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.migrate.job_rules import StoredJob, job_rules
-from engine.options import read_options
-from engine.timetable import cron_of
+from engine.cli.migrate.job_rules import StoredJob, job_rules
+from engine.model.cron import cron_of
+from engine.model.options import read_options
 
 SIZE = 10_000
 

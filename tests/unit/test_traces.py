@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.worker import traces
+from engine.worker import error_text
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +48,7 @@ def test_a_trace_reads_as_python_prints_it(fails: Callable[[], None]) -> None:
         with pytest.raises(Exception) as caught:  # noqa: PT011 - any
             fails()
         error = caught.value
-        assert traces.trace(error) == "".join(traceback.format_exception(error)).replace(f"{ROOT}/", "")
+        assert error_text.trace(error) == "".join(traceback.format_exception(error)).replace(f"{ROOT}/", "")
 
 
 def test_of_a_deep_one_the_last_frames_are_kept() -> None:
@@ -59,14 +59,14 @@ def test_of_a_deep_one_the_last_frames_are_kept() -> None:
 
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - its text is looked at
         down(200)
-    told = traces.trace(caught.value)
-    assert told.count('File "') == traces.MAX_FRAMES
+    told = error_text.trace(caught.value)
+    assert told.count('File "') == error_text.MAX_FRAMES
     assert "raise ValueError" in told
     assert told.endswith("ValueError: at the bottom\n")
 
 
 def test_an_error_that_was_never_raised_has_no_frames() -> None:
-    assert traces.trace(ValueError("x")) == "ValueError: x\n"
+    assert error_text.trace(ValueError("x")) == "ValueError: x\n"
 
 
 def _in(path: str) -> Any:
@@ -92,10 +92,10 @@ def test_a_file_is_named_by_its_place_below_sys_path(
     path: str, shown: str, chained: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", ["/", "/srv/shop", "/srv/shop/vendored", *sys.path])
-    traces._imported_as.cache_clear()
+    error_text._imported_as.cache_clear()
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - its trace is looked at
         _in(path)()
-    told = traces.trace(ExceptionGroup("several", [caught.value]) if chained else caught.value)
+    told = error_text.trace(ExceptionGroup("several", [caught.value]) if chained else caught.value)
     assert f'File "{shown}", line 2, in fail' in told
     assert 'File "/' not in told
 
@@ -103,7 +103,7 @@ def test_a_file_is_named_by_its_place_below_sys_path(
 def test_files_of_packages_have_no_folders() -> None:
     with pytest.raises(msgspec.DecodeError) as caught:
         asyncio.run(_decode())
-    told = traces.trace(caught.value)
+    told = error_text.trace(caught.value)
     assert 'File "asyncio/runners.py"' in told
     assert f'File "{Path(__file__).relative_to(ROOT)}"' in told
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from engine import FlowJob, FlowProducer, Job, JobQueueService, NewJob, Queue, RedisSettings, Settings, Worker
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from engine.scripts.remove import NotRemoved, remove
 from engine.scripts.state import state
 from tests.support.queues import census, dump, seed

@@ -10,12 +10,12 @@ import pytest
 import redis
 
 from engine import Job, Queue, Worker, errors
-from engine.job import Claimed
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import Keep
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.model.options import Keep
+from engine.model.records import Claimed
+from engine.scripting.rows import Refusal
 from engine.scripts.finish import finish
-from engine.scripts.rows import Refusal
 from tests.support.queues import Held, events, seed, snapshot
 from tests.support.queues import job as stored
 from tests.support.running import running, until

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from engine import FlowJob, FlowProducer, Job, NewJob, Queue, RateLimited, Worker
-from engine.embedded import EmbeddedServer
-from engine.link import Link, open_link
+from engine.connection import Link, open_link
+from engine.connection.embedded import EmbeddedServer
 from engine.scripts.claim import claim
 from tests.support.running import running, until
 

@@ -15,8 +15,8 @@ import pytest
 from msgspec import Struct
 
 from engine import FlowJob, FlowProducer, Job, Queue, Worker
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from tests.interop.side import NodeSide, need
 from tests.interop.standing import StandingNodeSide
 from tests.support.queues import census, events, seed

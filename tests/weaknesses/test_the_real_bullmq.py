@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engine import Queue
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from tests.interop.side import NodeError, NodeSide
 from tests.support.running import until
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from engine import Job, NewJob, Queue, Worker
-from engine.embedded import EmbeddedServer
-from engine.link import Link, RedisSettings
+from engine.connection import Link, RedisSettings
+from engine.connection.embedded import EmbeddedServer
 from tests.support.proxy import Proxy
 from tests.support.running import running, until
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from engine import Job, NewJob, Queue, Retry, Worker, batch_processor, errors, processor
-from engine.keys import Keys
-from engine.link import Link
-from engine.worker.stacks import Running, describe
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.worker.process.stack_dump import Running, describe
 from tests.support.queues import job as stored
 from tests.support.queues import snapshot
 from tests.support.running import until

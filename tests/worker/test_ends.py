@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from engine import Cancellation, Job, Queue, Worker, errors, processor
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from engine.scripts.claim import claim
-from engine.worker import crew as crews
+from engine.worker import slots as crews
 from tests.support.probes import beat, child, hang
 from tests.support.queues import events
 from tests.support.queues import job as stored

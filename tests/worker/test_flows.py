@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from engine import FlowJob, FlowNode, FlowProducer, Job, Queue, RedisSettings, WaitForChildren, Worker, processor
-from engine.embedded import EmbeddedServer
+from engine.connection import Link
+from engine.connection.embedded import EmbeddedServer
 from engine.errors import JobFailed
-from engine.keys import Keys
-from engine.link import Link
-from engine.options import JobOptions
-from engine.script import loading
+from engine.model.keys import Keys
+from engine.model.options import JobOptions
+from engine.scripting.loader import loading
 from tests.support.proxy import Proxy
 from tests.support.queues import check_invariants
 from tests.support.running import running, until

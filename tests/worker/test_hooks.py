@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from engine import Job, JobOptions, Keep, NewJob, Queue, SyncQueue, Worker, batch_processor, errors, processor
-from engine.options import read_options
+from engine.model.options import read_options
 from tests.support.daemons import daemon
 from tests.support.running import until
 

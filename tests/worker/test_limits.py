@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from engine import Job, NewJob, Queue, RateLimited, Worker, processor
+from engine.connection import Link
 from engine.errors import InvalidOption
-from engine.keys import Keys
-from engine.link import Link
+from engine.model.keys import Keys
 from tests.support.daemons import daemon
 from tests.support.ledger import LEDGER, Ledger
 from tests.support.queues import Held, events, seed

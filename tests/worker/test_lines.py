@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 
 from engine import Job, Queue, Worker
-from engine.embedded import EmbeddedServer
-from engine.keys import Keys
-from engine.link import RedisSettings, open_link
+from engine.connection import RedisSettings, open_link
+from engine.connection.embedded import EmbeddedServer
+from engine.model.keys import Keys
 from tests.support.proxy import Proxy
 from tests.support.queues import check_invariants
 from tests.support.running import until

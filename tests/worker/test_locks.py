@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from engine import Job, Queue, Worker, errors
-from engine.embedded import EmbeddedServer
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.connection.embedded import EmbeddedServer
+from engine.model.keys import Keys
 from engine.scripts.claim import claim
 from tests.support.queues import snapshot
 from tests.support.running import until

@@ -10,12 +10,12 @@ import pytest
 from msgspec import structs
 
 from engine import Job, NewJob, Queue, Worker
-from engine.embedded import EmbeddedServer
+from engine.cli.migrate.check import check, look_over
+from engine.cli.migrate.findings import QueueReport
+from engine.connection import Argument, Link, RedisSettings, Waiter
+from engine.connection.embedded import EmbeddedServer
 from engine.errors import ServerError
-from engine.keys import Keys
-from engine.link import Argument, Link, RedisSettings, Waiter
-from engine.migrate.check import check, look_over
-from engine.migrate.findings import QueueReport
+from engine.model.keys import Keys
 from tests.support.queues import Held, seed
 from tests.support.running import running
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from engine import Job, NewJob, Queue, Worker, errors, processor
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from tests.support.queues import job as stored
 from tests.support.running import until
 

@@ -9,11 +9,11 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from engine import Job, Queue, Worker, processor
+from engine.connection import Argument, Reply
 from engine.errors import ConnectFailed
-from engine.job import Claimed
-from engine.keys import Keys
-from engine.link import Argument, Reply
-from engine.worker.scheduling import Scheduling
+from engine.model.keys import Keys
+from engine.model.records import Claimed
+from engine.worker.loops.scheduling import Scheduling
 from tests.support.queues import check_invariants
 from tests.support.running import running, until
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from engine import FlowJob, FlowProducer, Job, JobQueueService, NewJob, Queue, Settings, Worker
-from engine.embedded import EmbeddedServer
+from engine.connection import Connection, RedisSettings
+from engine.connection.embedded import EmbeddedServer
 from engine.errors import ServerUnfit
-from engine.keys import Keys
-from engine.link import Connection, RedisSettings
-from engine.options import AddOptions
+from engine.model.keys import Keys
+from engine.model.options import AddOptions
 from engine.scripts.pause import pause
-from engine.sync import SyncQueue
+from engine.sync.queue import SyncQueue
 from tests.support.daemons import ROOT, daemon
 from tests.support.running import until
 from tests.worker.test_daemon import ONE_LOOP, PROBE, active, ended, said

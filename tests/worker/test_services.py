@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from engine.keys import Keys
-from engine.link import Link, RedisSettings, open_link
-from engine.worker.hold import Holds
-from engine.worker.lag import Pulse
-from engine.worker.renewer import Renewer
-from engine.worker.service import Service
-from engine.worker.sweeper import Sweeper
-from engine.worker.threads import Threads
+from engine.connection import Link, RedisSettings, open_link
+from engine.model.keys import Keys
+from engine.worker.active_jobs import Holds
+from engine.worker.loops.loop_monitor import Pulse
+from engine.worker.loops.renewer import Renewer
+from engine.worker.loops.stalled_checker import Sweeper
+from engine.worker.loops.wake import Wake
+from engine.worker.retry_delay import Service
+from engine.worker.run_in.threads import Threads
 from engine.worker.turns import Turns
-from engine.worker.wake import Wake
 from tests.support.running import until
 
 
@@ -97,7 +97,7 @@ async def test_services_start_and_stop_at_any_moment(redis_url: str, keys: Keys)
 
 
 def _turns(link: Link, keys: Keys, told: list[BaseException]) -> Turns:
-    from engine.options import Keep
+    from engine.model.options import Keep
 
     return Turns(
         link,

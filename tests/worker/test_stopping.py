@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from engine import Job, Queue, Worker, errors
-from engine.clock import monotonic
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.clock import monotonic
+from engine.model.keys import Keys
 from tests.support.queues import snapshot
 from tests.support.running import until
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from engine import Queue
-from engine.embedded import EmbeddedServer
-from engine.link import RedisSettings
-from engine.worker.supervisor import pause_after
+from engine.connection import RedisSettings
+from engine.connection.embedded import EmbeddedServer
+from engine.worker.process.supervisor import pause_after
 from tests.support.daemons import Daemon, daemon
 from tests.support.running import until
 from tests.worker.test_daemon import ONE_LOOP, PROBE, active, ended, health, refusal, said

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from engine import BaseProcessor, Job, NewJob, Queue, Worker, errors, processor
-from engine.worker import traces
+from engine.worker import error_text
 from tests.support.running import until
 
 
@@ -192,17 +192,17 @@ def test_stored_failures_are_cut() -> None:
     try:
         fall()
     except RecursionError as error:
-        text = traces.trace(error)
-    assert text.count("in fall") <= traces.MAX_FRAMES
-    assert len(text.encode()) <= traces.MAX_TEXT
-    huge = traces.message(ValueError("é\x1b[31m\ud800" * 1_000_000))
-    assert len(huge.encode()) <= traces.MAX_MESSAGE
-    assert traces.message(KeyError()) == "KeyError"
+        text = error_text.trace(error)
+    assert text.count("in fall") <= error_text.MAX_FRAMES
+    assert len(text.encode()) <= error_text.MAX_TEXT
+    huge = error_text.message(ValueError("é\x1b[31m\ud800" * 1_000_000))
+    assert len(huge.encode()) <= error_text.MAX_MESSAGE
+    assert error_text.message(KeyError()) == "KeyError"
 
 
 def test_stored_stack_traces_are_appended_whatever_was_there() -> None:
     def kept(stored: bytes, limit: int | None) -> Any:
-        return msgspec.json.decode(traces.appended(stored, "new", limit))
+        return msgspec.json.decode(error_text.appended(stored, "new", limit))
 
     assert kept(b"", None) == ["new"]
     assert kept(b'["a","b"]', None) == ["a", "b", "new"]
@@ -210,4 +210,4 @@ def test_stored_stack_traces_are_appended_whatever_was_there() -> None:
     assert kept(b'["a","b"]', 1) == ["new"]
     assert kept(b'["a","b"]', 0) == []
     assert kept(b"{nonsense", 5) == ["new"]
-    assert len(kept(msgspec.json.encode(["x"] * 500), None)) == traces.DEFAULT_KEPT
+    assert len(kept(msgspec.json.encode(["x"] * 500), None)) == error_text.DEFAULT_KEPT

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 from engine import Job, Queue, Worker
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.model.keys import Keys
 from tests.support.queues import seed
 from tests.support.running import until
 

@@ -16,8 +16,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from engine.embedded import EmbeddedServer
-from engine.link import Argument, Connection, RedisSettings
+from engine.connection import Argument, Connection, RedisSettings
+from engine.connection.embedded import EmbeddedServer
 from tests.faults.chaos.plan import Plan
 from tests.faults.chaos.unit import Unit
 from tests.support.ledger import append

@@ -11,9 +11,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from engine import Queue
-from engine.embedded import EmbeddedServer
-from engine.keys import Keys
-from engine.link import Connection
+from engine.connection import Connection
+from engine.connection.embedded import EmbeddedServer
+from engine.model.keys import Keys
 from tests.faults.chaos.load import Producer
 from tests.faults.chaos.nemesis import Nemesis, open_link
 from tests.faults.chaos.plan import QUEUE, Plan, address

@@ -14,9 +14,9 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
-from engine.embedded import EmbeddedServer
-from engine.keys import Keys
-from engine.link import Link
+from engine.connection import Link
+from engine.connection.embedded import EmbeddedServer
+from engine.model.keys import Keys
 from tests.interop.soaking.hands import Hand
 from tests.interop.soaking.pace import Pace
 from tests.interop.soaking.sides import QUEUE, SIDES, Side

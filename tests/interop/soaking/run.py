@@ -13,10 +13,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from engine.embedded import EmbeddedServer
+from engine.connection import Connection, RedisSettings
+from engine.connection.embedded import EmbeddedServer
 from engine.errors import CorralError
-from engine.keys import Keys
-from engine.link import Connection, RedisSettings
+from engine.model.keys import Keys
 from tests.interop.side import NodeError
 from tests.interop.soaking.hands import CONCURRENCY, Hand, worked
 from tests.interop.soaking.nemesis import Nemesis

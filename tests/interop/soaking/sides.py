@@ -10,7 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from engine import FlowJob, FlowProducer, NewJob, Queue, QueueEvents, happened
+from engine import FlowJob, FlowProducer, NewJob, Queue, QueueEvents
+from engine import events as happened
 from tests.interop.side import HERE, NodeSide, connection, modules
 from tests.interop.soaking.wishes import NAME, Batch, Wish
 

@@ -1,0 +1,166 @@
+"""What is to be said of one stored job. Pure: takes the fields of its hash, asks the engine's own readers, knows no server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from engine.errors import InvalidInput
+from engine.model import codec, wire
+from engine.model.backoff import BUILT_IN
+from engine.model.options import MAX_CACHED, JobOptions, Parent, read_options
+from engine.model.wire import JOB_HELPERS
+
+Said = Iterator[tuple[str, str]]
+"""Codes of the catalogue, each with what is particular of this job."""
+
+FINISHED: Final = ("completed", "failed")
+
+_KNOWN: Final = frozenset({
+    "attempts", "backoff", "delay", "priority", "lifo", "jobId", "timestamp", "removeOnComplete", "removeOnFail", "stackTraceLimit",
+    "sizeLimit", "parent", "repeat", "prevMillis", "repeatJobKey", "timeout", "expiresIn", "de", "kl", "tm", "omc", "fpof", "rdof",
+    "idof", "cpof", "group", "debounce", "deduplication", "keepLogs", "startDate", "endDate", "count", "offset", "key",
+})  # fmt: skip
+_BULLMQ_BACKOFFS: Final = ("fixed", "exponential")
+
+
+class StoredJob(Struct, frozen=True):
+    """The fields of a job's hash that the rules ask for. `data` is None where it was not read, `size` is its bytes."""
+
+    id: str
+    state: str
+    size: int = 0
+    name: bytes | None = None
+    opts: bytes | None = None
+    parent: bytes | None = None
+    schedule: bytes | None = None
+    old_attempts: bytes | None = None
+    next_run: bytes | None = None
+    data: bytes | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """As a claim has it: a hash with none of the three is what was left of a job, or is no job."""
+        return self.name is not None or self.opts is not None or self.size > 0
+
+
+def job_rules(job: StoredJob) -> Said:
+    """All that is to be said of a job that is there or is not."""
+    if job.id in wire.STRUCTURES or job.id == wire.PRIVATE:
+        yield "id-of-a-structure", ""
+    elif not job.is_there:
+        yield "missing-hash", job.state
+    else:
+        yield from _of_fields(job)
+        yield from _of_options(job)
+
+
+def _of_fields(job: StoredJob) -> Said:
+    if job.size > codec.DEFAULT_MAX_PAYLOAD:
+        yield "large-data", f"{job.size:,} bytes"
+    if job.state in FINISHED:
+        return
+    if job.name is None:
+        yield "no-name", ""
+    if job.data is not None and (problem := _unreadable(job.data)):
+        yield "bad-data", problem
+    if job.parent is not None and not isinstance(_decoded(job.parent), dict):
+        yield "bad-parent", ""
+    if job.old_attempts is not None:
+        yield "legacy-attempts", job.old_attempts.decode(errors="replace")
+
+
+def _of_options(job: StoredJob) -> Said:
+    finished = job.state in FINISHED
+    try:
+        opts = job.opts or b"{}"
+        yield from (_known_rules if len(opts) <= MAX_CACHED else _options_rules)(opts, finished)
+        if (
+            job.schedule is not None
+            and not finished
+            and not isinstance(_STORED.decode(job.opts or b"{}").get("repeat"), dict)
+        ):
+            yield "schedule-without-repeat", job.schedule.decode(errors="replace")
+    except (ValueError, RecursionError) as error:
+        if not finished:
+            yield "bad-options", str(error)
+
+
+def _options_rules(opts: bytes, finished: bool) -> tuple[tuple[str, str], ...]:
+    """Raises ValueError where the text is no JSON object."""
+    found, options = _STORED.decode(opts), read_options(opts)
+    said = list(() if finished else _of_next_run(options))
+    if problem := _refused(options):
+        said.append(("option-refused", problem))
+    if unknown := sorted(found.keys() - _KNOWN):
+        said.append(("unknown-option", ", ".join(unknown)))
+    if "group" in found:
+        said.append(("groups", "option group"))
+    return tuple(said)
+
+
+_known_rules = lru_cache(maxsize=1024)(_options_rules)
+_STORED = msgspec.json.Decoder(dict[str, Any])
+
+
+def _of_next_run(options: JobOptions) -> Said:
+    if options.timeout or options.expires_in:
+        said = {"timeout": options.timeout, "expiresIn": options.expires_in}
+        yield "timeout-heeded", ", ".join(f"{name} {ms} ms" for name, ms in said.items() if ms)
+    if options.attempts > 1 and options.backoff is not None and not _is_known(options):
+        yield "own-backoff", options.backoff.type
+    if options.attempts == 0:
+        yield "attempts-open", ""
+    if options.remove_on_complete is None:
+        yield "kept-for-ever", ""
+
+
+def _is_known(options: JobOptions) -> bool:
+    """Whether a worker without strategies of its own does what the producer meant: "list" is ours where it has its waits."""
+    backoff = options.backoff
+    assert backoff is not None
+    return backoff.type in _BULLMQ_BACKOFFS or (backoff.type in BUILT_IN and bool(backoff.delays))
+
+
+def _refused(options: JobOptions) -> str:
+    """Why our producers would not take these options; empty if they would."""
+    given = options.given()
+    if (options.job_id or "").startswith("repeat:"):
+        del given["job_id"]  # a schedule's run: nobody chose it
+    if options.parent is not None:
+        # Stored with the prefix before it, which a producer does not say.
+        given["parent"] = Parent(options.parent.id, options.parent.queue.rpartition(":")[2] or "q")
+    try:
+        JobOptions.check(given)
+    except InvalidInput as error:
+        return str(error)
+    return ""
+
+
+def _unreadable(data: bytes) -> str:
+    try:
+        codec.decode("data", data)
+    except InvalidInput as error:
+        return str(error)
+    return ""
+
+
+def _decoded(text: bytes) -> Any:
+    try:
+        return codec.decode("parent", text)
+    except InvalidInput:
+        return None
+
+
+def is_job_key(suffix: str) -> bool:
+    """Whether a key's end is that of a job's hash, by its look: no structure, nothing that stands beside a job."""
+    head, _, rest = suffix.partition(":")
+    if suffix in wire.STRUCTURES or head in ("de", "dn", "metrics", "groups", wire.PRIVATE):
+        return False
+    if head == "repeat":
+        return rest.rpartition(":")[2].isdecimal()
+    return suffix.rpartition(":")[2] not in JOB_HELPERS

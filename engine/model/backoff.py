@@ -1,0 +1,129 @@
+"""How long to wait before the next attempt (wire specification, section 6.3)."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, Required, TypedDict, cast
+
+from msgspec import Struct
+
+from engine.errors import InvalidOption, check_fields
+from engine.model.clock import MAX_DURATION_MS, duration_ms
+
+BUILT_IN = ("fixed", "exponential", "list")
+
+DEFAULT_JITTER = 0.25
+"""Share of a wait that is drawn by chance where the user does not say: jobs that failed together do not come back together,
+and none waits longer than its backoff says."""
+MAX_DELAYS = 100
+"""Waits that a list may have; it is stored with each job."""
+
+
+class Backoff(Struct, frozen=True, omit_defaults=True):
+    """When a failed job runs again.
+
+    type: "fixed" (always `delay`), "exponential" (`delay`, twice that, four times that, ...), "list" (`delays`, one after
+    the other; the last repeats), or the name of a strategy that the worker was given. A list may be given for short:
+    `backoff=[1_000, 5_000, 60_000]`.
+    delay, delays: whole milliseconds or timedelta. jitter: the share of the wait, 0 to 1, that is drawn by chance; a
+    quarter for the built-in types if nothing is said, so a wait of 1000 is 750 to 1000.
+    BullMQ's workers know "fixed" and "exponential". Any other type needs a strategy of that name there too.
+    """
+
+    type: str
+    delay: int | timedelta = 0
+    jitter: float | None = None
+    delays: Sequence[int | timedelta] = ()
+
+    @classmethod
+    def check(cls, value: Any) -> Backoff:
+        """The Backoff of what a user gave: a Backoff, a dict of its fields, milliseconds for a fixed delay, or a list of them."""
+        if isinstance(value, dict):
+            check_fields("backoff", value, cls.__struct_fields__)
+            if "type" not in value:
+                raise InvalidOption('backoff: the type is missing; give {"type": "exponential", "delay": 1000}')
+            value = cls(**value)
+        elif isinstance(value, list | tuple):
+            value = cls("list", delays=tuple(value))
+        elif not isinstance(value, cls):
+            value = cls("fixed", duration_ms("backoff", value))
+        if not isinstance(value.type, str) or not value.type:
+            raise InvalidOption(
+                f"backoff.type: {value.type!r} is not a name; use 'fixed', 'exponential', 'list' or a worker's own"
+            )
+        check_strategy_name("backoff.type", value.type)
+        if value.type == "exponential" and not value.delay:
+            raise InvalidOption(
+                'backoff.delay: "exponential" doubles its delay and has none; give {"type": "exponential", "delay": 1000}'
+            )
+        jitter = value.jitter
+        if jitter is None:
+            jitter = DEFAULT_JITTER if value.type in BUILT_IN else None
+        elif isinstance(jitter, bool) or not isinstance(jitter, int | float) or not 0 <= jitter <= 1:
+            raise InvalidOption(f"backoff.jitter: {jitter!r} is not between 0 and 1")
+        return cls(value.type, duration_ms("backoff.delay", value.delay), jitter, _delays(value))
+
+
+def check_strategy_name(option: str, name: str) -> None:
+    """Raise InvalidOption for a near miss of a built-in type: no strategy of a worker may be called so either."""
+    if name in BUILT_IN:
+        return
+    word = name.lower()
+    meant = [known for known in BUILT_IN if known.startswith(word)] or difflib.get_close_matches(
+        word, BUILT_IN, 1, 0.75
+    )
+    if meant:
+        raise InvalidOption(f"{option}: {name!r} is not a type; did you mean {meant[0]!r}?")
+
+
+def _delays(backoff: Backoff) -> tuple[int, ...]:
+    given = backoff.delays
+    if not isinstance(given, list | tuple):
+        raise InvalidOption(f"backoff.delays: {given!r} is not a list of milliseconds")
+    if backoff.type == "list" and not 1 <= len(given) <= MAX_DELAYS:
+        raise InvalidOption(
+            f"backoff.delays: a list has 1 to {MAX_DELAYS} waits, not {len(given)}; the last one repeats"
+        )
+    if backoff.type != "list" and given:
+        raise InvalidOption(f"backoff.delays: only the type 'list' has them, not {backoff.type!r}")
+    if backoff.type == "list" and backoff.delay:
+        raise InvalidOption("backoff.delay: the type 'list' has its waits in `delays`; leave `delay` out")
+    return tuple(duration_ms(f"backoff.delays[{n}]", delay) for n, delay in enumerate(given))
+
+
+class BackoffFields(TypedDict, total=False):
+    """A Backoff as a dict."""
+
+    type: Required[str]
+    delay: int | timedelta
+    jitter: float | None
+    delays: Sequence[int | timedelta]
+
+
+BackoffOption = Backoff | BackoffFields | Sequence[int | timedelta] | int | timedelta
+"""What an option `backoff` takes: milliseconds or a timedelta stand for a fixed delay, a list of them for its delays."""
+
+Strategy = Callable[[int, BaseException], int]
+"""A user's own backoff: attempts made so far (1 after the first) and the error; milliseconds to wait, or -1 to give up."""
+
+
+def delay_before_retry(backoff: Backoff | None, attempts_made: int, chance: Callable[[], float] = random.random) -> int:
+    """Milliseconds to wait after the `attempts_made`-th failed attempt, for the built-in types; 0 without a backoff."""
+    if backoff is None:
+        return 0
+    delay, delays = cast(int, backoff.delay), cast(tuple[int, ...], backoff.delays)  # as `check` and the wire have them
+    match backoff.type:
+        case "fixed":
+            grown = delay
+        case "list":
+            grown = delays[min(attempts_made, len(delays)) - 1] if delays else delay
+        case _:
+            # The exponent is capped: 2.0**1100 overflows, and ten years is the longest wait that is kept anyway.
+            grown = delay * 2 ** min(attempts_made - 1, 40)
+    grown = min(grown, MAX_DURATION_MS)
+    if not backoff.jitter:
+        return grown
+    return int(grown * (1 - backoff.jitter) + chance() * grown * backoff.jitter)

@@ -1,0 +1,1 @@
+"""How a Lua script is found, composed, checked against its binding, and called; what bindings share."""

@@ -1,0 +1,117 @@
+"""Rows that several scripts share: how a claim is named, how a claimed job is read, what a refusal means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from enum import IntEnum
+from typing import Any
+
+from engine.connection import Argument
+from engine.model.options import Keep
+from engine.model.records import Claimed
+
+
+class Refusal(IntEnum):
+    """Why a script did not carry out a row of a claim; nothing was written for it."""
+
+    LOST = 1
+    """Another claim holds the job, or none does."""
+    MISSING = 2
+    """There is no such job."""
+    DONE = 3
+    """This claim did the same before: an earlier send of the call."""
+    DOOMED = 4
+    """It was to be completed, and a child has failed without which it may not be (option `fail_parent_on_failure`)."""
+    IDLE = 5
+    """It asked to wait for children, and nothing has happened since it asked before."""
+    ANOTHERS = 6
+    """A job of the id of one of its new children is there, and is the child of another job."""
+    PENDING = 7
+    """It was to be completed, and children that it needs are not done: they were added while it ran."""
+
+
+Refusals = dict[int, Refusal]
+"""Number of a row (from 0) -> why it was refused."""
+
+
+def read_refusals(reply: Sequence[int]) -> Refusals:
+    return {reply[i]: Refusal(reply[i + 1]) for i in range(0, len(reply), 2)} if reply else {}
+
+
+def keep_slot(keep: Keep) -> str:
+    """Count, age in seconds and how many go by age at most, if that is set, as scripts take them; nothing is no limit."""
+    count, age = keep.count, keep.seconds
+    if count is None and age is None:
+        return ""
+    rule = f"{'' if count is None else count},{'' if age is None else age}"
+    return rule if keep.limit is None else f"{rule},{keep.limit}"
+
+
+Finished = tuple[Claimed, bytes, Keep]
+"""A claimed job, its result as JSON, and what is kept of completed jobs."""
+
+
+def finished_slots(finished: Iterable[Finished]) -> list[Argument]:
+    slots: list[Argument] = []
+    last, rule = None, ""
+    for job, value, keep in finished:
+        if keep is not last:
+            last, rule = keep, keep_slot(keep)
+        # Only a job added with this option can hold a deduplication; for it the script asks the hash.
+        made = "" if b'"de"' in job.opts else job.attempts_made
+        slots += (job.id, job.token, job.fence, value, rule, made)
+    return slots
+
+
+def claims(jobs: Sequence[Claimed]) -> Iterator[Argument]:
+    """The three slots that begin the row of a claim."""
+    for job in jobs:
+        yield job.slot
+        yield job.token
+        yield job.fence
+
+
+def read_claimed(rows: Sequence[Sequence[Any]], token: str) -> list[Claimed]:
+    """The jobs of a claim's reply."""
+    return [_claimed(row, token) for row in rows]
+
+
+def _claimed(row: Sequence[Any], token: str) -> Claimed:
+    name, data, opts, timestamp, fence, id = row[:6]
+    progress, deferred, priority, made, stalls, stacktrace = row[6:] or _FRESH
+    broken = None
+    if name is None:
+        broken, name = "name: the job has none; its hash was half written or damaged", b""
+    text, raw = id.decode(errors="replace"), b""
+    if "\ufffd" in text and text.encode() != id:
+        broken, raw = f"id: {id[:100]!r} is not UTF-8 text; no processor can be given it", id
+    return Claimed(
+        text,
+        int(fence),
+        token,
+        name.decode(errors="replace"),
+        b"{}" if data is None else data,
+        opts or b"",
+        _number(timestamp),
+        _number(priority),
+        _number(made),
+        _number(stalls),
+        stacktrace or b"",
+        None if deferred is None else deferred.decode(errors="replace"),
+        progress or b"",
+        broken,
+        raw,
+    )
+
+
+_FRESH = (None,) * 6
+
+
+def _number(text: bytes | None) -> int:
+    """A stored number of any producer; 0 where it is missing, or none that is 0 or more."""
+    if not text:
+        return 0
+    try:
+        return max(0, int(text))
+    except ValueError:
+        return 0

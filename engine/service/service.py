@@ -1,0 +1,335 @@
+"""The specification's face: job types instead of queues, retries instead of attempts, higher priorities first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from engine.connection import Connection, RedisPyLink, open_link
+from engine.errors import InvalidOption, UnknownJobType
+from engine.job import Job, stored_job
+from engine.middleware import AroundAdd, AroundRun, check_middleware
+from engine.model import wire
+from engine.model.payloads import JOB_TYPES, JobData, check
+from engine.processor import as_processor
+from engine.queue import Queue
+from engine.scripts.get import get
+from engine.service.registry import ServiceRegistry
+from engine.settings import Settings
+from engine.worker import Worker
+from engine.worker.process.from_settings import worker_options
+
+logger = logging.getLogger("engine.jobs")
+
+Status = Literal["pending", "processing", "completed", "failed", "not_found", "error"]
+
+_STATUS: Mapping[str, Status] = {
+    "waiting": "pending",
+    "paused": "pending",
+    "prioritized": "pending",
+    "delayed": "pending",
+    "waiting-children": "pending",
+    "active": "processing",
+    "completed": "completed",
+    "failed": "failed",
+}
+
+RETRY_BACKOFF = {"type": "exponential", "delay": 1000, "jitter": 0.5}
+"""One second, two, four, ...; half of it by chance, so that jobs which failed together spread."""
+
+HIGHEST_PRIORITY = wire.MAX_PRIORITY - 1
+
+
+class JobResult(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What is known of a job. `progress` is a percentage; `error` says why a job failed or why it could not be asked."""
+
+    job_id: str
+    status: Status
+    progress: float | None = None
+    result: Any = None
+    error: Any = None
+    created_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
+class QueueStats(Struct, frozen=True, rename="camel"):
+    """How many jobs of a type are in each state; `waiting` counts all that wait for a worker, whatever their priority."""
+
+    waiting: int = 0
+    active: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    delayed: int = 0
+
+
+class JobQueueService:
+    """Background jobs of the five types: adds them, tells how they are, and runs them when told to.
+
+        async with JobQueueService.from_settings(Settings.load()) as service:
+            job_id = await service.add_job("sms", {"subAccountId": "1", "phoneNumbers": ["+1234567890"], "message": "Hi"})
+            status = await service.get_job_status("sms", job_id)
+
+    processors: job type -> processor, for `start_workers`; more can be registered until then.
+    around_add, around_run: the middleware of its queues and of its workers. dependencies: of the workers, as a Worker takes them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        processors: Mapping[str, Any] | None = None,
+        around_add: Sequence[AroundAdd] | None = None,
+        around_run: Sequence[AroundRun] | None = None,
+        dependencies: Sequence[Any] | None = None,
+    ) -> None:
+        self.settings = settings or Settings.load()
+        self.registry = ServiceRegistry()
+        """Services and functions for generic tasks: give it to the processor that runs them."""
+        self.queues: dict[str, Queue] = {}
+        self.workers: dict[str, Worker] = {}
+        self._around_add = check_middleware(around_add)
+        self._around_run = check_middleware(around_run)
+        self._dependencies = dependencies
+        self._processors: dict[str, Any] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._link: Connection | RedisPyLink | None = None
+        for job_type, given in (processors or {}).items():
+            self.register_processor(job_type, given)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, **options: Any) -> JobQueueService:
+        """With these settings; options as for the service itself."""
+        return cls(settings, **options)
+
+    def __repr__(self) -> str:
+        state = f"{len(self._running)} workers" if self._running else "open" if self._link else "not connected"
+        return f"<JobQueueService: {state}>"
+
+    async def __aenter__(self) -> JobQueueService:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> JobQueueService:
+        """Connect, within the settings' `wait`, and create the queues. Raises ConnectFailed or AuthFailed with what to do."""
+        if self._link is None:
+            self._link = await open_link(self.settings.redis, call_wait=self.settings.wait / 1000)
+            for job_type in JOB_TYPES:
+                queue = Queue(
+                    f"{job_type}-queue", link=self._link, prefix=self.settings.prefix, middleware=self._around_add
+                )
+                self.queues[job_type] = await queue.open()
+        return self
+
+    async def close(self, timeout: int | timedelta = 30_000) -> None:
+        """Close the workers, then the queues, then the connection. Running jobs have `timeout` (ms or timedelta) to end."""
+        await asyncio.gather(*(worker.close(timeout=timeout) for worker in self.workers.values()))
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        self.workers.clear()
+        self._running.clear()
+        for queue in self.queues.values():
+            await queue.close()
+        self.queues.clear()
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    # --- adding -------------------------------------------------------------------------------------------------------
+
+    async def add_job(
+        self,
+        job_type: str,
+        data: Mapping[str, Any] | JobData,
+        *,
+        delay: int | timedelta = 0,
+        retries: int | None = None,
+        priority: int = 0,
+        **options: Any,
+    ) -> str:
+        """Add a job and return its id.
+
+        data: the type's Struct, or a dict with the wire's names. delay: milliseconds or timedelta. retries: runs after
+        the first, the settings' default if None. priority: higher goes first, 0 last. Further options as for a queue.
+        Raises UnknownJobType, InvalidData with the path of the field, or InvalidOption; nothing is written then.
+        """
+        queue = self._queue(job_type)
+        checked = check(job_type, data)
+        settings = self.settings
+        options.setdefault("remove_on_complete", settings.remove_on_success)
+        options.setdefault("remove_on_fail", settings.remove_on_failure)
+        options.setdefault("backoff", RETRY_BACKOFF)
+        job = await queue.add(
+            job_type,
+            checked,
+            delay=delay,
+            attempts=_attempts(settings.default_retries if retries is None else retries),
+            priority=_wire_priority(priority),
+            **options,
+        )
+        if logger.isEnabledFor(logging.INFO):
+            logger.info(
+                "📤 %s job %s queued",
+                job_type,
+                job.id,
+                extra={"job_type": job_type, "job_id": job.id, "status": "pending"},
+            )
+        return job.id
+
+    async def execute_service_method(
+        self,
+        task_name: str,
+        service_name: str,
+        method_name: str,
+        parameters: Sequence[Any],
+        context: Mapping[str, Any],
+    ) -> str:
+        """Run a registered service's method later, in a worker; the job's id.
+
+        context: `subAccountId`, and if wanted `userId`, `delay`, `retries`, `priority` and values for the method.
+        """
+        return await self._add_task(task_name, service_name, method_name, parameters, context)
+
+    async def execute_task(
+        self, task_name: str, function_name: str, parameters: Sequence[Any], context: Mapping[str, Any]
+    ) -> str:
+        """Run a registered function later, in a worker; the job's id. `context` as for `execute_service_method`."""
+        return await self._add_task(task_name, None, function_name, parameters, context)
+
+    # --- asking -------------------------------------------------------------------------------------------------------
+
+    async def get_job_status(self, job_type: str, job_id: str) -> JobResult:
+        """What is known of a job. Never raises: trouble in asking is the status `error` with its reason."""
+        try:
+            queue = self._queue(job_type)
+            found = (await get(queue.link, queue.keys, [job_id]))[0]
+            if found is None:
+                return JobResult(job_id=job_id, status="not_found")
+            return _result(stored_job(queue.link, queue.keys, found), _STATUS.get(found.state, "error"))
+        except Exception as error:
+            return JobResult(job_id=job_id, status="error", error=str(error) or type(error).__name__)
+
+    async def get_queue_stats(self, job_type: str) -> QueueStats:
+        """How many jobs of a type are in each state."""
+        found = await self._queue(job_type).counts()
+        return QueueStats(
+            waiting=found.waiting + found.paused + found.prioritized,
+            active=found.active,
+            succeeded=found.completed,
+            failed=found.failed,
+            delayed=found.delayed,
+        )
+
+    # --- running ------------------------------------------------------------------------------------------------------
+
+    def register_processor(self, job_type: str, processor: Any) -> None:
+        """Let `processor` (a BaseProcessor, a @processor function or a plain function) do the jobs of a type."""
+        _known(job_type)
+        self._processors[job_type] = as_processor(processor, job_type)
+
+    async def start_workers(self) -> None:
+        """Start a worker for each type that has a processor, in this process. They end with `close`."""
+        await self.open()
+        for job_type, processor in self._processors.items():
+            if job_type in self.workers:
+                continue
+            worker = Worker(
+                f"{job_type}-queue",
+                processor,
+                redis=self.settings.redis,
+                prefix=self.settings.prefix,
+                concurrency=self.settings.concurrency_of(job_type),
+                middleware=self._around_run,
+                dependencies=self._dependencies,
+                **worker_options(self.settings),
+            )
+            worker.on("error", _log_error)
+            self.workers[job_type] = worker
+            self._running[job_type] = run = asyncio.create_task(worker.run())
+            run.add_done_callback(_log_end)
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _queue(self, job_type: str) -> Queue:
+        _known(job_type)
+        if job_type not in self.queues:
+            raise InvalidOption(
+                "service: not open; use `async with JobQueueService(...)` or await service.open() first"
+            )
+        return self.queues[job_type]
+
+    async def _add_task(
+        self,
+        task_name: str,
+        service_name: str | None,
+        function_name: str,
+        parameters: Sequence[Any],
+        context: Mapping[str, Any],
+    ) -> str:
+        options = {name: context[name] for name in ("delay", "retries", "priority") if context.get(name) is not None}
+        data = {
+            "subAccountId": context.get("subAccountId"),
+            "userId": context.get("userId"),
+            "taskName": task_name,
+            "serviceName": service_name,
+            "functionName": function_name,
+            "parameters": list(parameters),
+            "context": {name: value for name, value in context.items() if name not in options},
+            "metadata": {
+                "taskType": "service-method" if service_name else "standalone-function",
+                "executedBy": "job-queue",
+            },
+        }
+        return await self.add_job("generic-task", {k: v for k, v in data.items() if v is not None}, **options)
+
+
+def _known(job_type: str) -> None:
+    if job_type not in JOB_TYPES:
+        raise UnknownJobType(f"job type: {job_type!r} does not exist; there are {', '.join(JOB_TYPES)}")
+
+
+def _attempts(retries: int) -> int:
+    """BullMQ's count of runs in all, for the specification's count of runs after the first."""
+    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries < 1_000_000:
+        raise InvalidOption(f"retries: {retries!r} is not a whole number between 0 and 999,999")
+    return retries + 1
+
+
+def _wire_priority(priority: int) -> int:
+    """BullMQ's priority (1 first) for the specification's (higher first, 0 last).
+
+    Never BullMQ's 0, which goes before every other: a plain job would overtake an urgent one.
+    """
+    if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= HIGHEST_PRIORITY:
+        raise InvalidOption(
+            f"priority: {priority!r} is not a whole number between 0 (last) and {HIGHEST_PRIORITY} (first)"
+        )
+    return wire.MAX_PRIORITY - priority
+
+
+def _result(job: Job[Any, Any], status: Status) -> JobResult:
+    progress = job.progress if isinstance(job.progress, int | float) and not isinstance(job.progress, bool) else None
+    return JobResult(
+        job_id=job.id,
+        status=status,
+        progress=100 if status == "completed" and progress is None else progress,
+        result=job.return_value if status == "completed" else None,
+        error=job.failed_reason if status == "failed" else None,
+        created_at=job.timestamp,
+        completed_at=job.finished_on,
+    )
+
+
+def _log_error(error: BaseException) -> None:
+    logger.error("Worker error: %s", error)
+
+
+def _log_end(run: asyncio.Task[None]) -> None:
+    if not run.cancelled() and (error := run.exception()) is not None:
+        logger.error("Worker ended: %s", error)

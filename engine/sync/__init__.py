@@ -1,0 +1,1 @@
+"""The same faces for code without an event loop."""

@@ -1,0 +1,1 @@
+"""The daemon around workers: arguments, supervisor, signals, health, logs."""

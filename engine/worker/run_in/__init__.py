@@ -1,0 +1,1 @@
+"""Where a processor's function runs: threads, child processes, batches."""
