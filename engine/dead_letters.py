@@ -25,13 +25,13 @@ from engine.model.records import Snapshot, moment
 from engine.scripting.key_types import ask
 from engine.scripting.pace import LETTERS_PER_CALL, PER_CALL
 from engine.scripting.snapshots import read_number, read_snapshot
-from engine.scripts.bury import bury
+from engine.scripts.count_dead_letters import count_dead_letters
 from engine.scripts.fail import MAX_TENANT, UNKNOWN_ERROR
-from engine.scripts.letter_groups import letter_groups
-from engine.scripts.letters import Cursor, Sought, letters
-from engine.scripts.page import page
+from engine.scripts.find_dead_letters import Cursor, Sought, find_dead_letters
+from engine.scripts.list_jobs import list_jobs
 from engine.scripts.purge import purge
 from engine.scripts.replay import replay
+from engine.scripts.write_dead_letters import write_dead_letters
 
 _Edit = Callable[["DeadLetter"], bytes]
 Group = Literal["type", "error", "tenant", "day"]
@@ -156,7 +156,7 @@ class DeadLetters:
         link = await self._ready()
         found: list[DeadLetter] = []
         while True:
-            slice = await letters(
+            slice = await find_dead_letters(
                 link, self._keys, sought, what="records", newest=not oldest_first, cursor=at, look=_LISTED, most=left
             )
             found += [self._letter(id, record) for id, record in slice.records if record]
@@ -184,7 +184,7 @@ class DeadLetters:
         if by not in get_args(Group):
             raise InvalidOption(f"by: {by!r} is no group; letters are grouped by {', '.join(get_args(Group))}")
         most = _count("limit", limit, _MOST_DAYS if by == "day" else _MOST)
-        found = await letter_groups(await self._ready(), self._keys, by=by, most=most)
+        found = await count_dead_letters(await self._ready(), self._keys, by=by, most=most)
         if by == "day":
             dated = [(moment(int(day) * 86_400_000), count) for day, count in found]
             return {f"{day:%Y-%m-%d}": count for day, count in dated if day is not None}
@@ -231,7 +231,7 @@ class DeadLetters:
         skipped: dict[str, str] = {}
         while True:
             most = min(pace.slice, LETTERS_PER_CALL) if edit else pace.slice
-            slice = await letters(
+            slice = await find_dead_letters(
                 link, self._keys, sought, what="records" if edit else "ids", cursor=at, look=PER_CALL, most=most
             )
             if sought.until is None:
@@ -267,7 +267,9 @@ class DeadLetters:
             return await purge(link, self._keys, [(_id(job_id), None)])
         sought, gone, at = _meant(filter, everything, "purge"), 0, None
         while True:
-            slice = await letters(link, self._keys, sought, what="ids", cursor=at, look=PER_CALL, most=PER_CALL)
+            slice = await find_dead_letters(
+                link, self._keys, sought, what="ids", cursor=at, look=PER_CALL, most=PER_CALL
+            )
             if sought.until is None:
                 sought = structs.replace(sought, until=slice.moment + 1)
             gone += await purge(link, self._keys, slice.ids)
@@ -283,8 +285,10 @@ class DeadLetters:
         link, written = await self._ready(), 0
         for start in range(0, 2**53, PER_CALL):
             # The newest first: what retention takes away meanwhile is at the other end.
-            jobs = await page(link, self._keys, state="failed", start=start, end=start + PER_CALL - 1, ascending=False)
-            written += await bury(link, self._keys, [(job.id, *_origin(job)) for job in jobs])
+            jobs = await list_jobs(
+                link, self._keys, state="failed", start=start, end=start + PER_CALL - 1, ascending=False
+            )
+            written += await write_dead_letters(link, self._keys, [(job.id, *_origin(job)) for job in jobs])
             if len(jobs) < PER_CALL:
                 break
         return written
@@ -295,7 +299,7 @@ class DeadLetters:
         link, count, looked, at = await self._ready(), 0, 0, None
         while True:
             look = PER_CALL if most is None else min(PER_CALL, most - looked)
-            slice = await letters(link, self._keys, sought, what="count", cursor=at, look=look, most=look)
+            slice = await find_dead_letters(link, self._keys, sought, what="count", cursor=at, look=look, most=look)
             count, looked, at = count + slice.count, looked + look, slice.cursor
             if at is None or looked == most:
                 return AtLeast(count, at is None)

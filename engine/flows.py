@@ -22,7 +22,7 @@ from engine.model.records import Data, Result
 from engine.results import Answers
 from engine.scripting.loader import guard, loading
 from engine.scripts.add_flow import add_flow
-from engine.scripts.get import get
+from engine.scripts.get_jobs import get_jobs
 from engine.scripts.remove_flow import NotRemovedFlow, remove_flow
 
 __all__ = ["FlowJob", "FlowNode", "FlowProducer"]
@@ -153,7 +153,7 @@ class FlowProducer:
             ids.setdefault(keys.jobs, []).append(job_id)
         stored: dict[str, Job[Any, Any]] = {}
         for name, keys in queues.items():
-            for snapshot in await get(link, keys, ids[name]):
+            for snapshot in await get_jobs(link, keys, ids[name]):
                 if snapshot is not None:
                     stored[keys.job(snapshot.id)] = stored_job(link, keys, snapshot, self._answered(keys))
         nodes = {key: FlowNode(job, []) for key, job in stored.items()}

@@ -16,11 +16,11 @@ from engine.model.records import Claimed, D, JobSignature, Returned, Snapshot, m
 from engine.results import Answers
 from engine.scripting.key_types import ask
 from engine.scripting.rows import Refusal
-from engine.scripts.get import get
+from engine.scripts.get_jobs import get_jobs
+from engine.scripts.get_state import get_state
 from engine.scripts.log import log
 from engine.scripts.progress import progress
 from engine.scripts.remove_deduplication import remove_deduplication
-from engine.scripts.state import state
 from engine.scripts.update_data import update_data
 
 
@@ -130,7 +130,7 @@ class Job(Generic[D, Returned]):
 
     async def refresh(self) -> Job[D, Returned]:
         """Read the job again. Raises JobNotFound if it is gone. The data keeps its type."""
-        fresh = (await get(self._link, self._keys, [self.id]))[0]
+        fresh = (await get_jobs(self._link, self._keys, [self.id]))[0]
         if fresh is None:
             raise JobNotFound(self.id, self.queue_name)
         kind = type(self.data)
@@ -143,7 +143,7 @@ class Job(Generic[D, Returned]):
 
     async def state(self) -> str:
         """Where the job is: waiting, active, delayed, prioritized, completed, failed, waiting-children, or unknown."""
-        return (await state(self._link, self._keys, [self.id]))[0]
+        return (await get_state(self._link, self._keys, [self.id]))[0]
 
     async def result(self, timeout: int | timedelta | None = None) -> Returned:
         """Wait until the job is finished and return what its processor returned: as the type that the processor says, of a

@@ -16,10 +16,10 @@ from engine.model.keys import Keys
 from engine.model.options import read_options
 from engine.model.records import moment
 from engine.scripting.pace import chunks
-from engine.scripts.metrics import metrics
-from engine.scripts.names import names
-from engine.scripts.oldest import InLine, oldest
-from engine.scripts.priorities import priorities
+from engine.scripts.count_names import count_names
+from engine.scripts.count_priorities import count_priorities
+from engine.scripts.find_oldest import InLine, find_oldest
+from engine.scripts.get_metrics import get_metrics
 
 MAX_METRICS = 20_160
 """Minutes: two weeks, the longest that BullMQ has a word for."""
@@ -68,7 +68,7 @@ async def measured(link: Link, keys: Keys, kind: Finished, start: int, end: int)
     for name, value in (("start", start), ("end", end)):
         if isinstance(value, bool) or not isinstance(value, int):
             raise InvalidOption(f"{name}: {value!r} is not a whole number; 0 is the newest minute, -1 the oldest")
-    found = await metrics(link, keys, kind=kind, start=start, end=end)
+    found = await get_metrics(link, keys, kind=kind, start=start, end=end)
     newest = None
     if found.closed is not None and found.kept:
         newest = moment((found.closed // _MINUTE - 1) * _MINUTE)
@@ -77,14 +77,14 @@ async def measured(link: Link, keys: Keys, kind: Finished, start: int, end: int)
 
 async def counted_per_priority(link: Link, keys: Keys, asked: Iterable[int] | None) -> dict[int, int]:
     if asked is None:
-        return await priorities(link, keys)
+        return await count_priorities(link, keys)
     wanted = list(dict.fromkeys(asked))
     for priority in wanted:
         if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= wire.MAX_PRIORITY:
             raise InvalidOption(f"priorities: {priority!r} is none; give whole numbers from 0 to {wire.MAX_PRIORITY:,}")
     found: dict[int, int] = {}
     for some in chunks(wanted):
-        found |= await priorities(link, keys, some)
+        found |= await count_priorities(link, keys, some)
     return found
 
 
@@ -97,15 +97,15 @@ async def counted_per_type(link: Link, keys: Keys, state: str, limit: int) -> Co
     seen, wanted, looked_at = 0, 0, 0
     while seen < limit and looked_at == wanted:
         wanted = min(wire.MAX_ROWS, limit - seen)
-        looked_at, found = await names(link, keys, state=state, start=seen, count=wanted)
+        looked_at, found = await count_names(link, keys, state=state, start=seen, count=wanted)
         counts.update(found)
         seen += looked_at
-    complete = looked_at < wanted or not (await names(link, keys, state=state, start=seen, count=1))[0]
+    complete = looked_at < wanted or not (await count_names(link, keys, state=state, start=seen, count=1))[0]
     return CountsPerType(dict(counts.most_common()), seen, complete)
 
 
 async def waited_longest(link: Link, keys: Keys) -> OldestWaiting | None:
-    now, jobs = await oldest(link, keys)
+    now, jobs = await find_oldest(link, keys)
     if not jobs:
         return None
     since, _, job = min((_since(job), number, job) for number, job in enumerate(jobs))

@@ -45,15 +45,15 @@ from engine.scripts.cancel import Cancellation, cancel
 from engine.scripts.change_delay import change_delay
 from engine.scripts.change_priority import change_priority
 from engine.scripts.clean import clean
-from engine.scripts.counts import counts
 from engine.scripts.drain import drain
-from engine.scripts.get import get
+from engine.scripts.get_counts import get_counts
+from engine.scripts.get_jobs import get_jobs
+from engine.scripts.get_rate_limit_ttl import get_rate_limit_ttl
+from engine.scripts.init_queue import init_queue
 from engine.scripts.limit_concurrency import limit_concurrency
 from engine.scripts.limit_rate import limit_rate
-from engine.scripts.limit_ttl import limit_ttl
-from engine.scripts.meta import meta
+from engine.scripts.list_jobs import list_jobs
 from engine.scripts.obliterate import obliterate
-from engine.scripts.page import page
 from engine.scripts.pause import pause
 from engine.scripts.promote_one import promote_one
 from engine.scripts.remove import NotRemoved, remove
@@ -252,7 +252,7 @@ class Queue:
         Raises InvalidData for data or a result that the processor's types do not fit.
         """
         signature = None if processor is None else signature_of(processor)
-        found = (await get(await self._ready(), self.keys, [job_id]))[0]
+        found = (await get_jobs(await self._ready(), self.keys, [job_id]))[0]
         return None if found is None else stored_job(self.link, self.keys, found, self._answered(), signature)
 
     async def jobs(
@@ -267,7 +267,7 @@ class Queue:
         link, answers = await self._ready(), self._answered()
         for first in range(start, end + 1, PER_CALL):
             last = min(end, first + PER_CALL - 1)
-            rows = await page(link, self.keys, state=state, start=first, end=last, ascending=not newest_first)
+            rows = await list_jobs(link, self.keys, state=state, start=first, end=last, ascending=not newest_first)
             found += [stored_job(self.link, self.keys, row, answers) for row in rows if row.is_there]
             if len(rows) < last - first + 1:
                 break
@@ -275,7 +275,7 @@ class Queue:
 
     async def counts(self) -> Counts:
         """How many jobs are in each state."""
-        return await counts(await self._ready(), self.keys)
+        return await get_counts(await self._ready(), self.keys)
 
     async def counts_per_priority(self, priorities: Iterable[int] | None = None) -> dict[int, int]:
         """How many jobs in line have each of these priorities, 0 being those without one.
@@ -320,7 +320,7 @@ class Queue:
 
         limiter: that of the workers, {"max": jobs, "duration": ms}, where they have one of their own.
         """
-        return await limit_ttl(await self._ready(), self.keys, own=worker_limit(limiter))
+        return await get_rate_limit_ttl(await self._ready(), self.keys, own=worker_limit(limiter))
 
     async def concurrency(self) -> int | None:
         """How many jobs of the queue may run at once, on all workers together; None is no limit."""
@@ -501,7 +501,7 @@ class Queue:
         link = self._shared or await open_link(self._redis, prelude=loading("add"), call_wait=self._wait / 1000)
         try:
             await guard(link, self.keys)
-            await meta(link, self.keys, version=f"corral:{wire.VERSION}", max_events=self._max_events)
+            await init_queue(link, self.keys, version=f"corral:{wire.VERSION}", max_events=self._max_events)
         except BaseException:
             if link is not self._shared:
                 await link.close()

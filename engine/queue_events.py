@@ -15,7 +15,7 @@ from engine.errors import ConnectFailed, InvalidInput, InvalidOption, LinkClosed
 from engine.events import Event, Gap, event_name, id_parts, read_event
 from engine.model import wire
 from engine.model.keys import Keys
-from engine.scripts.follow import Entry, Followed, follow
+from engine.scripts.read_events import Entry, Followed, read_events
 
 _A_TIME = 100
 """Entries read in one call: each may carry a whole result."""
@@ -90,7 +90,7 @@ class QueueEvents:
         if self._link is None:
             link = await open_link(self._settings, name=self._keys.client_name(":qe"))
             try:
-                found = await follow(link, self._keys, after="0-0", count=0)
+                found = await read_events(link, self._keys, after="0-0", count=0)
             except BaseException:
                 await link.close()
                 raise
@@ -186,7 +186,7 @@ class _Reader:
         """What comes next, once there is something or time is over."""
         link, key = self._link, self._keys.events
         if self._look or self._place.number is None:
-            page = self._judge(await follow(link, self._keys, after=self._place.id, count=_A_TIME))
+            page = self._judge(await read_events(link, self._keys, after=self._place.id, count=_A_TIME))
             if page[0] or page[1]:
                 return page
         block = round(_BLOCK * 1000)
@@ -198,7 +198,7 @@ class _Reader:
         if self._place.number is not None and await link.call("XRANGE", key, self._place.id, self._place.id):
             # The stream is trimmed from its old end: with the last read entry there, none after it is gone.
             return [], _numbered([(id.decode(), fields) for id, fields in reply[0][1]], self._place.number)
-        return self._judge(await follow(link, self._keys, after=self._place.id, count=_A_TIME))
+        return self._judge(await read_events(link, self._keys, after=self._place.id, count=_A_TIME))
 
     def _judge(self, found: Followed) -> _Page:
         """Whether entries are gone that were not read, by counting: a stream knows how many were ever added to it."""

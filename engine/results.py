@@ -16,7 +16,7 @@ from engine.errors import JobNotFound, LinkError, failure
 from engine.model import codec
 from engine.model.clock import duration_ms
 from engine.model.keys import Keys
-from engine.scripts.answer import Answer, answer
+from engine.scripts.get_results import Answer, get_results
 
 ASK_EVERY = 1.0
 """Seconds between two questions while the stream is silent."""
@@ -141,7 +141,7 @@ class Answers:
         for start in range(0, len(job_ids), 1000):
             some = job_ids[start : start + 1000]
             with contextlib.suppress(LinkError):
-                for job_id, found in zip(some, await answer(self._link, self._keys, some), strict=True):
+                for job_id, found in zip(some, await get_results(self._link, self._keys, some), strict=True):
                     if found.end == "missing":
                         found = await self._look_back(job_id) or found
                     if found.end != "pending":

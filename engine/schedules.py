@@ -23,8 +23,8 @@ from engine.model.keys import Keys, check_schedule_id
 from engine.model.options import NO_OPTIONS, JobOptions, ScheduleOptions, read_options
 from engine.model.records import D, NewJob, R, Target, encode_data, moment, signature_of
 from engine.scripting.pace import PER_CALL
+from engine.scripts.list_schedules import StoredSchedule, list_schedules
 from engine.scripts.remove_schedule import remove_schedule
-from engine.scripts.schedules import StoredSchedule, schedules
 from engine.scripts.upsert_schedule import NotUpserted, upsert_schedule
 
 _TRIES = 100
@@ -179,7 +179,7 @@ class Schedules:
         template = b"{}" if checked is NO_OPTIONS else checked.to_wire()
         link = await self._ready()
         for _ in range(_TRIES):
-            found = await schedules(link, self._keys, ids=[id])
+            found = await list_schedules(link, self._keys, ids=[id])
             stored = found.schedules[0]
             keep, times = _times(table, stored, found.now, immediately)
             if not times:
@@ -223,7 +223,7 @@ class Schedules:
         link, shown = await self._ready(), []
         for first in range(start, end + 1, PER_CALL):
             page = first, min(end, first + PER_CALL - 1)
-            found = (await schedules(link, self._keys, page=page)).schedules
+            found = (await list_schedules(link, self._keys, page=page)).schedules
             shown += [_shown(stored) for stored in found if stored is not None and stored.fields]
             if len(found) < PER_CALL:
                 break
@@ -244,7 +244,7 @@ class Schedules:
         return (await self._add([job]))[0]
 
     async def _find(self, id: str) -> StoredSchedule | None:
-        stored = (await schedules(await self._ready(), self._keys, ids=[id])).schedules[0]
+        stored = (await list_schedules(await self._ready(), self._keys, ids=[id])).schedules[0]
         return stored if stored is not None and stored.fields else None
 
 

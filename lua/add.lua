@@ -38,16 +38,16 @@ local meta, counter, wait, paused, active, prioritized, pc, delayed, marker, eve
 local stride = 5
 
 --@include clock
---@include gate
---@include tell
---@include sound
+--@include read_limits
+--@include emit
+--@include check_types
 --@include due
---@include gather
---@include place
+--@include merge_paused
+--@include enqueue
 --@include parents
---@include kin
---@include drop
---@include forget
+--@include release_parents
+--@include delete_jobs
+--@include remove_jobs
 --@include deduplicate
 
 local cap = tonumber(ARGV[2])
@@ -62,11 +62,11 @@ for i = 3, #ARGV, stride do
   end
 end
 local any_special = next(specials) ~= nil
-local is_paused, room, kept = gate(meta, active)
-local tell = teller(events, kept)
+local is_paused, room, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
 local lists = any_special and { wait, active } or { wait }
 if is_paused then lists[#lists + 1] = paused end
-sound(events, lists, any_special and { delayed, prioritized } or {}, marker, {}, any_special and { pc } or {})
+check_types(events, lists, any_special and { delayed, prioritized } or {}, marker, {}, any_special and { pc } or {})
 
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
@@ -84,7 +84,7 @@ local ids, scores, last = {}, {}, {}
 local front, back, back_priorities = {}, {}, {}
 local owners = {}
 local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, active = active, delayed = delayed,
-  marker = marker, jobs = jobs, tell = tell, now = now }
+  marker = marker, jobs = jobs, emit = emit, now = now }
 
 local function put()
   if #scores > 0 then
@@ -93,7 +93,7 @@ local function put()
   end
   -- One after the other, so the last of several is the first to run, as if each had been added alone.
   if #front > 0 then push(k, front, true) end
-  if #back > 0 then place(k, back, back_priorities, false) end
+  if #back > 0 then enqueue(k, back, back_priorities, false) end
   if #front + #back > 0 and not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
   scores, front, back, back_priorities = {}, {}, {}, {}
 end
@@ -113,7 +113,7 @@ for i = 3, #ARGV, stride do
   if not given then id = string.format('%d', number) end
   if given and redis.call('EXISTS', jobs .. id) == 1 then
     ids[#ids + 1] = 0
-    tell('duplicated', 'jobId', id)
+    emit('duplicated', 'jobId', id)
   else
     if special and special.de then
       -- The owner may be a job of this call.
@@ -129,12 +129,12 @@ for i = 3, #ARGV, stride do
       redis.call('HSET', jobs .. id, 'name', name, 'data', ARGV[i + 2], 'opts', ARGV[i + 3],
         'timestamp', timestamp, 'delay', delay, 'priority', priority)
       if special and special.de then redis.call('HSET', jobs .. id, 'deid', special.de.id) end
-      tell('added', 'jobId', id, 'name', name)
+      emit('added', 'jobId', id, 'name', name)
       if delay ~= '0' then
         local due = timestamp + delay
         scores[#scores + 1] = due_score(delayed, due, last)
         scores[#scores + 1] = id
-        tell('delayed', 'jobId', id, 'delay', due)
+        emit('delayed', 'jobId', id, 'delay', due)
       else
         if lifo and priority == '0' then
           front[#front + 1] = id
@@ -142,7 +142,7 @@ for i = 3, #ARGV, stride do
           back[#back + 1] = id
           back_priorities[#back] = priority
         end
-        tell('waiting', 'jobId', id)
+        emit('waiting', 'jobId', id)
       end
     end
   end

@@ -31,20 +31,20 @@ RETURNS
 local jobs = unpack(KEYS)
 
 --@include clock
---@include gate
---@include tell
---@include sound
+--@include read_limits
+--@include emit
+--@include check_types
 --@include due
---@include gather
---@include place
+--@include merge_paused
+--@include enqueue
 --@include parents
---@include kin
---@include plant
+--@include release_parents
+--@include insert_flow
 
 local now = clock(ARGV[1])
-local family = kin(now)
+local family = release_parents(now)
 -- Whatever the rows say, the queue that is named by the key.
 if not family.queue_of(jobs .. 'id') then error('a structure of a queue is not of its type') end
 local plan, row, code = survey(family, ARGV, 2)
 if not plan then return { row, code } end
-return plant(family, ARGV, plan, now)
+return insert_flow(family, ARGV, plan, now)

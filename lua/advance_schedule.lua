@@ -40,19 +40,19 @@ local now, schedule, due, times, runs, head, priority, lifo, run, starts = unpac
 starts = starts == '1'
 
 --@include clock
---@include gate
---@include tell
---@include sound
---@include known
+--@include read_limits
+--@include emit
+--@include check_types
+--@include job_exists
 --@include due
---@include gather
---@include place
---@include standing
---@include vacant
+--@include merge_paused
+--@include enqueue
+--@include find_waiting
+--@include next_free_time
 --@include make_run
 
-local is_paused, room, kept = gate(meta, active)
-sound(events, { wait, paused }, { prioritized, delayed, schedules }, marker, {}, { pc })
+local is_paused, room, kept = read_limits(meta, active)
+check_types(events, { wait, paused }, { prioritized, delayed, schedules }, marker, {}, { pc })
 local hash = jobs .. 'repeat:' .. schedule
 local said = redis.call('HMGET', hash, 'name', 'data', 'ic', 'overlap', 'running', 'queued')
 -- BullMQ 4 keeps no hash, and BullMQ 5 not always data: each run has those of the one before.
@@ -62,7 +62,7 @@ local name, data = said[1] or before[1], said[2] or before[2] or '{}'
 if not name then return { 1, 0 } end
 
 local function under_way(id)
-  return id and id ~= run and known(jobs, id) and redis.call('HEXISTS', jobs .. id, 'finishedOn') == 0
+  return id and id ~= run and job_exists(jobs, id) and redis.call('HEXISTS', jobs .. id, 'finishedOn') == 0
 end
 local verdict = 0
 if starts and said[4] then
@@ -76,12 +76,12 @@ end
 local score = redis.call('ZSCORE', schedules, schedule)
 local done = 1
 if score and string.format('%.0f', score) == due then
-  local time = vacant(jobs, runs, times)
+  local time = next_free_time(jobs, runs, times)
   if time then
     local k = { aside = is_paused and paused, wait = wait, paused = paused, prioritized = prioritized, pc = pc,
-      delayed = delayed, marker = marker, jobs = jobs, tell = teller(events, kept), now = clock(now),
+      delayed = delayed, marker = marker, jobs = jobs, emit = emitter(events, kept), now = clock(now),
       wake = not is_paused and room > 0 }
-    local there = standing(k, runs .. time)
+    local there = find_waiting(k, runs .. time)
     redis.call('INCR', counter)
     if not there then
       make_run(k, schedule, time, { runs = runs, name = name, data = data, head = head, priority = priority, lifo = lifo })

@@ -42,25 +42,25 @@ local now, id, reason, keep = unpack(ARGV)
 local heard_within = 3600000
 
 --@include clock
---@include gate
---@include tell
---@include sound
---@include known
+--@include read_limits
+--@include emit
+--@include check_types
+--@include job_exists
 --@include scheduled
---@include drop
+--@include delete_jobs
 --@include trim
---@include gather
---@include place
---@include follow
+--@include merge_paused
+--@include enqueue
+--@include promote_deduplicated
 
 now = clock(now)
 local moment, job = string.format('%.0f', now), jobs .. id
-local is_paused, room, kept = gate(meta, active)
-local tell = teller(events, kept)
+local is_paused, room, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
 local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs,
-  tell = tell }
-sound(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules, cancelling }, marker, {}, { pc })
-if not known(jobs, id) then return 4 end
+  emit = emit }
+check_types(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules, cancelling }, marker, {}, { pc })
+if not job_exists(jobs, id) then return 4 end
 if redis.call('ZSCORE', completed, id) or redis.call('ZSCORE', failed, id) then return 3 end
 local from, prev = nil, 'waiting'
 for _, set in ipairs({ { delayed, 'delayed' }, { prioritized, 'prioritized' }, { waiting_children, 'waiting-children' } }) do
@@ -90,10 +90,10 @@ if fields[1] then
   -- What a child's failure means to its parent is decided where jobs fail after a claim.
   redis.call('HSET', job, 'defa', reason)
   if from == delayed or from == waiting_children then
-    place(k, { id }, { fields[3] }, true)
+    enqueue(k, { id }, { fields[3] }, true)
     redis.call('ZREM', from, id)
     if from == delayed then redis.call('HSET', job, 'delay', 0) end
-    tell('waiting', 'jobId', id, 'prev', prev)
+    emit('waiting', 'jobId', id, 'prev', prev)
     if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
   end
   return 2
@@ -104,19 +104,19 @@ if is_kept then
   redis.call('HSET', job, 'failedReason', reason, 'finishedOn', moment)
   redis.call('ZADD', failed, moment, id)
 else
-  drop(jobs, { id })
+  delete_jobs(jobs, { id })
 end
 if from then
   redis.call('ZREM', from, id)
 elseif redis.call('LREM', wait, -1, id) == 0 then
   redis.call('LREM', paused, -1, id)
 end
-tell('failed', 'jobId', id, 'failedReason', reason, 'prev', prev)
+emit('failed', 'jobId', id, 'failedReason', reason, 'prev', prev)
 if fields[2] then
   -- The end of a job ends its deduplication, unless a window of its own still runs.
   local window = jobs .. 'de:' .. fields[2]
   local left = redis.call('PTTL', window)
-  if left == 0 or (left == -1 and redis.pcall('GET', window) == id and not follow(k, fields[2], moment)) then
+  if left == 0 or (left == -1 and redis.pcall('GET', window) == id and not promote_deduplicated(k, fields[2], moment)) then
     redis.call('DEL', window)
   end
 end

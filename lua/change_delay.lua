@@ -24,21 +24,21 @@ local meta, active, delayed, marker, events, jobs = unpack(KEYS)
 local now, id, delay = unpack(ARGV)
 
 --@include clock
---@include gate
---@include tell
---@include sound
---@include known
+--@include read_limits
+--@include emit
+--@include check_types
+--@include job_exists
 --@include due
 
-local _, _, kept = gate(meta, active)
-local tell = teller(events, kept)
-sound(events, {}, { delayed }, marker)
-if not known(jobs, id) then return 2 end
+local _, _, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
+check_types(events, {}, { delayed }, marker)
+if not job_exists(jobs, id) then return 2 end
 if not redis.call('ZSCORE', delayed, id) then return 1 end
 
 local due = clock(now) + delay
 redis.call('HSET', jobs .. id, 'delay', delay)
 redis.call('ZADD', delayed, due_score(delayed, due, {}), id)
-tell('delayed', 'jobId', id, 'delay', due)
+emit('delayed', 'jobId', id, 'delay', due)
 mark_due(delayed, marker)
 return 0

@@ -28,14 +28,14 @@ local meta, wait, paused, active, prioritized, pc, marker, jobs = unpack(KEYS)
 local _, id, priority, lifo = unpack(ARGV)
 local front = lifo == '1'
 
---@include gate
---@include known
---@include gather
---@include place
+--@include read_limits
+--@include job_exists
+--@include merge_paused
+--@include enqueue
 
-local is_paused, room = gate(meta, active)
+local is_paused, room = read_limits(meta, active)
 local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-if not known(jobs, id) then return 2 end
+if not job_exists(jobs, id) then return 2 end
 local ranked = redis.call('ZSCORE', prioritized, id)
 local listed = not ranked and (redis.call('LPOS', wait, id) or redis.call('LPOS', paused, id))
 redis.call('LLEN', wait)
@@ -45,7 +45,7 @@ if not tonumber(redis.call('GET', pc) or 0) then error('a counter of the queue i
 
 redis.call('HSET', jobs .. id, 'priority', priority)
 if not ranked and not listed then return 0 end
-local list = place(k, { id }, { priority }, front)
+local list = enqueue(k, { id }, { priority }, front)
 if ranked then
   if list then redis.call('ZREM', prioritized, id) end
 else

@@ -29,28 +29,28 @@ RETURNS
   stacktrace);
   ms until the next delayed job is due, or -1; 1 if more jobs wait that may be claimed now, else 0;
   ms until a rate limit lets one of those that wait start, else 0
-  Sent again with the same token it claims further jobs; `recover` finds those of a call whose reply was lost.
+  Sent again with the same token it claims further jobs; `recover_claim` finds those of a call whose reply was lost.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, marker, events, limiter, smoothed, jobs = unpack(KEYS)
 local now, token, lock_ms, worker, count, own = unpack(ARGV)
 
 --@include clock
---@include gate
---@include tell
---@include sound
---@include gather
---@include place
+--@include read_limits
+--@include emit
+--@include check_types
+--@include merge_paused
+--@include enqueue
 --@include promote
 --@include lock
 --@include claim
 --@include rate
 
 now = clock(now)
-local is_paused, room, kept, pace = gate(meta, active)
-local tell = teller(events, kept)
-sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed }, marker, {}, { pc }, true)
+local is_paused, room, kept, pace = read_limits(meta, active)
+local emit = emitter(events, kept)
+check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed }, marker, {}, { pc }, true)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, aside = is_paused and paused }
+  emit = emit, jobs = jobs, aside = is_paused and paused }
 local limit = (pace or own ~= '') and rate(meta, limiter, smoothed, pace, own, now)
 
 local open = not is_paused and room > 0

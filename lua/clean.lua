@@ -32,22 +32,22 @@ local meta, wait, paused, active, prioritized, delayed, completed, failed, stall
 local now, state, grace, skip, count = unpack(ARGV)
 
 --@include clock
---@include gate
---@include tell
---@include sound
+--@include read_limits
+--@include emit
+--@include check_types
 --@include due
---@include gather
---@include place
+--@include merge_paused
+--@include enqueue
 --@include parents
---@include kin
---@include drop
---@include forget
+--@include release_parents
+--@include delete_jobs
+--@include remove_jobs
 --@include scheduled
---@include sift
+--@include delete_matching
 
-local _, _, kept = gate(meta, active)
-local tell = teller(events, kept)
-sound(events, { wait, paused, active }, { prioritized, delayed, completed, failed, schedules }, nil, { stalled })
+local _, _, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
+check_types(events, { wait, paused, active }, { prioritized, delayed, completed, failed, schedules }, nil, { stalled })
 now = clock(now)
 local cutoff = now - grace
 local key = ({ wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
@@ -65,8 +65,8 @@ if state == 'completed' or state == 'failed' then
   if count < 1 then return { {}, 0 } end
 end
 
-local gone, stayed = sift(key, state == 'wait' or state == 'paused' or state == 'active', jobs, tonumber(skip), tonumber(count), goes, kin(now))
+local gone, stayed = delete_matching(key, state == 'wait' or state == 'paused' or state == 'active', jobs, tonumber(skip), tonumber(count), goes, release_parents(now))
 if #gone == 0 then return { gone, stayed } end
 if state == 'active' then redis.call('SREM', stalled, unpack(gone)) end
-tell('cleaned', 'count', #gone)
+emit('cleaned', 'count', #gone)
 return { gone, stayed }

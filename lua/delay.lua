@@ -30,19 +30,19 @@ local meta, active, delayed, stalled, marker, events, jobs = unpack(KEYS)
 local stride, first = 7, 2
 
 --@include clock
---@include gate
---@include tell
---@include sound
+--@include read_limits
+--@include emit
+--@include check_types
 --@include due
---@include held
+--@include check_claims
 --@include unlock
---@include whole
+--@include to_count
 
 local now = clock(ARGV[1])
-local is_paused, room, kept = gate(meta, active)
-local tell = teller(events, kept)
-sound(events, { active }, { delayed }, marker, { stalled })
-local good, facts, refused = held(jobs, active, ARGV, first, stride)
+local is_paused, room, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
+check_types(events, { active }, { delayed }, marker, { stalled })
+local good, facts, refused = check_claims(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 
 unlock(jobs, stalled, ARGV, good)
@@ -51,12 +51,12 @@ for _, i in ipairs(good) do
   local id, due = ARGV[i], now + ARGV[i + 3]
   redis.call('HSET', jobs .. id, 'delay', ARGV[i + 3])
   if ARGV[i + 6] ~= '1' then
-    redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 4], 'stacktrace', ARGV[i + 5], 'atm', whole(facts[i][1]) + 1)
+    redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 4], 'stacktrace', ARGV[i + 5], 'atm', to_count(facts[i][1]) + 1)
   end
   redis.call('HDEL', jobs .. id, 'owner')
   redis.call('ZADD', delayed, due_score(delayed, due, last), id)
   redis.call('LREM', active, -1, id)
-  tell('delayed', 'jobId', id, 'delay', due)
+  emit('delayed', 'jobId', id, 'delay', due)
 end
 mark_due(delayed, marker)
 -- Under a global concurrency the slots that were left are for others that sleep.

@@ -27,18 +27,18 @@ local wait, paused, prioritized, delayed, schedules, jobs = unpack(KEYS)
 local now, state, skip, count = unpack(ARGV)
 
 --@include clock
---@include gate
---@include tell
---@include sound
+--@include read_limits
+--@include emit
+--@include check_types
 --@include due
---@include gather
---@include place
+--@include merge_paused
+--@include enqueue
 --@include parents
---@include kin
---@include drop
---@include forget
+--@include release_parents
+--@include delete_jobs
+--@include remove_jobs
 --@include scheduled
---@include sift
+--@include delete_matching
 
 redis.call('ZCARD', schedules)
 local key = ({ wait = wait, paused = paused, prioritized = prioritized, delayed = delayed })[state]
@@ -51,15 +51,15 @@ local function takes_parent(parent)
   parents[#parents + 1] = id
   return true
 end
-local family = kin(clock(now))
-local gone, stayed = sift(key, state == 'wait' or state == 'paused', jobs, tonumber(skip), tonumber(count), goes, family, takes_parent)
+local family = release_parents(clock(now))
+local gone, stayed = delete_matching(key, state == 'wait' or state == 'paused', jobs, tonumber(skip), tonumber(count), goes, family, takes_parent)
 local taken = 0
 while #parents > 0 do
   -- Who waited for one of these goes in the next round.
   local these = parents
   parents = {}
   taken = taken + #these
-  forget(jobs, these, family, takes_parent)
+  remove_jobs(jobs, these, family, takes_parent)
   redis.call('ZREM', waiting_children, unpack(these))
 end
 return { #gone, stayed, taken }

@@ -41,62 +41,62 @@ local meta, wait, paused, active, prioritized, pc, delayed, failed, stalled, mar
 local stride, first = 9, 4
 
 --@include clock
---@include gate
---@include tell
---@include sound
+--@include read_limits
+--@include emit
+--@include check_types
 --@include due
---@include held
+--@include check_claims
 --@include unlock
---@include drop
+--@include delete_jobs
 --@include trim
---@include leave
---@include gather
---@include place
+--@include remove_active
+--@include merge_paused
+--@include enqueue
 --@include parents
---@include kin
---@include policy
---@include follow
---@include meter
---@include whole
---@include settle
---@include ended
---@include shelves
---@include letter
---@include shelve
---@include draft
---@include bury
---@include burn
---@include thin
+--@include release_parents
+--@include child_failed
+--@include promote_deduplicated
+--@include count_metrics
+--@include to_count
+--@include finish_jobs
+--@include emit_drained
+--@include dead_letter_indexes
+--@include read_dead_letter
+--@include index_dead_letter
+--@include prepare_dead_letter
+--@include write_dead_letters
+--@include delete_dead_letters
+--@include trim_dead_letters
 
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
-local is_paused, room, kept = gate(meta, active)
-local tell = teller(events, kept)
+local is_paused, room, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, aside = is_paused and paused, meter = meter(jobs, 'failed', ARGV[3]) }
-sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, failed }, marker, { stalled }, { pc })
-local good, facts, refused = held(jobs, active, ARGV, first, stride)
+  emit = emit, jobs = jobs, aside = is_paused and paused, meter = count_metrics(jobs, 'failed', ARGV[3]) }
+check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, failed }, marker, { stalled }, { pc })
+local good, facts, refused = check_claims(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 local letters, drafts, counts = ARGV[2], {}, nil
 if letters ~= '' then
   for _, i in ipairs(good) do
-    local made = string.format('%d', whole(facts[i][1]) + 1)
-    drafts[#drafts + 1] = draft(jobs, ARGV[i], ARGV[i + 7], ARGV[i + 8], moment, ARGV[i + 3], ARGV[i + 5], made)
+    local made = string.format('%d', to_count(facts[i][1]) + 1)
+    drafts[#drafts + 1] = prepare_dead_letter(jobs, ARGV[i], ARGV[i + 7], ARGV[i + 8], moment, ARGV[i + 3], ARGV[i + 5], made)
   end
-  counts = shelves_sound(jobs, drafts)
+  counts = dead_letter_types_ok(jobs, drafts)
 end
 
 local family
 k.to_parent = function(i, goes)
-  family = family or kin(now)
-  policy(family, jobs .. ARGV[i], facts[i][7], facts[i][10], facts[i][8], ARGV[i + 3], now, goes)
+  family = family or release_parents(now)
+  child_failed(family, jobs .. ARGV[i], facts[i][7], facts[i][10], facts[i][8], ARGV[i + 3], now, goes)
 end
 -- A child that failed may still be waited for.
 k.unlink = function(ids)
   for _, id in ipairs(ids) do
     local job = redis.pcall('HMGET', jobs .. id, 'parentKey', 'also')
     if job[1] then
-      family = family or kin(now)
+      family = family or release_parents(now)
       family.unlink(jobs .. id, job[1], job[2])
     end
   end
@@ -107,13 +107,13 @@ for _, i in ipairs(good) do
   redis.call('HDEL', jobs .. ARGV[i], 'defa')
 end
 -- Before the jobs leave: what breaks off here fails them again, and each letter is written over.
-bury(jobs, drafts, counts)
+write_dead_letters(jobs, drafts, counts)
 local function exhausted(i, made)
   if tonumber(made) >= tonumber(ARGV[i + 6]) then
-    tell('retries-exhausted', 'jobId', ARGV[i], 'attemptsMade', made)
+    emit('retries-exhausted', 'jobId', ARGV[i], 'attemptsMade', made)
   end
 end
-settle(k, failed, 'failedReason', 'failed', moment, ARGV, good, facts, exhausted)
-ended(k, is_paused, room + #good)
-if letters ~= '' then thin(jobs, moment, letters, #good + 5) end
+finish_jobs(k, failed, 'failedReason', 'failed', moment, ARGV, good, facts, exhausted)
+emit_drained(k, is_paused, room + #good)
+if letters ~= '' then trim_dead_letters(jobs, moment, letters, #good + 5) end
 return refused

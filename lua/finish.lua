@@ -37,41 +37,41 @@ local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, 
 local stride, first = 6, 3
 
 --@include clock
---@include gate
---@include tell
---@include sound
+--@include read_limits
+--@include emit
+--@include check_types
 --@include due
---@include held
+--@include check_claims
 --@include unlock
---@include drop
+--@include delete_jobs
 --@include trim
---@include leave
---@include gather
---@include place
+--@include remove_active
+--@include merge_paused
+--@include enqueue
 --@include parents
---@include kin
---@include follow
---@include meter
---@include whole
---@include settle
---@include ended
+--@include release_parents
+--@include promote_deduplicated
+--@include count_metrics
+--@include to_count
+--@include finish_jobs
+--@include emit_drained
 
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
-local is_paused, room, kept = gate(meta, active)
-local tell = teller(events, kept)
+local is_paused, room, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, aside = is_paused and paused, meter = meter(jobs, 'completed', ARGV[2]) }
-sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
-local good, facts, refused, suspects = held(jobs, active, ARGV, first, stride, 5, stalled)
+  emit = emit, jobs = jobs, aside = is_paused and paused, meter = count_metrics(jobs, 'completed', ARGV[2]) }
+check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
+local good, facts, refused, suspects = check_claims(jobs, active, ARGV, first, stride, 5, stalled)
 if #good == 0 then return refused end
 
 local family
 k.to_parent = function(i)
-  family = family or kin(now)
+  family = family or release_parents(now)
   family.completed(jobs .. ARGV[i], facts[i][7], facts[i][10], ARGV[i + 3])
 end
 unlock(jobs, stalled, ARGV, good, suspects)
-settle(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)
-ended(k, is_paused, room + #good)
+finish_jobs(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)
+emit_drained(k, is_paused, room + #good)
 return refused

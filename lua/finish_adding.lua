@@ -50,43 +50,43 @@ local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, 
 local first = 7
 
 --@include clock
---@include gate
---@include tell
---@include sound
+--@include read_limits
+--@include emit
+--@include check_types
 --@include due
---@include held
+--@include check_claims
 --@include unlock
---@include drop
+--@include delete_jobs
 --@include trim
---@include leave
---@include gather
---@include place
+--@include remove_active
+--@include merge_paused
+--@include enqueue
 --@include parents
---@include kin
---@include plant
---@include follow
---@include whole
---@include settle
---@include ended
+--@include release_parents
+--@include insert_flow
+--@include promote_deduplicated
+--@include to_count
+--@include finish_jobs
+--@include emit_drained
 
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
-local is_paused, room, kept = gate(meta, active)
-local tell = teller(events, kept)
+local is_paused, room, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, aside = is_paused and paused }
-sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
+  emit = emit, jobs = jobs, aside = is_paused and paused }
+check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
 local row = { unpack(ARGV, 2, 6) }
 row[6] = ''
-local good, facts, refused, suspects = held(jobs, active, row, 1, 6, 5, stalled)
+local good, facts, refused, suspects = check_claims(jobs, active, row, 1, 6, 5, stalled)
 if #good == 0 then return refused[2] end
-local family = kin(now)
+local family = release_parents(now)
 local plan, _, code = survey(family, ARGV, first)
 if not plan then return code end
 
 k.to_parent = function() family.completed(jobs .. row[1], facts[1][7], facts[1][10], row[4]) end
 unlock(jobs, stalled, row, good, suspects)
-plant(family, ARGV, plan, now)
-settle(k, completed, 'returnvalue', 'completed', moment, row, good, facts)
-ended(k, is_paused, room + 1)
+insert_flow(family, ARGV, plan, now)
+finish_jobs(k, completed, 'returnvalue', 'completed', moment, row, good, facts)
+emit_drained(k, is_paused, room + 1)
 return 0

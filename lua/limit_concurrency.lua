@@ -20,7 +20,7 @@ RETURNS
 local meta, wait, active, prioritized, marker = unpack(KEYS)
 local concurrency = ARGV[2]
 
---@include gate
+--@include read_limits
 
 local was = redis.call('HEXISTS', meta, 'concurrency')
 local waiting = redis.call('LLEN', wait) + redis.call('ZCARD', prioritized)
@@ -32,6 +32,6 @@ if concurrency == '' then
 else
   redis.call('HSET', meta, 'concurrency', concurrency)
 end
-local is_paused, room = gate(meta, active)
+local is_paused, room = read_limits(meta, active)
 if not is_paused and room > 0 and waiting > 0 then redis.call('ZADD', marker, 0, '0') end
 return was

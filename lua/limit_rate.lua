@@ -24,9 +24,9 @@ RETURNS
 local meta, wait, active, prioritized, limiter, smoothed, marker = unpack(KEYS)
 local _, max, duration, smooth = unpack(ARGV)
 
---@include gate
+--@include read_limits
 
-local is_paused, room, _, pace = gate(meta, active)
+local is_paused, room, _, pace = read_limits(meta, active)
 local waiting = redis.call('LLEN', wait) + redis.call('ZCARD', prioritized)
 redis.call('LLEN', active)
 redis.call('ZCARD', marker)

@@ -22,14 +22,14 @@ RETURNS
 local active, jobs = unpack(KEYS)
 local stride, first = 5, 2
 
---@include held
---@include known
---@include writable
+--@include check_claims
+--@include job_exists
+--@include check_write
 
 local answers = {}
 redis.call('LLEN', active)
 for i = first, #ARGV, stride do
-  answers[#answers + 1] = -writable(jobs, active, ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  answers[#answers + 1] = -check_write(jobs, active, ARGV[i], ARGV[i + 1], ARGV[i + 2])
   redis.call('LLEN', jobs .. ARGV[i] .. ':logs')
 end
 for n, refusal in ipairs(answers) do

@@ -42,22 +42,22 @@ local meta, counter, wait, paused, active, prioritized, pc, delayed, waiting_chi
 local left, with_letters = tonumber(ARGV[3]), ARGV[4] == '1'
 
 --@include clock
---@include gate
---@include tell
---@include sound
+--@include read_limits
+--@include emit
+--@include check_types
 --@include due
---@include gather
---@include place
+--@include merge_paused
+--@include enqueue
 --@include parents
---@include kin
---@include drop
---@include forget
---@include shelves
---@include letter
---@include shelve
---@include burn
+--@include release_parents
+--@include delete_jobs
+--@include remove_jobs
+--@include dead_letter_indexes
+--@include read_dead_letter
+--@include index_dead_letter
+--@include delete_dead_letters
 
-local family = kin(clock(ARGV[1]))
+local family = release_parents(clock(ARGV[1]))
 -- Parents of this queue go too, each in its turn; those of other queues wait no longer.
 local function goes_too(parent) return string.match(parent, '^(.*:)[^:]+$') == jobs end
 
@@ -84,13 +84,13 @@ for _, key in ipairs(lists) do
   if key == active then
     for _, id in ipairs(ids) do redis.call('DEL', jobs .. id .. ':lock') end
   end
-  forget(jobs, ids, family, goes_too)
+  remove_jobs(jobs, ids, family, goes_too)
   if #ids > 0 then redis.call('LTRIM', key, 0, -#ids - 1) end
 end
 for _, key in ipairs(zsets) do
   local ids = left > 0 and redis.call('ZRANGE', key, 0, left - 1) or {}
   left = left - #ids
-  forget(jobs, ids, family, goes_too)
+  remove_jobs(jobs, ids, family, goes_too)
   if #ids > 0 then redis.call('ZREM', key, unpack(ids)) end
 end
 local gone = left > 0 and redis.call('ZRANGE', schedules, 0, left - 1) or {}
@@ -101,7 +101,7 @@ for _, shelf in ipairs(shelves) do
   -- One is the work of ten jobs.
   local letters = left > 0 and redis.call('ZRANGE', shelf, 0, math.ceil(left / 10) - 1) or {}
   left = left - 10 * #letters
-  burn(jobs, letters)
+  delete_dead_letters(jobs, letters)
 end
 if left <= 0 then return 1 end
 

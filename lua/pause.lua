@@ -19,20 +19,20 @@ RETURNS
 ]]
 local meta, wait, paused, active, marker, events = unpack(KEYS)
 
---@include gate
---@include tell
---@include sound
---@include gather
+--@include read_limits
+--@include emit
+--@include check_types
+--@include merge_paused
 
-local was_paused, _, kept = gate(meta, active)
-local tell = teller(events, kept)
-sound(events, { wait, paused }, {}, marker)
+local was_paused, _, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
+check_types(events, { wait, paused }, {}, marker)
 
 -- First of all a command that a full server allows: a queue that fills it must be possible to pause.
 redis.call('DEL', marker)
 if not was_paused then redis.call('HSET', meta, 'paused', 1) end
-local all = gather(wait, paused)
+local all = merge_paused(wait, paused)
 if not was_paused then
-  tell('paused')
+  emit('paused')
 end
 return { was_paused and 0 or 1, all and 0 or 1 }

@@ -1,5 +1,5 @@
 --[[
-progress: store how far jobs are and tell who listens.
+progress: store how far jobs are and emit who listens.
 
 MOVES    none
 EMITS    progress
@@ -23,19 +23,19 @@ RETURNS
 local meta, active, events, jobs = unpack(KEYS)
 local stride, first = 4, 2
 
---@include gate
---@include tell
---@include sound
---@include held
---@include known
---@include writable
+--@include read_limits
+--@include emit
+--@include check_types
+--@include check_claims
+--@include job_exists
+--@include check_write
 
-local _, _, kept = gate(meta, active)
-local tell = teller(events, kept)
-sound(events, { active })
+local _, _, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
+check_types(events, { active })
 local good, refused = {}, {}
 for i = first, #ARGV, stride do
-  local code = writable(jobs, active, ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  local code = check_write(jobs, active, ARGV[i], ARGV[i + 1], ARGV[i + 2])
   if code == 0 then
     good[#good + 1] = i
   else
@@ -47,6 +47,6 @@ if #good == 0 then return refused end
 
 for _, i in ipairs(good) do
   redis.call('HSET', jobs .. ARGV[i], 'progress', ARGV[i + 3])
-  tell('progress', 'jobId', ARGV[i], 'data', ARGV[i + 3])
+  emit('progress', 'jobId', ARGV[i], 'data', ARGV[i + 3])
 end
 return refused

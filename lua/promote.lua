@@ -24,16 +24,16 @@ RETURNS
 local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)
 
 --@include clock
---@include gate
---@include tell
---@include sound
---@include gather
---@include place
+--@include read_limits
+--@include emit
+--@include check_types
+--@include merge_paused
+--@include enqueue
 --@include promote
 
-local is_paused, room, kept = gate(meta, active)
-local tell = teller(events, kept)
-sound(events, { wait, is_paused and paused or nil }, { prioritized, delayed }, marker, {}, { pc })
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, tell = tell, jobs = jobs }
+local is_paused, room, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
+check_types(events, { wait, is_paused and paused or nil }, { prioritized, delayed }, marker, {}, { pc })
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, emit = emit, jobs = jobs }
 local count, next_due = promote(k, clock(ARGV[1]), not is_paused and room > 0)
 return { count, next_due }

@@ -26,23 +26,23 @@ RETURNS
 local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)
 local id = ARGV[2]
 
---@include gate
---@include tell
---@include sound
---@include known
---@include gather
---@include place
+--@include read_limits
+--@include emit
+--@include check_types
+--@include job_exists
+--@include merge_paused
+--@include enqueue
 
-local is_paused, room, kept = gate(meta, active)
-local tell = teller(events, kept)
+local is_paused, room, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
 local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-sound(events, { wait, k.aside or nil }, { prioritized, delayed }, marker, {}, { pc })
-if not known(jobs, id) then return 2 end
+check_types(events, { wait, k.aside or nil }, { prioritized, delayed }, marker, {}, { pc })
+if not job_exists(jobs, id) then return 2 end
 if not redis.call('ZSCORE', delayed, id) then return 1 end
 
-place(k, { id }, { redis.call('HGET', jobs .. id, 'priority') }, false)
+enqueue(k, { id }, { redis.call('HGET', jobs .. id, 'priority') }, false)
 redis.call('ZREM', delayed, id)
 redis.call('HSET', jobs .. id, 'delay', 0)
-tell('waiting', 'jobId', id, 'prev', 'delayed')
+emit('waiting', 'jobId', id, 'prev', 'delayed')
 if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
 return 0

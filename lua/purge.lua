@@ -17,18 +17,18 @@ RETURNS
 ]]
 local jobs = unpack(KEYS)
 
---@include shelves
---@include letter
---@include shelve
---@include burn
+--@include dead_letter_indexes
+--@include read_dead_letter
+--@include index_dead_letter
+--@include delete_dead_letters
 
 local gone, seen = {}, {}
 for i = 2, #ARGV, 2 do
-  local one = letter(jobs, ARGV[i])
+  local one = read_dead_letter(jobs, ARGV[i])
   if one.at and not seen[one.id] and (ARGV[i + 1] == '' or ARGV[i + 1] == one.at) then
     gone[#gone + 1] = one.id
   end
   seen[one.id] = true
 end
-burn(jobs, gone)
+delete_dead_letters(jobs, gone)
 return #gone

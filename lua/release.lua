@@ -28,19 +28,19 @@ RETURNS
 local meta, wait, paused, active, prioritized, pc, stalled, marker, events, jobs = unpack(KEYS)
 local stride, first = 3, 2
 
---@include gate
---@include tell
---@include sound
---@include held
+--@include read_limits
+--@include emit
+--@include check_types
+--@include check_claims
 --@include unlock
---@include gather
---@include place
+--@include merge_paused
+--@include enqueue
 
-local is_paused, room, kept = gate(meta, active)
-local tell = teller(events, kept)
+local is_paused, room, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
 local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-sound(events, { wait, active, k.aside or nil }, { prioritized }, marker, { stalled }, { pc })
-local good, facts, refused = held(jobs, active, ARGV, first, stride)
+check_types(events, { wait, active, k.aside or nil }, { prioritized }, marker, { stalled }, { pc })
+local good, facts, refused = check_claims(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 
 unlock(jobs, stalled, ARGV, good)
@@ -48,11 +48,11 @@ local ids, priorities = {}, {}
 for n, i in ipairs(good) do
   ids[n], priorities[n] = ARGV[i], facts[i][3]
 end
-place(k, ids, priorities, true)
+enqueue(k, ids, priorities, true)
 for _, id in ipairs(ids) do
   redis.call('HDEL', jobs .. id, 'owner')
   redis.call('LREM', active, -1, id)
-  tell('waiting', 'jobId', id, 'prev', 'active')
+  emit('waiting', 'jobId', id, 'prev', 'active')
 end
 if not is_paused and room + #good > 0 then redis.call('ZADD', marker, 0, '0') end
 return refused

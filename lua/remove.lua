@@ -35,28 +35,28 @@ local meta, wait, paused, active, prioritized, pc, delayed, waiting_children, co
   jobs = unpack(KEYS)
 
 --@include clock
---@include gate
---@include tell
---@include sound
+--@include read_limits
+--@include emit
+--@include check_types
 --@include due
---@include known
---@include drop
---@include forget
+--@include job_exists
+--@include delete_jobs
+--@include remove_jobs
 --@include scheduled
---@include gather
---@include place
+--@include merge_paused
+--@include enqueue
 --@include parents
---@include kin
---@include follow
+--@include release_parents
+--@include promote_deduplicated
 
-local is_paused, _, kept = gate(meta, active)
-local tell = teller(events, kept)
-sound(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules }, marker, { stalled }, { pc })
+local is_paused, _, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
+check_types(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules }, marker, { stalled }, { pc })
 local now = clock(ARGV[1])
 local moment = string.format('%d', now)
-local family = kin(now)
+local family = release_parents(now)
 local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed,
-  marker = marker, jobs = jobs, tell = tell }
+  marker = marker, jobs = jobs, emit = emit }
 local zsets = { { completed, 'completed' }, { failed, 'failed' }, { delayed, 'delayed' }, { prioritized, 'prioritized' },
   { waiting_children, 'waiting-children' } }
 local lists = { { wait, 'wait' }, { paused, 'paused' }, { active, 'active' } }
@@ -85,16 +85,16 @@ for i = 2, #ARGV do
     code = 3
   else
     -- A hash that nothing names goes too, and an id without a hash; but not what is no job at all.
-    local there = known(jobs, id)
+    local there = job_exists(jobs, id)
     local prev = take(id)
     if there or prev then
       redis.call('SREM', stalled, id)
       local deduplication = there and redis.call('HGET', jobs .. id, 'deid')
       local owns = deduplication and redis.pcall('GET', jobs .. 'de:' .. deduplication) == id
       -- Before the id is forgotten with all that is its own: what was kept for its end is a job of somebody else.
-      if owns then follow(k, deduplication, moment) end
-      forget(jobs, { id }, family)
-      tell('removed', 'jobId', id, 'prev', prev or 'unknown')
+      if owns then promote_deduplicated(k, deduplication, moment) end
+      remove_jobs(jobs, { id }, family)
+      emit('removed', 'jobId', id, 'prev', prev or 'unknown')
     else
       code = 2
     end

@@ -28,23 +28,23 @@ local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs
 local now, deduplication, owner = unpack(ARGV)
 
 --@include clock
---@include gate
---@include tell
---@include sound
---@include gather
---@include place
---@include follow
+--@include read_limits
+--@include emit
+--@include check_types
+--@include merge_paused
+--@include enqueue
+--@include promote_deduplicated
 
-local is_paused, _, kept = gate(meta, active)
-local tell = teller(events, kept)
-sound(events, { wait, is_paused and paused or nil }, { prioritized, delayed }, marker, {}, { pc })
+local is_paused, _, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
+check_types(events, { wait, is_paused and paused or nil }, { prioritized, delayed }, marker, {}, { pc })
 local window = jobs .. 'de:' .. deduplication
 local owned_by = redis.call('GET', window)
 if not owned_by or (owner ~= '' and owner ~= owned_by) then return 0 end
 
 local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs,
-  tell = tell }
-follow(k, deduplication, string.format('%d', clock(now)))
+  emit = emit }
+promote_deduplicated(k, deduplication, string.format('%d', clock(now)))
 -- Last of all, so that a call that broke off can be sent again. What follows owns nothing either: who frees an id wants the
 -- next add to make a job.
 redis.call('DEL', window)

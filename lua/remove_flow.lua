@@ -24,22 +24,22 @@ local now, root, count = unpack(ARGV)
 local looked_at, climbs = 2000, 2000
 
 --@include clock
---@include gate
---@include tell
---@include sound
+--@include read_limits
+--@include emit
+--@include check_types
 --@include due
---@include gather
---@include place
+--@include merge_paused
+--@include enqueue
 --@include parents
---@include kin
---@include known
---@include drop
---@include forget
+--@include release_parents
+--@include job_exists
+--@include delete_jobs
+--@include remove_jobs
 --@include scheduled
 
-local family = kin(clock(now))
+local family = release_parents(clock(now))
 count = tonumber(count)
-if not known(jobs, root) then return 2 end
+if not job_exists(jobs, root) then return 2 end
 
 -- Jobs that go, and others that were asked about. The root's own parents stay.
 local goes = { [jobs .. root] = true }
@@ -127,7 +127,7 @@ for n, job in ipairs(going) do
   local q, id = family.queue_of(job)
   local prev, said = take(q, id), redis.call('HMGET', job, 'parentKey', 'also')
   redis.call('SREM', q.jobs .. 'stalled', id)
-  forget(q.jobs, { id }, family, in_flow)
+  remove_jobs(q.jobs, { id }, family, in_flow)
   for _, parent in ipairs(parents(said[1], said[2])) do
     if goes[parent] then
       redis.pcall('SREM', parent .. ':dependencies', job)

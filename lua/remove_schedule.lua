@@ -25,27 +25,27 @@ RETURNS
 local meta, wait, paused, active, prioritized, delayed, schedules, events, jobs = unpack(KEYS)
 local schedule = ARGV[2]
 
---@include gate
---@include tell
---@include sound
---@include drop
---@include standing
+--@include read_limits
+--@include emit
+--@include check_types
+--@include delete_jobs
+--@include find_waiting
 --@include pending
---@include withdraw
+--@include delete_run
 
-local _, _, kept = gate(meta, active)
-local tell = teller(events, kept)
-sound(events, { wait, paused }, { prioritized, delayed, schedules })
+local _, _, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
+check_types(events, { wait, paused }, { prioritized, delayed, schedules })
 local due = redis.call('ZSCORE', schedules, schedule)
 if not due then return 1 end
 local k = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed, jobs = jobs, reach = 1000, runs = {} }
 local run = pending(k, schedule, string.format('%.0f', due))
-local waits = redis.call('EXISTS', jobs .. run .. ':lock') == 0 and standing(k, run)
+local waits = redis.call('EXISTS', jobs .. run .. ':lock') == 0 and find_waiting(k, run)
 
 redis.call('DEL', jobs .. 'repeat:' .. schedule)
 redis.call('ZREM', schedules, schedule)
 if waits then
-  withdraw(k, run, waits)
-  tell('removed', 'jobId', run, 'prev', waits)
+  delete_run(k, run, waits)
+  emit('removed', 'jobId', run, 'prev', waits)
 end
 return 0

@@ -23,10 +23,10 @@ RETURNS
 local active, stalled, watch, jobs = unpack(KEYS)
 local stride, first = 3, 3
 
---@include held
+--@include check_claims
 
 redis.call('SCARD', stalled)
-local good, _, refused = held(jobs, active, ARGV, first, stride)
+local good, _, refused = check_claims(jobs, active, ARGV, first, stride)
 local had_ended = false
 for _, i in ipairs(good) do
   local lock = jobs .. ARGV[i] .. ':lock'

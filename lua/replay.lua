@@ -34,25 +34,25 @@ local meta, counter, wait, paused, active, prioritized, pc, failed, marker, even
 local by, stride, first = ARGV[2], 4, 3
 
 --@include clock
---@include gate
---@include tell
---@include sound
---@include known
---@include gather
---@include place
---@include shelves
---@include letter
---@include shelve
---@include close
+--@include read_limits
+--@include emit
+--@include check_types
+--@include job_exists
+--@include merge_paused
+--@include enqueue
+--@include dead_letter_indexes
+--@include read_dead_letter
+--@include index_dead_letter
+--@include mark_replayed
 
 local moment = string.format('%d', clock(ARGV[1]))
-local is_paused, room, kept = gate(meta, active)
-local tell = teller(events, kept)
+local is_paused, room, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
 local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-sound(events, { wait, k.aside or nil }, { prioritized, failed }, marker, {}, { pc, counter })
+check_types(events, { wait, k.aside or nil }, { prioritized, failed }, marker, {}, { pc, counter })
 local good, seen, refused = {}, {}, {}
 for i = first, #ARGV, stride do
-  local one, code = letter(jobs, ARGV[i]), 0
+  local one, code = read_dead_letter(jobs, ARGV[i]), 0
   if not one.at then
     code = 2
   elseif one.replayed then
@@ -62,7 +62,7 @@ for i = first, #ARGV, stride do
   elseif not seen[one.id] then
     one.row = i
     one.is_there = redis.call('EXISTS', jobs .. one.id) == 1
-    if one.is_there and not (known(jobs, one.id) and redis.call('ZSCORE', failed, one.id)) then code = 3 end
+    if one.is_there and not (job_exists(jobs, one.id) and redis.call('ZSCORE', failed, one.id)) then code = 3 end
     if code == 0 then good[#good + 1] = one end
   end
   seen[one.id] = true
@@ -71,7 +71,7 @@ for i = first, #ARGV, stride do
     refused[#refused + 1] = code
   end
 end
-local counts = shelves_sound(jobs, good)
+local counts = dead_letter_types_ok(jobs, good)
 if #good == 0 then return refused end
 
 -- BullMQ's obliterate leaves letters and no counter: a number that it is yet to give would stand for two jobs.
@@ -96,15 +96,15 @@ for n, one in ipairs(good) do
       'priority', priorities[n])
   end
 end
-place(k, ids, priorities, false)
+enqueue(k, ids, priorities, false)
 redis.call('ZREM', failed, unpack(ids))
-close(jobs, good, moment, by, counts)
+mark_replayed(jobs, good, moment, by, counts)
 for _, one in ipairs(good) do
   if one.is_there then
-    tell('waiting', 'jobId', one.id, 'prev', 'failed')
+    emit('waiting', 'jobId', one.id, 'prev', 'failed')
   else
-    tell('added', 'jobId', one.id, 'name', one.type)
-    tell('waiting', 'jobId', one.id)
+    emit('added', 'jobId', one.id, 'name', one.type)
+    emit('waiting', 'jobId', one.id)
   end
 end
 if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end

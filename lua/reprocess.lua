@@ -31,26 +31,26 @@ local meta, wait, paused, active, prioritized, pc, completed, failed, marker, ev
 local stride, first = 2, 3
 
 --@include clock
---@include gate
---@include tell
---@include sound
---@include known
---@include gather
---@include place
+--@include read_limits
+--@include emit
+--@include check_types
+--@include job_exists
+--@include merge_paused
+--@include enqueue
 --@include parents
---@include shelves
---@include letter
---@include shelve
---@include close
+--@include dead_letter_indexes
+--@include read_dead_letter
+--@include index_dead_letter
+--@include mark_replayed
 
-local is_paused, room, kept = gate(meta, active)
-local tell = teller(events, kept)
+local is_paused, room, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
 local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-sound(events, { wait, k.aside or nil }, { prioritized, completed, failed }, marker, {}, { pc })
+check_types(events, { wait, k.aside or nil }, { prioritized, completed, failed }, marker, {}, { pc })
 local good, seen, refused, letters = {}, {}, {}, {}
 for i = first, #ARGV, stride do
   local id, code = ARGV[i], 1
-  if not known(jobs, id) then
+  if not job_exists(jobs, id) then
     code = 2
   elseif not seen[id] then
     for _, state in ipairs({ 'failed', 'completed' }) do
@@ -59,7 +59,7 @@ for i = first, #ARGV, stride do
         code = 0
         local said = redis.call('HMGET', jobs .. id, 'priority', 'parentKey', 'also')
         good[#good + 1] = { id = id, priority = said[1], parents = parents(said[2], said[3]), front = ARGV[i + 1] == '1', set = set, state = state }
-        local one = letter(jobs, id)
+        local one = read_dead_letter(jobs, id)
         if one.at and not one.replayed then letters[#letters + 1] = one end
       end
     end
@@ -71,7 +71,7 @@ for i = first, #ARGV, stride do
   end
 end
 if #good == 0 then return refused end
-local counts = shelves_sound(jobs, letters)
+local counts = dead_letter_types_ok(jobs, letters)
 
 local function relink(child, parent, state)
   -- pcall: a parent stands in a queue of its own, which may not be sound.
@@ -86,15 +86,15 @@ local function relink(child, parent, state)
 end
 
 for _, job in ipairs(good) do
-  place(k, { job.id }, { job.priority }, job.front)
+  enqueue(k, { job.id }, { job.priority }, job.front)
   redis.call('ZREM', job.set, job.id)
   for _, parent in ipairs(job.parents) do relink(jobs .. job.id, parent, job.state) end
   redis.call('HDEL', jobs .. job.id, 'finishedOn', 'processedOn', 'owner', 'defa', job.state == 'failed' and 'failedReason' or 'returnvalue')
   -- A job at rest has no owner, and each claim has a token of its own: an old claim fits the job no more, whatever `ats` is.
   if ARGV[2] == '1' then redis.call('HDEL', jobs .. job.id, 'atm', 'stc', 'ats') end
-  tell('waiting', 'jobId', job.id, 'prev', job.state)
+  emit('waiting', 'jobId', job.id, 'prev', job.state)
 end
 -- Their dead letters are answered: a replay must not run them once more.
-close(jobs, letters, string.format('%d', clock(ARGV[1])), '', counts)
+mark_replayed(jobs, letters, string.format('%d', clock(ARGV[1])), '', counts)
 if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
 return refused

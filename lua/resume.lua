@@ -22,15 +22,15 @@ RETURNS
 ]]
 local meta, wait, paused, active, prioritized, delayed, marker, events = unpack(KEYS)
 
---@include gate
---@include tell
---@include sound
+--@include read_limits
+--@include emit
+--@include check_types
 --@include due
---@include gather
+--@include merge_paused
 
-local was_paused, room, kept = gate(meta, active)
-local tell = teller(events, kept)
-sound(events, { wait, paused }, { prioritized, delayed }, marker)
+local was_paused, room, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
+check_types(events, { wait, paused }, { prioritized, delayed }, marker)
 local aside = redis.call('EXISTS', paused) == 1
 
 -- Jobs in `wait` come from producers that do not put them aside. They go behind the paused ones, so that the whole line
@@ -38,7 +38,7 @@ local aside = redis.call('EXISTS', paused) == 1
 if aside then
   -- A full server refuses LPUSH as a first write, but not after this. A paused queue has no marker anyway.
   redis.call('DEL', marker)
-  if not gather(wait, paused) then return { 0, 1 } end
+  if not merge_paused(wait, paused) then return { 0, 1 } end
   redis.call('RENAME', paused, wait)
 end
 redis.call('HDEL', meta, 'paused')
@@ -48,6 +48,6 @@ else
   mark_due(delayed, marker)
 end
 if was_paused then
-  tell('resumed')
+  emit('resumed')
 end
 return { was_paused and 1 or 0, 0 }

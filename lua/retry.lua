@@ -31,30 +31,30 @@ RETURNS
 local meta, wait, paused, active, prioritized, pc, stalled, marker, events, jobs = unpack(KEYS)
 local stride, first = 6, 2
 
---@include gate
---@include tell
---@include sound
---@include held
+--@include read_limits
+--@include emit
+--@include check_types
+--@include check_claims
 --@include unlock
---@include whole
---@include gather
---@include place
+--@include to_count
+--@include merge_paused
+--@include enqueue
 
-local is_paused, room, kept = gate(meta, active)
-local tell = teller(events, kept)
+local is_paused, room, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
 local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-sound(events, { wait, active, k.aside or nil }, { prioritized }, marker, { stalled }, { pc })
-local good, facts, refused = held(jobs, active, ARGV, first, stride)
+check_types(events, { wait, active, k.aside or nil }, { prioritized }, marker, { stalled }, { pc })
+local good, facts, refused = check_claims(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 
 unlock(jobs, stalled, ARGV, good)
 for _, i in ipairs(good) do
   local id = ARGV[i]
-  redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 3], 'stacktrace', ARGV[i + 4], 'atm', whole(facts[i][1]) + 1)
+  redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 3], 'stacktrace', ARGV[i + 4], 'atm', to_count(facts[i][1]) + 1)
   redis.call('HDEL', jobs .. id, 'owner')
-  place(k, { id }, { facts[i][3] }, ARGV[i + 5] == '1' and (tonumber(facts[i][3]) or 0) == 0)
+  enqueue(k, { id }, { facts[i][3] }, ARGV[i + 5] == '1' and (tonumber(facts[i][3]) or 0) == 0)
   redis.call('LREM', active, -1, id)
-  tell('waiting', 'jobId', id, 'prev', 'active')
+  emit('waiting', 'jobId', id, 'prev', 'active')
 end
 if not is_paused and room + #good > 0 then redis.call('ZADD', marker, 0, '0') end
 return refused

@@ -41,30 +41,30 @@ RETURNS
   a child has failed without which it may not complete, or 7 pending: children that it needs are not done;
   the claimed rows, as `claim` gives them; ms until the next delayed job is due, or -1; 1 if more jobs wait that may be
   claimed now, 2 if none is in line, else 0; ms until a rate limit lets one of those that wait start, else 0
-  Sent again: the rows are refused with 3 and further jobs are claimed; see `recover`.
+  Sent again: the rows are refused with 3 and further jobs are claimed; see `recover_claim`.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, marker, events, limiter, smoothed, jobs = unpack(KEYS)
 local now, token, lock_ms, worker, count, metrics, own = unpack(ARGV, 1, 7)
 local stride, first = 6, 8
 
 --@include clock
---@include gate
---@include tell
---@include sound
+--@include read_limits
+--@include emit
+--@include check_types
 --@include due
---@include held
+--@include check_claims
 --@include unlock
---@include drop
+--@include delete_jobs
 --@include trim
---@include leave
---@include meter
---@include gather
---@include place
+--@include remove_active
+--@include count_metrics
+--@include merge_paused
+--@include enqueue
 --@include parents
---@include kin
---@include follow
---@include whole
---@include settle
+--@include release_parents
+--@include promote_deduplicated
+--@include to_count
+--@include finish_jobs
 --@include promote
 --@include lock
 --@include claim
@@ -72,21 +72,21 @@ local stride, first = 6, 8
 
 now = clock(now)
 local moment = string.format('%d', now)
-local is_paused, room, kept, pace = gate(meta, active)
-local tell = teller(events, kept)
-sound(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, {}, { pc }, true)
+local is_paused, room, kept, pace = read_limits(meta, active)
+local emit = emitter(events, kept)
+check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, {}, { pc }, true)
 local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  tell = tell, jobs = jobs, aside = is_paused and paused, meter = meter(jobs, 'completed', metrics) }
+  emit = emit, jobs = jobs, aside = is_paused and paused, meter = count_metrics(jobs, 'completed', metrics) }
 local limit = (pace or own ~= '') and rate(meta, limiter, smoothed, pace, own, now)
 
-local good, facts, refused, suspects = held(jobs, active, ARGV, first, stride, 5, stalled)
+local good, facts, refused, suspects = check_claims(jobs, active, ARGV, first, stride, 5, stalled)
 local family
 k.to_parent = function(i)
-  family = family or kin(now)
+  family = family or release_parents(now)
   family.completed(jobs .. ARGV[i], facts[i][7], facts[i][10], ARGV[i + 3])
 end
 unlock(jobs, stalled, ARGV, good, suspects)
-settle(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)
+finish_jobs(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)
 
 -- The finished jobs have left: their slots are free under a global concurrency.
 room = room + #good
@@ -105,6 +105,6 @@ more = more and room > #rows
 if more and (closed == 0 or #rows > 0 or not pace) then redis.call('ZADD', marker, 0, '0') end
 if #good > 0 and #rows == 0 and not more and next_due < 0
   and redis.call('LLEN', active) + redis.call('LLEN', wait) + redis.call('ZCARD', prioritized) == 0 then
-  tell('drained')
+  emit('drained')
 end
 return { refused, rows, next_due, more and closed == 0 and 1 or is_empty and 2 or 0, more and closed or 0 }

@@ -22,11 +22,11 @@ RETURNS
 local active, jobs = unpack(KEYS)
 local _, id, token, fence, data, cap = unpack(ARGV)
 
---@include held
---@include known
---@include writable
+--@include check_claims
+--@include job_exists
+--@include check_write
 
 if #data > tonumber(cap) then return 4 end
-local refusal = writable(jobs, active, id, token, fence)
+local refusal = check_write(jobs, active, id, token, fence)
 if refusal == 0 then redis.call('HSET', jobs .. id, 'data', data) end
 return refusal

@@ -41,31 +41,31 @@ local meta, counter, wait, paused, active, prioritized, pc, delayed, schedules, 
 local now, schedule, due, keep, times, name, data, head, priority, lifo = unpack(ARGV)
 
 --@include clock
---@include gate
---@include tell
---@include sound
+--@include read_limits
+--@include emit
+--@include check_types
 --@include due
---@include gather
---@include place
---@include drop
---@include standing
---@include vacant
---@include withdraw
+--@include merge_paused
+--@include enqueue
+--@include delete_jobs
+--@include find_waiting
+--@include next_free_time
+--@include delete_run
 --@include make_run
 
-local is_paused, room, kept = gate(meta, active)
-sound(events, { wait, paused }, { prioritized, delayed, schedules }, marker, {}, { pc })
+local is_paused, room, kept = read_limits(meta, active)
+check_types(events, { wait, paused }, { prioritized, delayed, schedules }, marker, {}, { pc })
 local k = { aside = is_paused and paused, wait = wait, paused = paused, prioritized = prioritized, pc = pc, delayed = delayed,
-  marker = marker, jobs = jobs, tell = teller(events, kept), now = clock(now), wake = not is_paused and room > 0 }
+  marker = marker, jobs = jobs, emit = emitter(events, kept), now = clock(now), wake = not is_paused and room > 0 }
 local hash, run = jobs .. 'repeat:' .. schedule, 'repeat:' .. schedule .. ':'
 local score = redis.call('ZSCORE', schedules, schedule)
 if (score and string.format('%.0f', score) or '') ~= due then return { 1 } end
 local was = redis.call('HMGET', hash, 'ic', 'running', 'queued')
-local waits = due ~= '' and redis.call('EXISTS', jobs .. run .. due .. ':lock') == 0 and standing(k, run .. due)
-local time = keep == '1' and waits and due or vacant(jobs, run, times)
+local waits = due ~= '' and redis.call('EXISTS', jobs .. run .. due .. ':lock') == 0 and find_waiting(k, run .. due)
+local time = keep == '1' and waits and due or next_free_time(jobs, run, times)
 if not time then return { 2 } end
 -- A run that waits there without being the schedule's next, as BullMQ may leave one.
-local other = time ~= due and standing(k, run .. time)
+local other = time ~= due and find_waiting(k, run .. time)
 
 redis.call('INCR', counter)
 redis.call('DEL', hash)
@@ -76,10 +76,10 @@ redis.call('HSET', hash, 'ic', count, 'before', count - 1)
 if was[2] then redis.call('HSET', hash, 'running', was[2]) end
 if was[3] then redis.call('HSET', hash, 'queued', was[3]) end
 if waits then
-  withdraw(k, run .. due, waits)
-  if time ~= due then k.tell('removed', 'jobId', run .. due, 'prev', waits) end
+  delete_run(k, run .. due, waits)
+  if time ~= due then k.emit('removed', 'jobId', run .. due, 'prev', waits) end
 end
-if other then withdraw(k, run .. time, other) end
+if other then delete_run(k, run .. time, other) end
 make_run(k, schedule, time, { runs = run, name = name, data = data, head = head, priority = priority, lifo = lifo })
 redis.call('ZADD', schedules, time, schedule)
 return { 0, time }

@@ -48,29 +48,29 @@ local now, id, token, fence = unpack(ARGV, 1, 4)
 local first = 5
 
 --@include clock
---@include gate
---@include tell
---@include sound
+--@include read_limits
+--@include emit
+--@include check_types
 --@include due
---@include held
+--@include check_claims
 --@include unlock
---@include gather
---@include place
+--@include merge_paused
+--@include enqueue
 --@include parents
---@include kin
---@include plant
+--@include release_parents
+--@include insert_flow
 
 now = clock(now)
-local is_paused, room, kept = gate(meta, active)
-local tell = teller(events, kept)
+local is_paused, room, kept = read_limits(meta, active)
+local emit = emitter(events, kept)
 local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-sound(events, { wait, active, k.aside or nil }, { prioritized, waiting_children }, marker, { stalled }, { pc })
+check_types(events, { wait, active, k.aside or nil }, { prioritized, waiting_children }, marker, { stalled }, { pc })
 local claim = { id, token, fence }
-local good, facts, refused = held(jobs, active, claim, 1, 3)
+local good, facts, refused = check_claims(jobs, active, claim, 1, 3)
 if #good == 0 then return refused[2] end
 local job = jobs .. id
 if redis.call('ZCARD', job .. ':unsuccessful') > 0 then return 4 end
-local family = kin(now)
+local family = release_parents(now)
 local plan, _, code = survey(family, ARGV, first)
 if not plan then return code end
 local open, done = redis.call('SCARD', job .. ':dependencies'), redis.call('HLEN', job .. ':processed') + redis.call('HLEN', job .. ':failed')
@@ -78,16 +78,16 @@ local open, done = redis.call('SCARD', job .. ':dependencies'), redis.call('HLEN
 if #plan == 0 and open == 0 and redis.call('HGET', job, 'waited') == tostring(done) then return 5 end
 
 unlock(jobs, stalled, claim, good)
-plant(family, ARGV, plan, now)
+insert_flow(family, ARGV, plan, now)
 if redis.call('SCARD', job .. ':dependencies') > 0 then
   redis.call('ZADD', waiting_children, now, id)
   redis.call('HDEL', job, 'owner', 'waited')
-  tell('waiting-children', 'jobId', id, 'prev', 'active')
+  emit('waiting-children', 'jobId', id, 'prev', 'active')
 else
   redis.call('HSET', job, 'waited', done)
   redis.call('HDEL', job, 'owner')
-  place(k, { id }, { facts[1][3] }, true)
-  tell('waiting', 'jobId', id, 'prev', 'active')
+  enqueue(k, { id }, { facts[1][3] }, true)
+  emit('waiting', 'jobId', id, 'prev', 'active')
 end
 redis.call('LREM', active, -1, id)
 if not is_paused and room + 1 > 0 then redis.call('ZADD', marker, 0, '0') end

@@ -26,7 +26,7 @@ from engine.scripting.rows import Refusals
 from engine.scripts.add import Added, add
 from engine.scripts.claim import Claims, claim
 from engine.scripts.finish import finish
-from engine.scripts.get import get
+from engine.scripts.get_jobs import get_jobs
 from engine.scripts.renew import renew
 from engine.scripts.turn import Turned, turn
 
@@ -96,7 +96,7 @@ async def sample(link: Link) -> Samples:
     jobs = (await _turn(recorders["turn"], first.jobs)).jobs
     await _renew(recorders["renew"], jobs)
     await _finish(recorders["finish"], jobs)
-    (snapshot, *_) = await get(recorders["get"], _KEYS, added.ids)
+    (snapshot, *_) = await get_jobs(recorders["get"], _KEYS, added.ids)
     assert snapshot is not None
     for recorder in recorders.values():
         recorder.replay = True
@@ -264,7 +264,7 @@ OPERATIONS: dict[str, Operation] = {
     "bind turn": _bind(lambda samples: _turn(samples.turn, samples.jobs)),
     "bind finish": _bind(lambda samples: _finish(samples.finish, samples.jobs)),
     "bind renew": _bind(lambda samples: _renew(samples.renew, samples.jobs)),
-    "bind get": _bind(lambda samples: get(samples.get, _KEYS, [job.id for job in samples.jobs])),
+    "bind get": _bind(lambda samples: get_jobs(samples.get, _KEYS, [job.id for job in samples.jobs])),
     # engine/connection/
     "pack GET": _of(pack, ("GET", "bull:micro:1")),
     **{f"pack {name}": _pack(name) for name in ("add", "claim", "turn", "finish", "renew")},

@@ -20,42 +20,46 @@ from engine.model.records import Claimed, Failed, Limited, NewRow, NodeRow, Retr
 from engine.scripts.add import add
 from engine.scripts.add_flow import add_flow
 from engine.scripts.advance_schedule import advance_schedule
-from engine.scripts.answer import answer
-from engine.scripts.bury import bury
 from engine.scripts.cancel import cancel
-from engine.scripts.catch_up import catch_up
 from engine.scripts.change_delay import change_delay
 from engine.scripts.change_priority import change_priority
+from engine.scripts.check_dead_letters import check_dead_letters
 from engine.scripts.claim import claim
 from engine.scripts.clean import clean
-from engine.scripts.counts import counts
+from engine.scripts.count_dead_letters import count_dead_letters
+from engine.scripts.count_names import count_names
+from engine.scripts.count_priorities import count_priorities
 from engine.scripts.delay import delay
 from engine.scripts.drain import drain
 from engine.scripts.fail import fail
+from engine.scripts.find_dead_letters import Sought, find_dead_letters
+from engine.scripts.find_oldest import find_oldest
+from engine.scripts.find_stuck_schedules import find_stuck_schedules
 from engine.scripts.finish import finish
 from engine.scripts.finish_adding import finish_adding
-from engine.scripts.follow import follow
-from engine.scripts.get import get
-from engine.scripts.letter_groups import letter_groups
-from engine.scripts.letters import Sought, letters
-from engine.scripts.limit import limit
+from engine.scripts.get_counts import get_counts
+from engine.scripts.get_jobs import get_jobs
+from engine.scripts.get_metrics import get_metrics
+from engine.scripts.get_rate_limit_ttl import get_rate_limit_ttl
+from engine.scripts.get_results import get_results
+from engine.scripts.get_state import get_state
+from engine.scripts.init_queue import init_queue
 from engine.scripts.limit_concurrency import limit_concurrency
 from engine.scripts.limit_rate import limit_rate
-from engine.scripts.limit_ttl import limit_ttl
+from engine.scripts.list_jobs import list_jobs
+from engine.scripts.list_schedules import list_schedules
 from engine.scripts.log import log
-from engine.scripts.meta import meta
-from engine.scripts.metrics import metrics
-from engine.scripts.names import names
+from engine.scripts.notify_parents import notify_parents
 from engine.scripts.obliterate import obliterate
-from engine.scripts.oldest import oldest
-from engine.scripts.page import page
 from engine.scripts.pause import pause
-from engine.scripts.priorities import priorities
 from engine.scripts.progress import progress
 from engine.scripts.promote import promote
 from engine.scripts.promote_one import promote_one
 from engine.scripts.purge import purge
-from engine.scripts.recover import recover
+from engine.scripts.rate_limit import rate_limit
+from engine.scripts.read_events import read_events
+from engine.scripts.recover_claim import recover_claim
+from engine.scripts.recover_stalled import recover_stalled
 from engine.scripts.release import release
 from engine.scripts.remove import remove
 from engine.scripts.remove_deduplication import remove_deduplication
@@ -66,15 +70,11 @@ from engine.scripts.replay import replay
 from engine.scripts.reprocess import reprocess
 from engine.scripts.resume import resume
 from engine.scripts.retry import retry
-from engine.scripts.schedules import schedules
-from engine.scripts.state import state
-from engine.scripts.stuck_schedules import stuck_schedules
-from engine.scripts.sweep import sweep
 from engine.scripts.turn import turn
 from engine.scripts.update_data import update_data
 from engine.scripts.upsert_schedule import upsert_schedule
 from engine.scripts.wait_children import wait_children
-from engine.scripts.watch_letters import watch_letters
+from engine.scripts.write_dead_letters import write_dead_letters
 
 _ONE = (1,)
 _HOUR = 3_600_000
@@ -259,9 +259,9 @@ def _if_no_error(seeded: Any, reply: Any) -> int:
 
 CASES: dict[str, Case] = {
     "add": Case(_rows, add, lambda seeded, added: len(added.ids)),
-    "answer": Case(
+    "get_results": Case(
         _finished,
-        answer,
+        get_results,
         lambda seeded, answers: sum(said.end == "completed" for said in answers),
     ),
     "turn": Case(
@@ -286,14 +286,14 @@ CASES: dict[str, Case] = {
     "delay": Case(_claimed, lambda link, keys, jobs: delay(link, keys, _retries(jobs, _HOUR)), _not_refused),
     "release": Case(_claimed, release, _not_refused),
     "renew": Case(_claimed, partial(renew, lock_ms=_LOCK), _not_refused),
-    "recover": Case(
+    "recover_claim": Case(
         _claimed,
-        lambda link, keys, jobs: recover(link, keys, token=_TOKEN, lock_ms=_LOCK),
+        lambda link, keys, jobs: recover_claim(link, keys, token=_TOKEN, lock_ms=_LOCK),
         _as_many_as_came_back,
     ),
-    "sweep": Case(
+    "recover_stalled": Case(
         _unlocked,
-        lambda link, keys, ids: sweep(link, keys, interval_ms=1_000, max_stalls=1),
+        lambda link, keys, ids: recover_stalled(link, keys, interval_ms=1_000, max_stalls=1),
         _as_many_as_came_back,
     ),
     "promote": Case(
@@ -317,26 +317,26 @@ CASES: dict[str, Case] = {
         _if_no_error,
         _ONE,
     ),
-    "meta": Case(_nothing, lambda link, keys, _: meta(link, keys, version="corral:1"), _if_true, _ONE),
-    "state": Case(_added, state, lambda seeded, words: sum(word == "waiting" for word in words)),
-    "get": Case(_added, get, lambda seeded, found: sum(job is not None for job in found)),
-    "counts": Case(_added, lambda link, keys, ids: counts(link, keys), lambda seeded, counted: counted.waiting, _ONE),
-    "page": Case(_added, lambda link, keys, ids: page(link, keys, state="waiting"), _as_many_as_came_back),
-    "names": Case(
+    "init_queue": Case(_nothing, lambda link, keys, _: init_queue(link, keys, version="corral:1"), _if_true, _ONE),
+    "get_state": Case(_added, get_state, lambda seeded, words: sum(word == "waiting" for word in words)),
+    "get_jobs": Case(_added, get_jobs, lambda seeded, found: sum(job is not None for job in found)),
+    "get_counts": Case(_added, lambda link, keys, ids: get_counts(link, keys), lambda seeded, counted: counted.waiting, _ONE),
+    "list_jobs": Case(_added, lambda link, keys, ids: list_jobs(link, keys, state="waiting"), _as_many_as_came_back),
+    "count_names": Case(
         _added,
-        lambda link, keys, ids: names(link, keys, state="waiting", start=0, count=1_000),
+        lambda link, keys, ids: count_names(link, keys, state="waiting", start=0, count=1_000),
         lambda seeded, found: found[0],
     ),
-    "priorities": Case(
-        _added, lambda link, keys, ids: priorities(link, keys), lambda seeded, found: found[0], _ONE
+    "count_priorities": Case(
+        _added, lambda link, keys, ids: count_priorities(link, keys), lambda seeded, found: found[0], _ONE
     ),
-    "oldest": Case(_added, lambda link, keys, ids: oldest(link, keys), lambda seeded, found: len(found[1]), _ONE),
-    "metrics": Case(
-        _added, lambda link, keys, ids: metrics(link, keys, kind="completed", start=0, end=-1), _if_no_error, _ONE
+    "find_oldest": Case(_added, lambda link, keys, ids: find_oldest(link, keys), lambda seeded, found: len(found[1]), _ONE),
+    "get_metrics": Case(
+        _added, lambda link, keys, ids: get_metrics(link, keys, kind="completed", start=0, end=-1), _if_no_error, _ONE
     ),
-    "follow": Case(
+    "read_events": Case(
         _added,
-        lambda link, keys, ids: follow(link, keys, after="0-0", count=2 * len(ids)),
+        lambda link, keys, ids: read_events(link, keys, after="0-0", count=2 * len(ids)),
         lambda seeded, found: len(found.entries) // 2,
     ),
     "remove": Case(_added, remove, _not_refused),
@@ -360,8 +360,8 @@ CASES: dict[str, Case] = {
     "clean": Case(
         _finished, lambda link, keys, ids: clean(link, keys, state="completed"), _as_many_as_came_back
     ),
-    "bury": Case(
-        _failed, lambda link, keys, ids: bury(link, keys, [(id, "", "") for id in ids]), lambda seeded, count: count
+    "write_dead_letters": Case(
+        _failed, lambda link, keys, ids: write_dead_letters(link, keys, [(id, "", "") for id in ids]), lambda seeded, count: count
     ),
     "replay": Case(
         _buried,
@@ -371,16 +371,16 @@ CASES: dict[str, Case] = {
     "purge": Case(
         _buried, lambda link, keys, ids: purge(link, keys, [(id, None) for id in ids]), lambda seeded, gone: gone
     ),
-    "letters": Case(
+    "find_dead_letters": Case(
         _buried,
-        lambda link, keys, ids: letters(link, keys, Sought(), what="records", look=1_000, most=1_000),
+        lambda link, keys, ids: find_dead_letters(link, keys, Sought(), what="records", look=1_000, most=1_000),
         lambda seeded, found: len(found.records),
     ),
-    "letter_groups": Case(
-        _buried, lambda link, keys, ids: letter_groups(link, keys, by="type", most=9), _if_true, _ONE
+    "count_dead_letters": Case(
+        _buried, lambda link, keys, ids: count_dead_letters(link, keys, by="type", most=9), _if_true, _ONE
     ),
-    "watch_letters": Case(
-        _buried, lambda link, keys, ids: watch_letters(link, keys, threshold=0), _if_true, _ONE
+    "check_dead_letters": Case(
+        _buried, lambda link, keys, ids: check_dead_letters(link, keys, threshold=0), _if_true, _ONE
     ),
     "add_flow": Case(_tree, add_flow, _as_many_as_came_back),
     "remove_flow": Case(
@@ -402,16 +402,16 @@ CASES: dict[str, Case] = {
     "cancel": Case(
         _added, lambda link, keys, ids: cancel(link, keys, id=ids[0], reason="cancelled", keep=Keep()), _if_true, _ONE
     ),
-    "limit": Case(
+    "rate_limit": Case(
         _claimed,
-        lambda link, keys, jobs: limit(link, keys, [(job, Limited(1_000)) for job in jobs]),
+        lambda link, keys, jobs: rate_limit(link, keys, [(job, Limited(1_000)) for job in jobs]),
         _not_refused,
     ),
     "limit_rate": Case(
         _nothing, lambda link, keys, _: limit_rate(link, keys, RateLimit(10, 1_000)), _if_no_error, _ONE
     ),
     "limit_concurrency": Case(_nothing, lambda link, keys, _: limit_concurrency(link, keys, 5), _if_no_error, _ONE),
-    "limit_ttl": Case(_rate_limited, lambda link, keys, _: limit_ttl(link, keys), _if_no_error, _ONE),
+    "get_rate_limit_ttl": Case(_rate_limited, lambda link, keys, _: get_rate_limit_ttl(link, keys), _if_no_error, _ONE),
     "upsert_schedule": Case(
         _nothing, lambda link, keys, _: _upsert(link, keys, "s"), lambda _, said: int(said == _FAR), _ONE
     ),
@@ -426,16 +426,16 @@ CASES: dict[str, Case] = {
     "remove_schedule": Case(
         _scheduled, lambda link, keys, _: remove_schedule(link, keys, id="s0"), _if_true, _ONE
     ),
-    "schedules": Case(
+    "list_schedules": Case(
         _scheduled,
-        lambda link, keys, rows: schedules(link, keys, page=(0, rows - 1)),
+        lambda link, keys, rows: list_schedules(link, keys, page=(0, rows - 1)),
         lambda rows, found: len(found.schedules),
     ),
-    "catch_up": Case(
-        _planted, lambda link, keys, _: catch_up(link, keys, interval_ms=1), _if_no_error, _ONE
+    "notify_parents": Case(
+        _planted, lambda link, keys, _: notify_parents(link, keys, interval_ms=1), _if_no_error, _ONE
     ),
-    "stuck_schedules": Case(
-        _scheduled, lambda link, keys, _: stuck_schedules(link, keys, interval_ms=1), _if_no_error, _ONE
+    "find_stuck_schedules": Case(
+        _scheduled, lambda link, keys, _: find_stuck_schedules(link, keys, interval_ms=1), _if_no_error, _ONE
     ),
     "obliterate": Case(
         _paused, lambda link, keys, ids: obliterate(link, keys), lambda seeded, _: len(seeded)

@@ -18,7 +18,7 @@ from engine.model import wire
 from engine.model.payloads import JOB_TYPES, JobData, check
 from engine.processor import as_processor
 from engine.queue import Queue
-from engine.scripts.get import get
+from engine.scripts.get_jobs import get_jobs
 from engine.service.registry import ServiceRegistry
 from engine.settings import Settings
 from engine.worker import Worker
@@ -208,7 +208,7 @@ class JobQueueService:
         """What is known of a job. Never raises: trouble in asking is the status `error` with its reason."""
         try:
             queue = self._queue(job_type)
-            found = (await get(queue.link, queue.keys, [job_id]))[0]
+            found = (await get_jobs(queue.link, queue.keys, [job_id]))[0]
             if found is None:
                 return JobResult(job_id=job_id, status="not_found")
             return _result(stored_job(queue.link, queue.keys, found), _STATUS.get(found.state, "error"))

@@ -17,7 +17,7 @@ from engine.job import Job, show_result
 from engine.model import clock as clocks
 from engine.model import wire
 from engine.queue import Queue
-from engine.scripts.state import state
+from engine.scripts.get_state import get_state
 from engine.testing.clock import Clock, ClockedLink
 from engine.testing.inline import Inline, KitQueue
 from engine.worker import Worker
@@ -231,7 +231,7 @@ class TestQueue:
 
     async def _over(self, ids: list[str]) -> set[str]:
         """Those of the jobs that will not be run again."""
-        states = await state(self.queue.link, self.queue.keys, ids) if ids else []
+        states = await get_state(self.queue.link, self.queue.keys, ids) if ids else []
         return {id for id, word in zip(ids, states, strict=True) if word in ("failed", "unknown")}
 
 

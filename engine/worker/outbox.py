@@ -31,7 +31,7 @@ from engine.scripting.rows import Refusal, Refusals
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
 from engine.scripts.finish_adding import finish_adding
-from engine.scripts.limit import limit
+from engine.scripts.rate_limit import rate_limit
 from engine.scripts.release import release
 from engine.scripts.retry import retry
 from engine.scripts.wait_children import wait_children
@@ -180,7 +180,7 @@ class Outbox:
         for hold in holds:
             assert isinstance(hold.outcome, Limited)
             rows.append((hold.claimed, hold.outcome))
-        return await limit(self._link, self._keys, rows)
+        return await rate_limit(self._link, self._keys, rows)
 
     async def _finish_adding(self, holds: Sequence[Hold]) -> Refusals:
         hold, outcome = holds[0], holds[0].outcome

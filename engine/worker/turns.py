@@ -20,7 +20,7 @@ from engine.model.keys import Keys
 from engine.model.options import Keep
 from engine.model.records import Claimed, Completed
 from engine.scripting.pace import PER_CALL
-from engine.scripts.recover import recover
+from engine.scripts.recover_claim import recover_claim
 from engine.scripts.turn import Turned, post_turn, read_turned
 from engine.worker.active_jobs import Hold
 from engine.worker.outbox import NOT_DONE, Settled
@@ -298,7 +298,7 @@ class Turns:
         setbacks = Setbacks()
         while True:
             try:
-                jobs = await recover(self._link, self._keys, token=token, lock_ms=self._lock_ms)
+                jobs = await recover_claim(self._link, self._keys, token=token, lock_ms=self._lock_ms)
                 break
             except LinkClosed:
                 jobs = []

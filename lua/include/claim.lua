@@ -55,9 +55,9 @@ local function claim(k, moment, token, lock_ms, worker, count)
   if ranked > 0 then redis.call('ZREMRANGEBYRANK', k.prioritized, 0, ranked - 1) end
   for i, id in ipairs(good) do
     redis.call('HSET', k.jobs .. id, 'processedOn', moment, 'ats', rows[i][5], 'owner', token, 'pb', worker)
-    k.tell('active', 'jobId', id, 'prev', 'waiting')
+    k.emit('active', 'jobId', id, 'prev', 'waiting')
   end
-  for _, id in ipairs(missing) do k.tell('missing', 'jobId', id) end
+  for _, id in ipairs(missing) do k.emit('missing', 'jobId', id) end
 
   if redis.call('LLEN', k.wait) > 0 then return rows, true end
   if redis.call('ZCARD', k.prioritized) > 0 then return rows, true end

@@ -15,8 +15,8 @@ local function deduplicate(k, wanted, new, last)
 
   local function say(id, other)
     -- BullMQ 5 listens to the first, from 5.63 on to the second too, BullMQ 6 to the second alone.
-    k.tell('debounced', 'jobId', id, 'debounceId', wanted.id)
-    k.tell('deduplicated', 'jobId', id, 'deduplicationId', wanted.id, 'deduplicatedJobId', other)
+    k.emit('debounced', 'jobId', id, 'debounceId', wanted.id)
+    k.emit('deduplicated', 'jobId', id, 'deduplicationId', wanted.id, 'deduplicatedJobId', other)
   end
   local is_delayed = redis.call('ZSCORE', k.delayed, owner)
   if wanted.replace then
@@ -29,9 +29,9 @@ local function deduplicate(k, wanted, new, last)
     else
       redis.call('SET', window, new.id, 'KEEPTTL')
     end
-    forget(k.jobs, { owner }, kin(k.now))
+    remove_jobs(k.jobs, { owner }, release_parents(k.now))
     redis.call('ZREM', k.delayed, owner)
-    k.tell('removed', 'jobId', owner, 'prev', 'delayed')
+    k.emit('removed', 'jobId', owner, 'prev', 'delayed')
     say(new.id, owner)
     return nil
   end
@@ -54,7 +54,7 @@ local function deduplicate(k, wanted, new, last)
   elseif wanted.reschedule and is_delayed then
     redis.call('HSET', k.jobs .. owner, 'delay', new.delay)
     redis.call('ZADD', k.delayed, due_score(k.delayed, new.due, last), owner)
-    k.tell('delayed', 'jobId', owner, 'delay', new.due)
+    k.emit('delayed', 'jobId', owner, 'delay', new.due)
     mark_due(k.delayed, k.marker)
   end
   return owner

@@ -8,14 +8,14 @@ local function make_run(k, schedule, time, run)
   redis.call('HSET', k.jobs .. id, 'name', run.name, 'data', run.data,
     'opts', run.head .. time .. '","prevMillis":' .. time .. ',"delay":' .. delay .. ',"timestamp":' .. moment .. '}',
     'timestamp', moment, 'delay', delay, 'priority', run.priority, 'rjk', schedule)
-  k.tell('added', 'jobId', id, 'name', run.name)
+  k.emit('added', 'jobId', id, 'name', run.name)
   if delay ~= '0' then
     redis.call('ZADD', k.delayed, due_score(k.delayed, due, {}), id)
     mark_due(k.delayed, k.marker)
-    k.tell('delayed', 'jobId', id, 'delay', time)
+    k.emit('delayed', 'jobId', id, 'delay', time)
   else
-    place(k, { id }, { run.priority }, run.lifo == '1')
+    enqueue(k, { id }, { run.priority }, run.lifo == '1')
     if k.wake then redis.call('ZADD', k.marker, 0, '0') end
-    k.tell('waiting', 'jobId', id)
+    k.emit('waiting', 'jobId', id)
   end
 end

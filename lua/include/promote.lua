@@ -12,9 +12,9 @@ local function promote(k, now, wake)
     local job = redis.pcall('HMGET', k.jobs .. id, 'priority', 'delay')
     priorities[i], delays[i] = job[1] or 0, job[2] or false
   end
-  place(k, ids, priorities, false)
+  enqueue(k, ids, priorities, false)
   for i, id in ipairs(ids) do
-    k.tell('waiting', 'jobId', id, 'prev', 'delayed')
+    k.emit('waiting', 'jobId', id, 'prev', 'delayed')
     -- Only where the field is: writing it would make a ghost of a job that was deleted.
     if delays[i] then redis.call('HSET', k.jobs .. id, 'delay', 0) end
   end

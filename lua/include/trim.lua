@@ -10,7 +10,7 @@ local function trim(set, jobs, moment, keep, finished, unlink)
       math.min(1000, (tonumber(limit) or 1000) * finished))
     if #old > 0 then
       if unlink then unlink(old) end
-      drop(jobs, old)
+      delete_jobs(jobs, old)
       redis.call('ZREM', set, unpack(old))
     end
   end
@@ -19,7 +19,7 @@ local function trim(set, jobs, moment, keep, finished, unlink)
     if excess > 0 then
       local old = redis.call('ZRANGE', set, 0, math.min(excess, 1000) - 1)
       if unlink then unlink(old) end
-      drop(jobs, old)
+      delete_jobs(jobs, old)
       redis.call('ZREM', set, unpack(old))
     end
   end

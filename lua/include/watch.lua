@@ -2,7 +2,7 @@
 -- have to look before the next sweep, ms. DUE: when that is, or sooner (ms; 0: nobody knows).
 local WATCH_KEPT = 3600000
 
--- What holds at this look; `stale`: it is to be noted. With no job `held` by a worker no grace is needed.
+-- What holds at this look; `stale`: it is to be noted. With no job `check_claims` by a worker no grace is needed.
 local function looked(watch, now, gap, grace, held)
   local text = redis.pcall('GET', watch)
   local at, left, due = string.match(type(text) == 'string' and text or '', '^(%d+) (%d+) (%d+)$')

@@ -82,7 +82,17 @@ def test_the_slots_are_named_once_at_the_top(verb: str) -> None:
         assert "ipairs(KEYS)" in own, "or all are treated alike"
 
 
-READS_JSON = {"add", "cancel", "catch_up", "finish_adding", "finish", "turn", "fail", "remove", "remove_deduplication"}
+READS_JSON = {
+    "add",
+    "cancel",
+    "notify_parents",
+    "finish_adding",
+    "finish",
+    "turn",
+    "fail",
+    "remove",
+    "remove_deduplication",
+}
 """Scripts with an argument that is JSON of the engine's own, and those that read the options of a job that was kept. A payload is
 never read."""
 

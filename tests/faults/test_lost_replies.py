@@ -21,7 +21,7 @@ from engine.scripting.pace import LETTERS_PER_CALL
 from engine.scripting.rows import Refusal
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish
-from engine.scripts.recover import recover
+from engine.scripts.recover_claim import recover_claim
 from tests.support.letters import Death, bury_jobs
 from tests.support.proxy import Proxy
 from tests.support.queues import violations
@@ -72,7 +72,7 @@ async def test_a_claim_and_a_finish_can_be_sent_again(direct: Queue, proxy: Prox
         with pytest.raises(OutcomeUnknown):
             await claim(link, direct.keys, token="t1", lock_ms=10_000, worker="w", count=2)
         proxy.drop_replies = False
-        found = await recover(link, direct.keys, token="t1", lock_ms=10_000)
+        found = await recover_claim(link, direct.keys, token="t1", lock_ms=10_000)
         assert [job.data for job in found] == [b"0", b"1"]
 
         finished: list[tuple[Claimed, bytes, Keep]] = [(job, b'"done"', Keep()) for job in found]

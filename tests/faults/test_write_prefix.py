@@ -17,7 +17,7 @@ from engine.model.keys import Keys
 from engine.model.options import Keep
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish
-from engine.scripts.sweep import sweep
+from engine.scripts.recover_stalled import recover_stalled
 from tests.support.calls import CALLS, script, seed_for_all
 from tests.support.queues import Held, census, claimed, seed, violations
 
@@ -39,7 +39,7 @@ end
 """
 """Put before a script: it raises instead of its write number BREAK."""
 
-WRITING = [verb for verb in CALLS if verb != "recover"]
+WRITING = [verb for verb in CALLS if verb != "recover_claim"]
 
 
 class Breaking:
@@ -120,7 +120,7 @@ async def breaks_off(call: Awaitable[Any]) -> bool:
 async def sweep_all(link: Link, keys: Keys) -> None:
     """What a sweep does after a kill, once all locks have ended."""
     await link.call("DEL", keys.stalled_check, *map(keys.lock, (await census(link, keys))["active"]))
-    await sweep(link, keys, interval_ms=60_000, max_stalls=1, now=8)
+    await recover_stalled(link, keys, interval_ms=60_000, max_stalls=1, now=8)
 
 
 async def lost(link: Link, keys: Keys, were: set[str]) -> list[str]:

@@ -18,7 +18,7 @@ from engine.scripts.claim import claim
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
-from engine.scripts.meta import meta
+from engine.scripts.init_queue import init_queue
 from tests.support.queues import snapshot
 
 GOLDEN = Path(__file__).with_name("keyspace.json")
@@ -26,7 +26,7 @@ OPTS = b'{"attempts":0}'
 
 
 async def test_the_keyspace_is_what_it_was(link: Link, keys: Keys) -> None:
-    await meta(link, keys, version="corral:test", now=1_000)
+    await init_queue(link, keys, version="corral:test", now=1_000)
     rows = [
         NewRow("", "plain", b'{"n":1}', OPTS),
         NewRow("mine", "chosen", b'"\xc3\xa9/x"', OPTS),

@@ -15,7 +15,7 @@ from engine.connection import Link
 from engine.errors import JobFailed
 from engine.model.keys import Keys
 from engine.scripts.claim import claim
-from engine.scripts.sweep import sweep
+from engine.scripts.recover_stalled import recover_stalled
 from tests.interop.acting import act
 from tests.interop.side import PATIENCE, NodeSide
 from tests.interop.stream import ends, stored, told
@@ -99,12 +99,12 @@ async def test_one_side_does_not_check_while_the_check_of_the_other_is_recent(
         dead = await queue.add("n", {"do": "hold"})
         await node.heard("theirs", "active")
         await link.call("DEL", theirs.lock(dead.id))
-        assert await sweep(link, theirs, interval_ms=60_000, max_stalls=1) == []
+        assert await recover_stalled(link, theirs, interval_ms=60_000, max_stalls=1) == []
         assert await dead.state() == "active"
         await link.call("DEL", theirs.stalled_check)
-        assert await sweep(link, theirs, interval_ms=60_000, max_stalls=1) == [dead.id]
+        assert await recover_stalled(link, theirs, interval_ms=60_000, max_stalls=1) == [dead.id]
 
-        assert await sweep(link, ours, interval_ms=60_000, max_stalls=1) == []
+        assert await recover_stalled(link, ours, interval_ms=60_000, max_stalls=1) == []
         dead = await other.add("n", {})
         await claim(link, ours, token="t", lock_ms=60_000, worker="w", count=1)
         await link.call("DEL", ours.lock(dead.id))

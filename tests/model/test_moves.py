@@ -25,14 +25,14 @@ from engine.scripts.claim import claim
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
-from engine.scripts.limit import limit
 from engine.scripts.promote import promote
-from engine.scripts.recover import recover
+from engine.scripts.rate_limit import rate_limit
+from engine.scripts.recover_claim import recover_claim
+from engine.scripts.recover_stalled import recover_stalled
 from engine.scripts.release import release
 from engine.scripts.renew import renew
 from engine.scripts.replay import NotReplayed, replay
 from engine.scripts.retry import retry
-from engine.scripts.sweep import sweep
 from engine.scripts.turn import turn
 from tests.support.queues import census, dump, violations
 
@@ -169,7 +169,7 @@ class Queue(RuleBasedStateMachine):
             claim(self.link, self.keys, token=token, lock_ms=900_000, worker="w", count=count, now=self.now)
         )
         if reply_is_lost:
-            assert self.do(recover(self.link, self.keys, token=token, lock_ms=900_000, count=2)) == claims.jobs
+            assert self.do(recover_claim(self.link, self.keys, token=token, lock_ms=900_000, count=2)) == claims.jobs
         self.take(claims.jobs, active)
 
     @precondition(lambda self: self.held)
@@ -189,7 +189,7 @@ class Queue(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(
         data=st.data(),
-        verb=st.sampled_from(["finish", "fail", "retry", "delay", "limit", "release", "renew"]),
+        verb=st.sampled_from(["finish", "fail", "retry", "delay", "rate_limit", "release", "renew"]),
         keep=st.sampled_from([ALL, NONE]),
     )
     def act(self, data: Any, verb: str, keep: Keep) -> None:
@@ -207,7 +207,7 @@ class Queue(RuleBasedStateMachine):
             self.assert_unchanged(before)
 
     @precondition(lambda self: self.given)
-    @rule(data=st.data(), verb=st.sampled_from(["finish", "fail", "retry", "delay", "limit", "release", "renew"]))
+    @rule(data=st.data(), verb=st.sampled_from(["finish", "fail", "retry", "delay", "rate_limit", "release", "renew"]))
     def act_on_an_old_claim(self, data: Any, verb: str) -> None:
         job = data.draw(st.sampled_from(self.given))
         if self.held.get(job.id) == job:
@@ -226,7 +226,7 @@ class Queue(RuleBasedStateMachine):
         dead = data.draw(st.lists(st.sampled_from(list(self.held.values())), min_size=1, unique_by=lambda job: job.id))
         self.do(self.link.call("DEL", self.keys.stalled_check, *(self.keys.lock(job.id) for job in dead)))
         back = self.do(
-            sweep(self.link, self.keys, interval_ms=900_000, max_stalls=MAX_STALLS, count=count, now=self.now)
+            recover_stalled(self.link, self.keys, interval_ms=900_000, max_stalls=MAX_STALLS, count=count, now=self.now)
         )
         assert sorted(back) == sorted(job.id for job in dead)
         for job in dead:
@@ -275,7 +275,7 @@ class Queue(RuleBasedStateMachine):
             "fail": lambda: fail(link, keys, [(job, Failed("no"), keep, 1)], letters=Keep(count=3), now=now),
             "retry": lambda: retry(link, keys, [(job, Retrying(0, "no"), job.fence % 2 == 0)], now=now),
             "delay": lambda: delay(link, keys, [(job, Retrying(3, "no"))], now=now),
-            "limit": lambda: limit(link, keys, [(job, Limited(3))], now=now),
+            "rate_limit": lambda: rate_limit(link, keys, [(job, Limited(3))], now=now),
             "release": lambda: release(link, keys, [job], now=now),
             "renew": lambda: renew(link, keys, [job], lock_ms=900_000, now=now),
         }

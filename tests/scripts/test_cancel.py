@@ -15,10 +15,10 @@ from engine.scripts.cancel import Cancellation, cancel
 from engine.scripts.claim import claim
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
+from engine.scripts.recover_stalled import recover_stalled
 from engine.scripts.release import release
 from engine.scripts.reprocess import reprocess
 from engine.scripts.retry import retry
-from engine.scripts.sweep import sweep
 from tests.support.queues import Held, census, claimed, dump, events, job, seed, snapshot
 
 ALL = Keep()
@@ -83,7 +83,7 @@ async def test_who_takes_an_asked_job_next_learns_that_it_is_to_fail(link: Link,
         case "released":
             await release(link, keys, [claimed("a")], now=8)
         case "swept":
-            await sweep(link, keys, interval_ms=9_000, max_stalls=1, now=8)
+            await recover_stalled(link, keys, interval_ms=9_000, max_stalls=1, now=8)
     jobs = (await claim(link, keys, token="t2", lock_ms=60_000, worker="w", count=1, now=9)).jobs
     assert [job.deferred_failure for job in jobs] == ["cancelled: why"]
     await fail(link, keys, [(jobs[0], Failed("cancelled: why"), ALL, 1)], now=10)

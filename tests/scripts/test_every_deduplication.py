@@ -22,8 +22,8 @@ from engine.scripts.delay import delay
 from engine.scripts.drain import drain
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
+from engine.scripts.recover_stalled import recover_stalled
 from engine.scripts.remove import remove
-from engine.scripts.sweep import sweep
 from engine.scripts.turn import turn
 from tests.support.queues import Held, census, dump, events, job, seed, snapshot
 
@@ -286,7 +286,7 @@ async def test_a_dead_owner_keeps_what_follows_and_its_end_makes_it(link: Link, 
     await seed(link, keys, active={"a": Held(lock_ms=None)}, jobs={"a": {"deid": "d"}})
     await link.call("SET", keys.deduplication("d"), "a")
     await add(link, keys, [row("b", dedup=KEEP_LAST)], now=9)
-    await sweep(link, keys, interval_ms=9_000, max_stalls=1, now=10)
+    await recover_stalled(link, keys, interval_ms=9_000, max_stalls=1, now=10)
     assert (await census(link, keys))["wait"] == ["a"]
     await fail(link, keys, [(await run(link, keys), Failed("stalled"), Keep(), 1)], now=20)
     assert (await census(link, keys))["wait"] == ["b"]

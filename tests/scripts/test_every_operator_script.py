@@ -15,21 +15,24 @@ from engine.model.keys import Keys
 from engine.model.limits import RateLimit
 from engine.model.options import Keep
 from engine.scripting.loader import Script
-from engine.scripts.answer import answer
 from engine.scripts.cancel import cancel
 from engine.scripts.change_delay import change_delay
 from engine.scripts.change_priority import change_priority
 from engine.scripts.clean import clean
-from engine.scripts.counts import counts
 from engine.scripts.drain import drain
-from engine.scripts.get import get
+from engine.scripts.find_stuck_schedules import find_stuck_schedules
+from engine.scripts.get_counts import get_counts
+from engine.scripts.get_jobs import get_jobs
+from engine.scripts.get_rate_limit_ttl import get_rate_limit_ttl
+from engine.scripts.get_results import get_results
+from engine.scripts.get_state import get_state
+from engine.scripts.init_queue import init_queue
 from engine.scripts.limit_concurrency import limit_concurrency
 from engine.scripts.limit_rate import limit_rate
-from engine.scripts.limit_ttl import limit_ttl
+from engine.scripts.list_jobs import list_jobs
+from engine.scripts.list_schedules import list_schedules
 from engine.scripts.log import log
-from engine.scripts.meta import meta
 from engine.scripts.obliterate import obliterate
-from engine.scripts.page import page
 from engine.scripts.pause import pause
 from engine.scripts.progress import progress
 from engine.scripts.promote_one import promote_one
@@ -38,9 +41,6 @@ from engine.scripts.remove_deduplication import remove_deduplication
 from engine.scripts.remove_schedule import remove_schedule
 from engine.scripts.reprocess import reprocess
 from engine.scripts.resume import resume
-from engine.scripts.schedules import schedules
-from engine.scripts.state import state
-from engine.scripts.stuck_schedules import stuck_schedules
 from engine.scripts.update_data import update_data
 from tests.support.calls import seed_for_all
 from tests.support.queues import claimed, dump, events
@@ -55,14 +55,14 @@ CALLS: dict[str, Callable[[Link, Keys], Awaitable[Any]]] = {
     "change_delay": lambda link, keys: change_delay(link, keys, id="later", delay_ms=5, now=7),
     "change_priority": lambda link, keys: change_priority(link, keys, id="w1", priority=3, now=7),
     "cancel": lambda link, keys: cancel(link, keys, id="later", reason="cancelled", keep=Keep(), now=7),
-    "meta": lambda link, keys: meta(link, keys, version="corral:1", now=7),
+    "init_queue": lambda link, keys: init_queue(link, keys, version="corral:1", now=7),
     "remove": lambda link, keys: remove(link, keys, ["w1", "p", "soon", "dead", "c1", "f1"], now=7),
     "remove_deduplication": lambda link, keys: remove_deduplication(link, keys, deduplication="d", now=7),
     "upsert_schedule": lambda link, keys: upsert(link, keys, None, 50, 60, id="new"),
     "advance_schedule": lambda link, keys: advance(link, keys, 9, 109, 209),
     "remove_schedule": lambda link, keys: remove_schedule(link, keys, id="s", now=7),
-    "stuck_schedules": lambda link, keys: stuck_schedules(link, keys, interval_ms=100, now=7),
-    "schedules": lambda link, keys: schedules(link, keys, ids=["s", "none"], now=7),
+    "find_stuck_schedules": lambda link, keys: find_stuck_schedules(link, keys, interval_ms=100, now=7),
+    "list_schedules": lambda link, keys: list_schedules(link, keys, ids=["s", "none"], now=7),
     "pause": lambda link, keys: pause(link, keys, now=7),
     "resume": lambda link, keys: resume(link, keys, now=7),
     "drain": lambda link, keys: drain(link, keys, delayed=True, now=7),
@@ -70,14 +70,14 @@ CALLS: dict[str, Callable[[Link, Keys], Awaitable[Any]]] = {
     "obliterate": lambda link, keys: obliterate(link, keys, force=True, now=7),
     "limit_rate": lambda link, keys: limit_rate(link, keys, RateLimit(5, 1_000, smooth=True), now=7),
     "limit_concurrency": lambda link, keys: limit_concurrency(link, keys, 2, now=7),
-    "limit_ttl": lambda link, keys: limit_ttl(link, keys, now=7),
-    "state": lambda link, keys: state(link, keys, ["w1", "a", "gone"], now=7),
-    "get": lambda link, keys: get(link, keys, ["w1", "a", "gone"], now=7),
-    "counts": lambda link, keys: counts(link, keys, now=7),
-    "page": lambda link, keys: page(link, keys, state="waiting", now=7),
-    "answer": lambda link, keys: answer(link, keys, ["c1", "f1", "a", "gone"], now=7),
+    "get_rate_limit_ttl": lambda link, keys: get_rate_limit_ttl(link, keys, now=7),
+    "get_state": lambda link, keys: get_state(link, keys, ["w1", "a", "gone"], now=7),
+    "get_jobs": lambda link, keys: get_jobs(link, keys, ["w1", "a", "gone"], now=7),
+    "get_counts": lambda link, keys: get_counts(link, keys, now=7),
+    "list_jobs": lambda link, keys: list_jobs(link, keys, state="waiting", now=7),
+    "get_results": lambda link, keys: get_results(link, keys, ["c1", "f1", "a", "gone"], now=7),
 }
-READ = ("limit_ttl", "state", "get", "counts", "page", "answer", "schedules")
+READ = ("get_rate_limit_ttl", "get_state", "get_jobs", "get_counts", "list_jobs", "get_results", "list_schedules")
 GROW = (
     "progress",
     "log",
@@ -86,19 +86,19 @@ GROW = (
     "promote_one",
     "change_delay",
     "change_priority",
-    "meta",
+    "init_queue",
     "remove_deduplication",
     "limit_rate",
     "limit_concurrency",
     "upsert_schedule",
     "advance_schedule",
-    "stuck_schedules",
+    "find_stuck_schedules",
 )
 """What brings something in. A full server may refuse it, and then wholly."""
 ANY_TYPE = {
     "obliterate": {"id", "pc", "stalled", "stalled_check", "limiter", "smoothed", "marker", "events"},
     "drain": {"prioritized", "delayed"},
-    "stuck_schedules": {"prioritized", "delayed"},
+    "find_stuck_schedules": {"prioritized", "delayed"},
 }
 """Keys that a script deletes whatever they are, or that only a later call of its binding looks into."""
 
@@ -108,7 +108,7 @@ async def seed_operators(link: Link, keys: Keys, verb: str) -> None:
     if verb == "remove_deduplication":
         await link.call("SET", keys.deduplication("d"), "w1")
         await link.call("HSET", keys.jobs + "dn:d", "name", "n", "data", "{}", "opts", "{}", "jid", "next")
-    if verb == "limit_ttl":
+    if verb == "get_rate_limit_ttl":
         await link.call("HSET", keys.meta, "max", 5, "duration", 1_000, "smooth", 1)
     if "schedule" in verb:
         await seed_schedule(link, keys, 9)
@@ -141,7 +141,7 @@ async def test_a_plain_set_for_a_sorted_set_changes_nothing(link: Link, keys: Ke
     except ServerError:
         assert await dump(link) == before
     else:
-        assert verb == "page" or await link.call("SMEMBERS", getattr(keys, name)) == [b"foreign"]
+        assert verb == "list_jobs" or await link.call("SMEMBERS", getattr(keys, name)) == [b"foreign"]
 
 
 @pytest.mark.usefixtures("damaged")
@@ -158,7 +158,9 @@ async def test_a_structure_of_a_wrong_type_is_an_error_before_anything_is_writte
         assert await dump(link) == before
     else:
         assert await link.call("GET", getattr(keys, name)) == b"foreign"
-        assert name in ("active", "paused", "id") or verb in ("page", "schedules"), "all other keys are needed"
+        assert name in ("active", "paused", "id") or verb in ("list_jobs", "list_schedules"), (
+            "all other keys are needed"
+        )
 
 
 @pytest.mark.parametrize("verb", CALLS)

@@ -19,7 +19,6 @@ from engine.scripting.loader import lua_folder
 from engine.scripts.add import add
 from engine.scripts.add_flow import add_flow
 from engine.scripts.cancel import cancel
-from engine.scripts.catch_up import catch_up
 from engine.scripts.change_priority import change_priority
 from engine.scripts.claim import claim
 from engine.scripts.clean import clean
@@ -27,10 +26,12 @@ from engine.scripts.drain import drain
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
 from engine.scripts.finish_adding import finish_adding
-from engine.scripts.limit import limit
+from engine.scripts.notify_parents import notify_parents
 from engine.scripts.obliterate import obliterate
 from engine.scripts.promote import promote
 from engine.scripts.promote_one import promote_one
+from engine.scripts.rate_limit import rate_limit
+from engine.scripts.recover_stalled import recover_stalled
 from engine.scripts.release import release
 from engine.scripts.remove import remove
 from engine.scripts.remove_deduplication import remove_deduplication
@@ -39,7 +40,6 @@ from engine.scripts.replay import replay
 from engine.scripts.reprocess import reprocess
 from engine.scripts.resume import resume
 from engine.scripts.retry import retry
-from engine.scripts.sweep import sweep
 from engine.scripts.turn import turn
 from engine.scripts.wait_children import wait_children
 from tests.scripts.test_add_flow import node
@@ -124,7 +124,7 @@ CASES: dict[str, Case] = {
         there(delayed={"d": 99}, jobs={"d": {"parentKey": "bull:up:p"}}),
         lambda link, keys: cancel(link, keys, id="d", reason="why", keep=Keep(), now=7), ("d",),
     ),
-    "catch_up": Case(_dropped, lambda link, keys: catch_up(link, keys, interval_ms=9, patience_ms=1, now=7), ("p",)),
+    "notify_parents": Case(_dropped, lambda link, keys: notify_parents(link, keys, interval_ms=9, patience_ms=1, now=7), ("p",)),
     "change_priority": Case(
         there(prioritized={"r": 2}), lambda link, keys: change_priority(link, keys, id="r", priority=0, now=7), back=("r",)
     ),
@@ -146,7 +146,7 @@ CASES: dict[str, Case] = {
         parent_of("a", active={"a": Held()}), lambda link, keys: finish(link, keys, _result("a"), now=7), ("p",)
     ),
     "finish_adding": Case(RUNS, lambda link, keys: finish_adding(link, keys, _result("a")[0], [node("b")], now=7), back=("b",)),
-    "limit": Case(RUNS, lambda link, keys: limit(link, keys, [(claimed("a"), Limited(50))], now=7), ("a",)),
+    "rate_limit": Case(RUNS, lambda link, keys: rate_limit(link, keys, [(claimed("a"), Limited(50))], now=7), ("a",)),
     "obliterate": Case(
         parent_of("d", OTHER, delayed={"d": 99}), lambda link, _: _obliterated(link), ("p",)
     ),
@@ -164,8 +164,8 @@ CASES: dict[str, Case] = {
         lambda link, keys: reprocess(link, keys, [("f", True), ("c", False)], now=7), ("f",), ("c",),
     ),
     "retry": Case(RUNS, lambda link, keys: retry(link, keys, [(claimed("a"), Retrying(0, "why"), False)], now=7), back=("a",)),
-    "sweep": Case(
-        there(active={"a": Held(lock_ms=None)}), lambda link, keys: sweep(link, keys, interval_ms=9, max_stalls=1, now=7), ("a",)
+    "recover_stalled": Case(
+        there(active={"a": Held(lock_ms=None)}), lambda link, keys: recover_stalled(link, keys, interval_ms=9, max_stalls=1, now=7), ("a",)
     ),
     "turn": Case(
         parent_of("a", active={"a": Held()}, delayed={"d": 5}),
@@ -181,7 +181,7 @@ async def _obliterated(link: Link) -> None:
 
 
 def test_no_script_that_puts_jobs_in_line_is_missing_here() -> None:
-    scripts = {path.stem for path in lua_folder().glob("*.lua") if "--@include place" in path.read_text()}
+    scripts = {path.stem for path in lua_folder().glob("*.lua") if "--@include enqueue" in path.read_text()}
     assert CASES.keys() == scripts
 
 

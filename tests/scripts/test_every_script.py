@@ -90,7 +90,9 @@ async def test_it_leaves_a_sound_queue_and_says_only_what_its_header_names(link:
     assert {line.split()[0] for line in await events(link, keys)} <= script(verb).header.emits
 
 
-@pytest.mark.parametrize("verb", ["finish", "fail", "retry", "delay", "limit", "release", "promote", "sweep"])
+@pytest.mark.parametrize(
+    "verb", ["finish", "fail", "retry", "delay", "rate_limit", "release", "promote", "recover_stalled"]
+)
 async def test_sent_twice_it_does_nothing_more(link: Link, keys: Keys, verb: str) -> None:
     await seed_for_all(link, keys)
     await CALLS[verb](link, keys)
@@ -143,7 +145,7 @@ async def test_claims_on_jobs_that_are_gone_are_told_so_and_hold_up_no_other(lin
 
 
 @pytest.mark.usefixtures("damaged")
-@pytest.mark.parametrize("verb", [*FENCED, "recover", "sweep"])
+@pytest.mark.parametrize("verb", [*FENCED, "recover_claim", "recover_stalled"])
 async def test_a_foreign_key_at_a_jobs_place_holds_up_no_other(link: Link, keys: Keys, verb: str) -> None:
     await seed_for_all(link, keys)
     for id in ("a", "dead"):
@@ -151,9 +153,9 @@ async def test_a_foreign_key_at_a_jobs_place_holds_up_no_other(link: Link, keys:
         await link.call("LPUSH", keys.job(id), "not a hash")
     answer = await CALLS[verb](link, keys)
     match verb:
-        case "recover":
+        case "recover_claim":
             assert [job.id for job in answer] == ["b", "r"]
-        case "sweep":
+        case "recover_stalled":
             assert answer == []
         case _:
             assert (answer.refused if verb == "turn" else answer) == {0: Refusal.LOST}
@@ -173,12 +175,12 @@ async def test_a_full_server_refuses_what_brings_data_and_lets_the_queue_drain(
             assert await dump(link) == before
         else:
             await CALLS[verb](link, keys)
-            assert verb in ("renew", "recover") or await dump(link) != before
+            assert verb in ("renew", "recover_claim") or await dump(link) != before
     finally:
         await link.call("CONFIG", "SET", "maxmemory", 0)
 
 
-@pytest.mark.parametrize("verb", ["renew", "sweep"])
+@pytest.mark.parametrize("verb", ["renew", "recover_stalled"])
 async def test_a_full_server_lets_it_work_with_nothing_to_do(link: Link, keys: Keys, verb: str) -> None:
     await link.call("CONFIG", "SET", "maxmemory", 1)
     try:

@@ -12,8 +12,8 @@ from engine.model.keys import Keys
 from engine.model.limits import RateLimit
 from engine.model.options import Keep
 from engine.scripts.claim import Claims, claim
+from engine.scripts.get_rate_limit_ttl import get_rate_limit_ttl
 from engine.scripts.limit_rate import limit_rate
-from engine.scripts.limit_ttl import limit_ttl
 from engine.scripts.turn import turn
 from tests.support.queues import Held, claimed, dump, seed, snapshot
 from tests.support.running import until
@@ -53,7 +53,7 @@ async def test_a_batch_takes_no_more_than_what_the_window_has_left(link: Link, k
         assert claims.more is False
         assert HOUR - 5_000 < claims.closed <= HOUR
     assert (await snapshot(link, keys))["limiter"] == "5"
-    assert HOUR - 5_000 < await limit_ttl(link, keys, now=7) <= HOUR
+    assert HOUR - 5_000 < await get_rate_limit_ttl(link, keys, now=7) <= HOUR
 
 
 async def test_the_last_to_start_wakes_another_and_who_finds_it_closed_does_not(link: Link, keys: Keys) -> None:
@@ -111,7 +111,7 @@ async def test_a_worker_can_have_a_limit_of_its_own(link: Link, keys: Keys) -> N
     closed = await take(link, keys, own=f"1,{HOUR}")
     assert (ids(closed), closed.closed > HOUR - 5_000) == ([], True)
     assert (await snapshot(link, keys))["marker"] == {"0": 0}, "others have no limit"
-    assert await limit_ttl(link, keys, own="1,5", now=7) > HOUR - 5_000
+    assert await get_rate_limit_ttl(link, keys, own="1,5", now=7) > HOUR - 5_000
     assert ids(await take(link, keys)) == ["b", "c", "d"]
 
 
@@ -166,7 +166,7 @@ async def test_smoothed_starts_are_evenly_spread(link: Link, keys: Keys) -> None
     assert (found[0].closed, found[1].closed, found[99_999].closed) == (100_000, 99_999, 1)
     assert found[450_000].more is False
     assert (await snapshot(link, keys))["limiter"] == "4", "BullMQ's workers see them in the window"
-    assert await limit_ttl(link, keys, now=450_001) == 99_999
+    assert await get_rate_limit_ttl(link, keys, now=450_001) == 99_999
 
 
 async def test_one_in_twenty_may_come_at_once(link: Link, keys: Keys) -> None:

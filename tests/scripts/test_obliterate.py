@@ -7,10 +7,10 @@ import pytest
 from engine.connection import Link
 from engine.errors import WrongState
 from engine.model.keys import Keys
+from engine.scripts.check_dead_letters import check_dead_letters
 from engine.scripts.obliterate import obliterate
 from engine.scripts.pause import pause
 from engine.scripts.replay import replay
-from engine.scripts.watch_letters import watch_letters
 from tests.support.letters import Death, bury_jobs
 from tests.support.queues import Held, census, dump, seed
 
@@ -46,7 +46,7 @@ async def seed_full(link: Link, keys: Keys, *, paused: bool = True, active: bool
     deaths = {f"d{n}": Death(n, type=f"t{n % 3}", tenant=f"t{n % 5}") for n in range(300)}
     await bury_jobs(link, keys, deaths)
     await replay(link, keys, [(f"d{n}", None, None) for n in range(100)], by="x", now=7)
-    await watch_letters(link, keys, threshold=9, now=8)
+    await check_dead_letters(link, keys, threshold=9, now=8)
 
 
 async def test_nothing_of_the_queue_is_left_and_nothing_of_others_is_lost(link: Link, keys: Keys) -> None:

@@ -14,8 +14,8 @@ from engine.scripts.claim import claim
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
 from engine.scripts.progress import progress
+from engine.scripts.recover_stalled import recover_stalled
 from engine.scripts.reprocess import NotReprocessed, reprocess
-from engine.scripts.sweep import sweep
 from tests.support.queues import Held, census, claimed, dump, events, job, seed
 
 
@@ -48,7 +48,7 @@ async def test_a_reset_counts_from_0_and_old_claims_stay_lost(link: Link, keys: 
     await seed(link, keys, wait=["a"])
     [old] = (await claim(link, keys, token="t1", lock_ms=9_000, worker="w", count=1, now=1)).jobs
     await link.call("DEL", keys.lock("a"))
-    assert await sweep(link, keys, interval_ms=60_000, max_stalls=5, now=2) == ["a"]
+    assert await recover_stalled(link, keys, interval_ms=60_000, max_stalls=5, now=2) == ["a"]
     [doomed] = (await claim(link, keys, token="t2", lock_ms=9_000, worker="w", count=1, now=3)).jobs
     assert await fail(link, keys, [(doomed, Failed("stalled"), Keep(), 1)], now=4) == {}
     assert await reprocess(link, keys, [("a", False)], reset=True, now=5) == {}

@@ -16,13 +16,13 @@ from engine.scripts.claim import claim
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
-from engine.scripts.limit import limit
 from engine.scripts.promote import promote
-from engine.scripts.recover import recover
+from engine.scripts.rate_limit import rate_limit
+from engine.scripts.recover_claim import recover_claim
+from engine.scripts.recover_stalled import recover_stalled
 from engine.scripts.release import release
 from engine.scripts.renew import renew
 from engine.scripts.retry import retry
-from engine.scripts.sweep import sweep
 from engine.scripts.turn import turn
 from tests.support.queues import Held, claimed, seed
 
@@ -67,12 +67,12 @@ CALLS: dict[str, Call] = {
     ),
     "retry": lambda link, keys: retry(link, keys, [(job, Retrying(0, "why"), False) for job in HELD], now=7),
     "delay": lambda link, keys: delay(link, keys, [(job, Retrying(50, "why")) for job in HELD], now=7),
-    "limit": lambda link, keys: limit(link, keys, zip(HELD, LIMITS, strict=True), now=7),
+    "rate_limit": lambda link, keys: rate_limit(link, keys, zip(HELD, LIMITS, strict=True), now=7),
     "release": lambda link, keys: release(link, keys, HELD, now=7),
     "renew": lambda link, keys: renew(link, keys, HELD, lock_ms=9_000, now=7),
-    "sweep": lambda link, keys: sweep(link, keys, interval_ms=9_000, max_stalls=1, now=7),
+    "recover_stalled": lambda link, keys: recover_stalled(link, keys, interval_ms=9_000, max_stalls=1, now=7),
     "promote": lambda link, keys: promote(link, keys, now=7),
-    "recover": lambda link, keys: recover(link, keys, token="t1", lock_ms=9_000, now=7),
+    "recover_claim": lambda link, keys: recover_claim(link, keys, token="t1", lock_ms=9_000, now=7),
 }
 
 
@@ -82,5 +82,5 @@ def script(verb: str) -> Script:
     return found
 
 
-FENCED = ("finish", "fail", "retry", "delay", "limit", "release", "renew", "turn")
+FENCED = ("finish", "fail", "retry", "delay", "rate_limit", "release", "renew", "turn")
 """The scripts that act on claims."""

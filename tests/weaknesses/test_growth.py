@@ -10,8 +10,8 @@ import pytest
 from engine import FlowJob, FlowProducer, Job, JobQueueService, NewJob, Queue, RedisSettings, Settings, Worker
 from engine.connection import Link
 from engine.model.keys import Keys
+from engine.scripts.get_state import get_state
 from engine.scripts.remove import NotRemoved, remove
-from engine.scripts.state import state
 from tests.support.queues import census, dump, seed
 from tests.support.running import running, until
 
@@ -37,7 +37,7 @@ async def test_row_09_long_lists_are_not_walked_for_each_job(
     ids = [f"j{n:04}" for n in range(1_000)]
     await seed(link, keys, wait=ids)
     await link.call("CONFIG", "RESETSTAT")
-    assert await state(link, keys, ids[:250]) == ["waiting"] * 250
+    assert await get_state(link, keys, ids[:250]) == ["waiting"] * 250
     assert (await _calls(link))["lpos"] <= 210
     await link.call("CONFIG", "RESETSTAT")
     assert await remove(link, keys, [*ids[::2], "gone"]) == {"gone": NotRemoved.MISSING}

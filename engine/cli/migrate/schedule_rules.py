@@ -13,7 +13,7 @@ from engine.model.cron import Timetable
 from engine.model.keys import check_schedule_id
 from engine.model.options import NO_OPTIONS, read_options
 from engine.schedules import read_table, stored_options
-from engine.scripts.schedules import StoredSchedule, read_key
+from engine.scripts.list_schedules import StoredSchedule, read_key
 
 
 class FoundSchedule(Struct, frozen=True):

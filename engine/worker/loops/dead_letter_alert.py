@@ -12,7 +12,7 @@ from engine.connection import Link
 from engine.errors import InvalidOption
 from engine.model.keys import Keys
 from engine.model.options import Keep
-from engine.scripts.watch_letters import watch_letters
+from engine.scripts.check_dead_letters import check_dead_letters
 from engine.worker.retry_delay import Report, Service
 
 DEFAULT_KEPT = Keep(count=10_000, age=90 * 24 * 3_600_000)
@@ -51,7 +51,7 @@ class LetterWatch:
         await self._service.stop()
 
     async def _turn(self) -> float:
-        count = await watch_letters(self._link, self._keys, threshold=self._threshold)
+        count = await check_dead_letters(self._link, self._keys, threshold=self._threshold)
         if count is not None:
             told = self._tell(DeadLetterAlert(self._keys.queue, count, self._threshold))
             if inspect.isawaitable(told):

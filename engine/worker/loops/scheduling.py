@@ -18,8 +18,8 @@ from engine.model.keys import Keys
 from engine.model.records import Claimed, Completed, Delayed
 from engine.schedules import read_table, run_options, stored_options
 from engine.scripts.advance_schedule import Advanced, Chain, Start, advance_schedule
-from engine.scripts.schedules import StoredSchedule, schedules
-from engine.scripts.stuck_schedules import Stuck, stuck_schedules
+from engine.scripts.find_stuck_schedules import Stuck, find_stuck_schedules
+from engine.scripts.list_schedules import StoredSchedule, list_schedules
 from engine.worker.retry_delay import Report, Service
 
 RUN: Final = "repeat:"
@@ -69,7 +69,7 @@ class Scheduling:
             return None
 
     async def _admit(self, claimed: Claimed, due: int) -> Completed | Delayed | None:
-        found = await schedules(self._link, self._keys, run=claimed.id)
+        found = await list_schedules(self._link, self._keys, run=claimed.id)
         stored = found.schedules[0]
         if stored is None or not stored.fields:
             return None
@@ -133,7 +133,7 @@ class Scheduling:
     async def _turn(self) -> float:
         skip = 0
         while skip != -1:
-            stuck, skip = await stuck_schedules(self._link, self._keys, interval_ms=self._interval_ms, skip=skip)
+            stuck, skip = await find_stuck_schedules(self._link, self._keys, interval_ms=self._interval_ms, skip=skip)
             for one in stuck:
                 await self._mend(one)
         # By chance, so that the looks of many workers do not fall together.
@@ -142,7 +142,7 @@ class Scheduling:
     async def _mend(self, stuck: Stuck) -> None:
         """Make the run that is lost, or the one after it. One schedule that cannot be mended holds up no other."""
         try:
-            found = await schedules(self._link, self._keys, ids=[stuck.id])
+            found = await list_schedules(self._link, self._keys, ids=[stuck.id])
             stored = found.schedules[0]
             if stored is None or stored.due != stuck.due:
                 return

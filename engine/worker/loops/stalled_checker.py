@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 
 from engine.connection import Link
 from engine.model.keys import Keys
-from engine.scripts.catch_up import catch_up
-from engine.scripts.sweep import look
+from engine.scripts.notify_parents import notify_parents
+from engine.scripts.recover_stalled import look
 from engine.worker.retry_delay import Report, Service
 
 COMEBACK_MS = 4_000
@@ -20,7 +20,7 @@ LOOK_MS = 1_000
 class Sweeper:
     """Looks every second whether a sweep is due, which is every `interval_ms` and where a lock ends.
 
-    The server decides (lua/sweep.lua). The gap in the looks of all workers that it takes for an outage is short enough for
+    The server decides (lua/recover_stalled.lua). The gap in the looks of all workers that it takes for an outage is short enough for
     no lock to have ended of a worker that lives, and is back in time; the grace then lets each of them renew its locks.
     """
 
@@ -72,5 +72,5 @@ class Sweeper:
         return (min(self._look_ms, swept.next_ms) + self._look_ms * random.uniform(0, 0.1)) / 1000
 
     async def _catch_up(self) -> float:
-        await catch_up(self._link, self._keys, interval_ms=self._interval_ms)
+        await notify_parents(self._link, self._keys, interval_ms=self._interval_ms)
         return self._interval_ms / 1000 * random.uniform(1.0, 1.2)

@@ -1,0 +1,15 @@
+"""Say once that dead letters have come to be many (lua/check_dead_letters.lua)."""
+
+from __future__ import annotations
+
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
+
+_check_dead_letters = Script("check_dead_letters", keys="jobs", args="now threshold")
+
+
+async def check_dead_letters(link: Link, keys: Keys, *, threshold: int, now: Now = "") -> int | None:
+    """How many open letters there are, if they have just come to be more than `threshold`; of all who ask, one is told."""
+    count = await _check_dead_letters(link, keys, now, threshold)
+    return None if count < 0 else int(count)

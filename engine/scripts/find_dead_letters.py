@@ -1,0 +1,79 @@
+"""Find dead letters (lua/find_dead_letters.lua)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
+from engine.scripting.snapshots import read_score
+
+_find_dead_letters = Script(
+    "find_dead_letters",
+    keys="jobs",
+    args="now what replayed type error tenant text since until newest cursor_at cursor_id look most",
+)
+
+Cursor = tuple[int, str]
+"""Time and id of the last letter that was looked at."""
+
+
+class Sought(Struct, frozen=True):
+    """Which letters: empty text and None stand for any. Times in ms; `until` is the first that is too late."""
+
+    type: str = ""
+    error: str = ""
+    tenant: str = ""
+    text: str = ""
+    since: int | None = None
+    until: int | None = None
+    replayed: bool = False
+
+
+class Found(Struct, frozen=True):
+    """A slice of the letters that were sought."""
+
+    count: int
+    ids: list[tuple[str, int]]
+    """For "ids": each with the time of its failure, ms."""
+    records: list[tuple[str, dict[bytes, bytes]]]
+    """For "records": each with its hash."""
+    cursor: Cursor | None
+    """Where the next slice begins; None when all was looked at."""
+    moment: int
+    """The server's time, ms."""
+
+
+async def find_dead_letters(
+    link: Link,
+    keys: Keys,
+    sought: Sought,
+    *,
+    what: Literal["count", "ids", "records"],
+    newest: bool = False,
+    cursor: Cursor | None = None,
+    look: int,
+    most: int,
+    now: Now = "",
+) -> Found:
+    """Look at `look` letters from the cursor on, and find `most` of those sought, the oldest first unless `newest`.
+
+    "count" without a text, of letters that were not replayed or of all that were, counts all at once whatever `look` is.
+    """
+    at, id = cursor or ("", "")
+    count, rows, last_at, last_id, moment = await _find_dead_letters(
+        link, keys, now, what, 1 if sought.replayed else 0, sought.type, sought.error, sought.tenant, sought.text,
+        "" if sought.since is None else sought.since, "" if sought.until is None else sought.until,
+        1 if newest else 0, at, id.encode(errors="surrogateescape"), look, most,
+    )  # fmt: skip
+    pairs = [(id.decode(errors="replace"), rest) for id, rest in rows]
+    return Found(
+        count,
+        [(id, read_score(rest)) for id, rest in pairs] if what == "ids" else [],
+        [(id, dict(zip(rest[::2], rest[1::2], strict=True))) for id, rest in pairs] if what == "records" else [],
+        (read_score(last_at), last_id.decode(errors="surrogateescape")) if last_id else None,
+        int(moment),
+    )

@@ -1,0 +1,44 @@
+"""Show how many jobs finished in each minute (lua/get_metrics.lua)."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
+
+_get_metrics = Script("get_metrics", keys="jobs", args="now kind start end")
+
+
+class Metered(Struct, frozen=True):
+    """What is stored of one kind; times in ms."""
+
+    total: int
+    closed: int | None
+    """When the newest minute was closed; None before the first job."""
+    until_then: int
+    """Jobs counted when it was."""
+    kept: int
+    """Minutes kept."""
+    counts: list[int]
+    """Of the minutes asked for, newest first."""
+
+
+async def get_metrics(link: Link, keys: Keys, *, kind: str, start: int, end: int, now: Now = "") -> Metered:
+    """The counts of minutes `start` to `end`, both included, 0 for the newest; negative numbers count from the oldest."""
+    total, closed, until_then, kept, counts = await _get_metrics(link, keys, now, kind, start, end)
+    return Metered(
+        _number(total),
+        _number(closed) if closed else None,
+        _number(until_then),
+        kept,
+        [_number(count) for count in counts],
+    )
+
+
+def _number(text: bytes) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        return 0

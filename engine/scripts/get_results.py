@@ -1,0 +1,38 @@
+"""Say how jobs ended (lua/get_results.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Struct
+
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
+
+_get_results = Script("get_results", keys="completed failed jobs", args="now", rows="id")
+
+End = Literal["missing", "completed", "failed", "pending"]
+_ENDS: tuple[End, ...] = ("missing", "completed", "failed", "pending")
+
+
+class Answer(Struct, frozen=True):
+    end: End
+    """Pending: in line, delayed or being run. Missing: never added, or removed."""
+    value: bytes = b"null"
+    """The result of a completed job, as JSON."""
+    reason: str = ""
+    """Why a failed job failed."""
+
+
+async def get_results(link: Link, keys: Keys, ids: Iterable[str], *, now: Now = "") -> list[Answer]:
+    """How at most 1,000 jobs ended, in the order of `ids`."""
+    flat = await _get_results(link, keys, now, rows=ids)
+    return [_read(_ENDS[code], value) for code, value in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def _read(end: End, value: bytes | None) -> Answer:
+    if end == "failed":
+        return Answer(end, reason=(value or b"").decode(errors="replace"))
+    return Answer(end, value or b"null")

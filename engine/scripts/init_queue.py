@@ -1,0 +1,17 @@
+"""Make a queue known (lua/init_queue.lua)."""
+
+from __future__ import annotations
+
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.scripting.loader import Now, Script
+
+_init_queue = Script("init_queue", keys="meta id", args="now version max_events")
+
+
+async def init_queue(link: Link, keys: Keys, *, version: str, max_events: int | None = None, now: Now = "") -> bool:
+    """Write what tools look for to find a queue; `version` reads "corral:1.2.3". False if all of it was there.
+
+    max_events: entries kept in the event stream, 0 for none; None leaves what the queue says already.
+    """
+    return bool(await _init_queue(link, keys, now, version, "" if max_events is None else max_events))

@@ -1,0 +1,22 @@
+--[[
+get_metrics: show how many jobs finished in each of the last minutes, where workers count them.
+
+MOVES    none
+EMITS    none
+
+KEYS
+  jobs         prefix  of the queue's keys; the script appends metrics:<kind> and metrics:<kind>:data
+ARGV
+  now          int     ms, or empty for the server's time
+  kind         str     completed or failed
+  start        int     first minute shown, 0 for the newest
+  end          int     last minute shown, from the end if negative
+RETURNS
+  jobs counted in all; when the newest minute was closed, ms, or empty; jobs counted until then; minutes kept; the counts
+]]
+local jobs = unpack(KEYS)
+local _, kind, first, last = unpack(ARGV)
+
+local key = jobs .. 'metrics:' .. kind
+local said = redis.call('HMGET', key, 'count', 'prevTS', 'prevCount')
+return { said[1] or '0', said[2] or '', said[3] or '0', redis.call('LLEN', key .. ':data'), redis.call('LRANGE', key .. ':data', first, last) }

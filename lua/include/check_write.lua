@@ -1,0 +1,9 @@
+-- Whether a row may write beside the run of a job: it names the claim that holds the job, or no claim at all (an empty
+-- token: a producer or an operator). 0, or a code as in held.
+local function check_write(jobs, active, id, token, fence)
+  if token ~= '' then
+    local _, _, refused = check_claims(jobs, active, { id, token, fence }, 1, 3)
+    return refused[2] or 0
+  end
+  return job_exists(jobs, id) and 0 or 2
+end

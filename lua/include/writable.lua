@@ -1,9 +1,0 @@
--- Whether a row may write beside the run of a job: it names the claim that holds the job, or no claim at all (an empty
--- token: a producer or an operator). 0, or a code as in held.
-local function writable(jobs, active, id, token, fence)
-  if token ~= '' then
-    local _, _, refused = held(jobs, active, { id, token, fence }, 1, 3)
-    return refused[2] or 0
-  end
-  return known(jobs, id) and 0 or 2
-end

@@ -1,0 +1,18 @@
+-- Write the dead letters that `prepare_dead_letter` made. One letter stands for each job: that of its last failure. `counts` as shelves_sound
+-- gives them.
+local function write_dead_letters(jobs, drafts, counts)
+  local open = {}
+  for _, one in ipairs(drafts) do
+    if one.old.replayed then
+      redis.call('ZREM', jobs .. 'corral:dead:replayed', one.id)
+    elseif one.old.at then
+      open[#open + 1] = one.old
+    end
+  end
+  index_dead_letter(jobs, open, false, counts)
+  for _, one in ipairs(drafts) do
+    if one.old.at then redis.call('DEL', record_of(jobs, one.id)) end
+    redis.call('HSET', record_of(jobs, one.id), unpack(one.fields))
+  end
+  index_dead_letter(jobs, drafts, true, counts)
+end

@@ -1,0 +1,68 @@
+--[[
+rate_limit: give back jobs that met somebody's rate limit, no attempt used, and let nothing start until it is over.
+
+MOVES    active -> wait, active -> paused, active -> prioritized, wait -> paused
+EMITS    waiting
+
+KEYS
+  meta         hash    of the queue
+  wait         list    ids without a priority
+  paused       list    the same while the queue is paused
+  active       list    ids being run
+  prioritized  zset    ids by priority
+  pc           counter that keeps one priority first in, first out
+  stalled      set     ids that a BullMQ worker suspects
+  limiter      counter of the jobs that started in the window of a rate limit; full while the queue holds still
+  marker       zset    wakes idle workers
+  events       stream
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+ROWS
+  id           str     the first row is the job to run first
+  token        str     of the claim
+  fence        int     `ats` of the claim
+  ms           int     how long, 1 at least
+RETURNS
+  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
+  Sent again it answers 1, and the queue holds still no longer than the first time said.
+]]
+local meta, wait, paused, active, prioritized, pc, stalled, limiter, marker, events, jobs = unpack(KEYS)
+local stride, first = 4, 2
+
+--@include clock
+--@include read_limits
+--@include emit
+--@include check_types
+--@include check_claims
+--@include unlock
+--@include merge_paused
+--@include enqueue
+
+local now = clock(ARGV[1])
+local is_paused, room, kept, pace = read_limits(meta, active)
+local emit = emitter(events, kept)
+local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
+check_types(events, { wait, active, k.aside or nil }, { prioritized }, marker, { stalled }, { pc, limiter })
+local good, facts, refused = check_claims(jobs, active, ARGV, first, stride)
+if #good == 0 then return refused end
+
+unlock(jobs, stalled, ARGV, good)
+local ids, priorities, longest = {}, {}, 0
+for n, i in ipairs(good) do
+  ids[n], priorities[n] = ARGV[i], facts[i][3]
+  longest = math.max(longest, tonumber(ARGV[i + 3]))
+end
+enqueue(k, ids, priorities, true)
+for _, id in ipairs(ids) do
+  redis.call('HDEL', jobs .. id, 'owner')
+  redis.call('LREM', active, -1, id)
+  emit('waiting', 'jobId', id, 'prev', 'active')
+end
+local hold = math.max(now + longest, pace and pace.hold or 0)
+redis.call('HSET', meta, 'hold', string.format('%.0f', hold))
+-- BullMQ's own sign of it, which its workers keep to where the queue or they themselves have a rate limit.
+redis.call('SET', limiter, '9007199254740991', 'PX', string.format('%.0f', hold - now))
+-- The slots that were left are for others; and one that sleeps is told by its look how long the queue holds still.
+if not is_paused and room + #good > 0 then redis.call('ZADD', marker, 0, '0') end
+return refused

@@ -1,0 +1,26 @@
+--[[
+read_events: show what happened after an entry of the event stream, and what tells whether entries in between are gone.
+
+MOVES    none
+EMITS    none
+
+KEYS
+  events       stream
+ARGV
+  now          int     ms, or empty for the server's time
+  after        str     id of the entry that was read last
+  count        int     entries shown at most
+RETURNS
+  the entries; 1 if the one that was read last is still there, else 0; the oldest id that is left; the newest there ever
+  was; how many were ever added; how many are left
+]]
+local events = unpack(KEYS)
+local _, after, count = unpack(ARGV)
+
+if redis.call('EXISTS', events) == 0 then return { {}, 0, '0-0', '0-0', 0, 0 } end
+local said, info = {}, redis.call('XINFO', 'STREAM', events)
+for i = 1, #info, 2 do said[info[i]] = info[i + 1] end
+local entries = tonumber(count) > 0 and redis.call('XRANGE', events, '(' .. after, '+', 'COUNT', count) or {}
+local there = #redis.call('XRANGE', events, after, after)
+local oldest = said['first-entry'] and said['first-entry'][1] or '0-0'
+return { entries, there, oldest, said['last-generated-id'], said['entries-added'], said['length'] }

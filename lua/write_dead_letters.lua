@@ -1,0 +1,38 @@
+--[[
+write_dead_letters: write dead letters of jobs that failed without one, such as those of BullMQ workers.
+
+MOVES    none
+EMITS    none
+
+KEYS
+  failed       zset    ids by finish time, ms
+  jobs         prefix  of the job hashes; the script appends an id
+ARGV
+  now          int     ms, or empty for the server's time
+ROWS
+  id           str
+  error        str     class of the error, empty where nobody knows
+  tenant       str     empty where the job has none
+RETURNS
+  how many letters were written; not those of jobs that have not failed, or whose last failure has its letter
+  Sent again it writes none: a lost reply and a second operator add no letter.
+]]
+local failed, jobs = unpack(KEYS)
+
+--@include dead_letter_indexes
+--@include read_dead_letter
+--@include index_dead_letter
+--@include prepare_dead_letter
+--@include write_dead_letters
+
+local drafts, seen = {}, {}
+for i = 2, #ARGV, 3 do
+  local id = ARGV[i]
+  if not seen[id] and redis.call('ZSCORE', failed, id) then
+    local one = prepare_dead_letter(jobs, id, ARGV[i + 1], ARGV[i + 2])
+    if one and one.old.at ~= one.at then drafts[#drafts + 1] = one end
+  end
+  seen[id] = true
+end
+write_dead_letters(jobs, drafts, dead_letter_types_ok(jobs, drafts))
+return #drafts

@@ -1,0 +1,28 @@
+"""answer: how a job ended, for who waits."""
+
+from __future__ import annotations
+
+from engine.connection import Link
+from engine.model.keys import Keys
+from engine.scripts.get_results import Answer, get_results
+from tests.support.queues import Held, dump, seed
+
+
+async def test_each_end_has_its_answer(link: Link, keys: Keys) -> None:
+    await seed(
+        link, keys, wait=["w"], delayed={"d": 9}, active={"a": Held()}, completed={"ok": 1, "void": 2},
+        failed={"no": 1}, jobs={"ok": {"returnvalue": '{"n":[]}'}, "no": {"failedReason": "boom ä"}},
+    )  # fmt: skip
+    await link.call("HDEL", keys.job("void"), "returnvalue")
+    before = await dump(link)
+    assert await get_results(link, keys, ["ok", "void", "no", "a", "w", "d", "gone"]) == [
+        Answer("completed", b'{"n":[]}'),
+        Answer("completed", b"null"),
+        Answer("failed", reason="boom ä"),
+        Answer("pending"),
+        Answer("pending"),
+        Answer("pending"),
+        Answer("missing"),
+    ]
+    assert await dump(link) == before
+    await link.call("HSET", keys.job("void"), "returnvalue", "1")
