@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 _PIECE = 1 << 18  # bytes of one read
 
 
-class _Lane:
+class _AckQueue:
     """One direction of a line: what came from `source` and is not yet with `sink`."""
 
     def __init__(self, source: socket.socket, sink: socket.socket, delay: float) -> None:
@@ -65,7 +65,7 @@ class _Line:
             end.setblocking(False)
             if end.family == socket.AF_INET:
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.lanes = (_Lane(client, server, delay), _Lane(server, client, delay))
+        self.lanes = (_AckQueue(client, server, delay), _AckQueue(server, client, delay))
 
     def pass_on(self, readable: Collection[object], now: float) -> bool:
         """False once an end has hung up: the line is closed."""

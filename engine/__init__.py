@@ -3,10 +3,9 @@
 The public names, and nothing but them.
 """
 
-from engine import errors
-from engine import events as happened
+from engine import errors, events
 from engine.connection import RedisSettings
-from engine.dead_letters import AtLeast, DeadLetter, DeadLetters, LetterFilter, LetterPage, ReplayReport
+from engine.dead_letters import AtLeast, DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetters, ReplayReport
 from engine.errors import RateLimited, Retry, Snooze, UnrecoverableError, WaitForChildren
 from engine.flows import FlowNode, FlowProducer
 from engine.job import Job
@@ -41,10 +40,10 @@ from engine.worker.loops.dead_letter_alert import DeadLetterAlert
 
 __all__ = [
     "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Deduplication", "Parent", "Keep", "Counts", "Cancellation",
-    "QueueEvents", "happened", "Metrics", "CountsPerType", "OldestWaiting", "FlowProducer", "FlowJob", "FlowNode", "chain",
+    "QueueEvents", "events", "Metrics", "CountsPerType", "OldestWaiting", "FlowProducer", "FlowJob", "FlowNode", "chain",
     "Worker", "processor", "batch_processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "RateLimited", "RateLimit",
     "UnrecoverableError", "WaitForChildren", "errors", "AroundAdd", "AroundRun", "job_context", "current_job", "current_tenant",
-    "AtLeast", "DeadLetters", "DeadLetter", "LetterFilter", "LetterPage", "ReplayReport", "DeadLetterAlert", "Schedules", "Schedule",
+    "AtLeast", "DeadLetters", "DeadLetter", "DeadLetterFilter", "DeadLetterPage", "ReplayReport", "DeadLetterAlert", "Schedules", "Schedule",
     "JobQueueService", "ServiceRegistry", "TaskContext", "JobResult", "QueueStats", "RedisSettings", "Settings",
     "JobData", "EmailJobData", "SmsJobData", "DataExportJobData", "FileProcessingJobData", "FileOptions", "GenericTaskJobData",
 ]  # fmt: skip

@@ -45,7 +45,7 @@ def lots(rows: Sequence[NewRow]) -> Iterator[Sequence[NewRow]]:
         yield rows[first:]
 
 
-class Adder:
+class AddBatcher:
     """Sends the jobs that are put into it: those of one tick of the loop in one call, two calls at once, or more where replies
     are long in coming."""
 
@@ -61,7 +61,7 @@ class Adder:
         self._quiet: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Adder {len(self._rows)} pending, {self._under_way} calls under way>"
+        return f"<AddBatcher {len(self._rows)} pending, {self._under_way} calls under way>"
 
     @property
     def crowded(self) -> bool:
@@ -142,7 +142,7 @@ class _Lot:
 
     __slots__ = ("_adder", "_futures", "_rows")
 
-    def __init__(self, adder: Adder, rows: Sequence[NewRow], futures: list[asyncio.Future[str | Known]]) -> None:
+    def __init__(self, adder: AddBatcher, rows: Sequence[NewRow], futures: list[asyncio.Future[str | Known]]) -> None:
         self._adder = adder
         self._rows = rows
         self._futures = futures

@@ -44,7 +44,7 @@ _MOST_DAYS = 366
 """Each is counted anew, at some 20 us."""
 
 
-class LetterFilter(TypedDict, total=False):
+class DeadLetterFilter(TypedDict, total=False):
     """Which dead letters: all that is said must hold.
 
     type: the job's name. error: class name of the exception. tenant: the job's `subAccountId`.
@@ -96,7 +96,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     """When it was put in line again; None while the letter is open."""
 
 
-class LetterPage(Struct, frozen=True):
+class DeadLetterPage(Struct, frozen=True):
     """A page of dead letters, to be walked like a list. `cursor` asks for the next page; None on the last."""
 
     letters: list[DeadLetter]
@@ -135,7 +135,7 @@ class DeadLetters:
             print(letter.id, letter.failed_reason)
         await queue.dead_letters.replay(error="SMTPServerDisconnected", rate=50)
 
-    Methods take a filter by keyword, see LetterFilter. Raise InvalidOption, naming what is wrong with it.
+    Methods take a filter by keyword, see DeadLetterFilter. Raise InvalidOption, naming what is wrong with it.
     """
 
     def __init__(self, keys: Keys, ready: Callable[[], Awaitable[Link]], max_payload: int) -> None:
@@ -149,8 +149,13 @@ class DeadLetters:
     # --- asking -------------------------------------------------------------------------------------------------------
 
     async def list(
-        self, *, limit: int = 100, cursor: str | None = None, oldest_first: bool = False, **filter: Unpack[LetterFilter]
-    ) -> LetterPage:
+        self,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        oldest_first: bool = False,
+        **filter: Unpack[DeadLetterFilter],
+    ) -> DeadLetterPage:
         """Up to `limit` letters, at most 1,000, the newest failure first; `cursor` of one page asks for the next."""
         sought, left, at = _sought(filter), _count("limit", limit, _MOST), _read_cursor(cursor)
         link = await self._ready()
@@ -162,9 +167,9 @@ class DeadLetters:
             found += [self._letter(id, record) for id, record in slice.records if record]
             left, at = left - slice.count, slice.cursor
             if not left or at is None:
-                return LetterPage(found, None if at is None else f"{at[0]},{at[1]}")
+                return DeadLetterPage(found, None if at is None else f"{at[0]},{at[1]}")
 
-    async def count(self, **filter: Unpack[LetterFilter]) -> int:
+    async def count(self, **filter: Unpack[DeadLetterFilter]) -> int:
         """How many letters there are.
 
         One look at the server, whatever of type, error, tenant and time is asked together. With `text`, or with
@@ -172,7 +177,7 @@ class DeadLetters:
         """
         return (await self._counted(_sought(filter), None)).count
 
-    async def at_least(self, *, look: int = 10_000, **filter: Unpack[LetterFilter]) -> AtLeast:
+    async def at_least(self, *, look: int = 10_000, **filter: Unpack[DeadLetterFilter]) -> AtLeast:
         """How many letters there are, after reading `look` of them at most; all, where none need be read (see `count`)."""
         return await self._counted(_sought(filter), _count("look", look, 10_000_000))
 
@@ -205,7 +210,7 @@ class DeadLetters:
         dry_run: bool = False,
         rate: float | None = None,
         everything: bool = False,
-        **filter: Unpack[LetterFilter],
+        **filter: Unpack[DeadLetterFilter],
     ) -> ReplayReport:
         """Put the job of one letter, or of all that a filter names, in line again, as if it had never run.
 
@@ -255,7 +260,7 @@ class DeadLetters:
             await pace.wait(len(rows))
 
     async def purge(
-        self, job_id: str | None = None, *, everything: bool = False, **filter: Unpack[LetterFilter]
+        self, job_id: str | None = None, *, everything: bool = False, **filter: Unpack[DeadLetterFilter]
     ) -> int:
         """Delete the letter of one job, or all that a filter names; how many went. Jobs themselves are left alone.
 
@@ -393,7 +398,7 @@ def _sought(filter: Mapping[str, Any]) -> Sought:
                 raise InvalidOption(f"replayed: {value!r} is neither True nor False")
             checked[name] = value
         else:
-            known = ", ".join(LetterFilter.__annotations__)
+            known = ", ".join(DeadLetterFilter.__annotations__)
             raise InvalidOption(f"{name}: dead letters have no such filter; there are {known}")
     sought = Sought(**checked)
     if sought.since is not None and sought.until is not None and sought.since >= sought.until:

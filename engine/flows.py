@@ -19,7 +19,7 @@ from engine.model.flow_rows import FlowJob, plan
 from engine.model.keys import Keys
 from engine.model.options import Parent
 from engine.model.records import Data, Result
-from engine.results import Answers
+from engine.results import ResultWaiter
 from engine.scripting.loader import guard, loading
 from engine.scripts.add_flow import add_flow
 from engine.scripts.get_jobs import get_jobs
@@ -62,7 +62,7 @@ class FlowProducer:
         self._closed = False
         self._link: Connection | RedisPyLink | None = None
         self._opening = asyncio.Lock()
-        self._answers: dict[str, Answers] = {}
+        self._answers: dict[str, ResultWaiter] = {}
 
     def __repr__(self) -> str:
         return f"<FlowProducer {self.prefix}: {'open' if self._link else 'not connected'}>"
@@ -195,10 +195,10 @@ class FlowProducer:
                 self._link = self._shared or await open_link(self._redis, prelude=loading("add_flow"), call_wait=wait)
             return self._link
 
-    def _answered(self, keys: Keys) -> Answers:
+    def _answered(self, keys: Keys) -> ResultWaiter:
         answers = self._answers.get(keys.jobs)
         if answers is None:
             assert self._link is not None
             listen = partial(open_link, self._redis, name=keys.client_name(":qe"))
-            answers = self._answers[keys.jobs] = Answers(self._link, keys, listen)
+            answers = self._answers[keys.jobs] = ResultWaiter(self._link, keys, listen)
         return answers

@@ -13,7 +13,7 @@ from engine.model.flow_rows import FlowJob, Gathered
 from engine.model.keys import Keys
 from engine.model.options import NO_OPTIONS, JobOptions, read_options
 from engine.model.records import Claimed, D, JobSignature, Returned, Snapshot, moment
-from engine.results import Answers
+from engine.results import ResultWaiter
 from engine.scripting.key_types import ask
 from engine.scripting.rows import Refusal
 from engine.scripts.get_jobs import get_jobs
@@ -47,7 +47,7 @@ class Job(Generic[D, Returned]):
     def __init__(self, link: Link, keys: Keys, id: str, name: str, data: D, opts: JobOptions | bytes) -> None:
         self._link = link
         self._keys = keys
-        self._answers: Answers | None = None
+        self._answers: ResultWaiter | None = None
         self._claimed: Claimed | None = None
         self._stop: CorralError | None = None
         self._beat = 0.0
@@ -156,7 +156,7 @@ class Job(Generic[D, Returned]):
         kind = Any if self._signature is None else self._signature.result
         if self._answers is not None:
             return cast(Returned, await self._answers.wait(self.id, timeout, kind))
-        answers = Answers(self._link, self._keys)
+        answers = ResultWaiter(self._link, self._keys)
         try:
             return cast(Returned, await answers.wait(self.id, timeout, kind))
         finally:
@@ -251,7 +251,11 @@ class Job(Generic[D, Returned]):
 
 
 def stored_job(
-    link: Link, keys: Keys, snapshot: Snapshot, answers: Answers | None = None, signature: JobSignature | None = None
+    link: Link,
+    keys: Keys,
+    snapshot: Snapshot,
+    answers: ResultWaiter | None = None,
+    signature: JobSignature | None = None,
 ) -> Job[Any, Any]:
     """The handle of a job that was read from the queue; without a signature data that is not JSON stands as text."""
     data = plain_value(snapshot.data) if signature is None else signature.decode(snapshot.data)
@@ -269,7 +273,7 @@ def added_job(
     name: str,
     data: D,
     options: JobOptions,
-    answers: Answers | None = None,
+    answers: ResultWaiter | None = None,
     signature: JobSignature | None = None,
 ) -> Job[D]:
     """The handle of a job that was just added."""
@@ -283,7 +287,12 @@ def added_job(
 
 
 def known_job(
-    link: Link, keys: Keys, id: str, name: str, answers: Answers | None = None, signature: JobSignature | None = None
+    link: Link,
+    keys: Keys,
+    id: str,
+    name: str,
+    answers: ResultWaiter | None = None,
+    signature: JobSignature | None = None,
 ) -> Job[Any, Any]:
     """The handle of a job that was there already, of which only the id is known."""
     job = added_job(link, keys, id, name, None, NO_OPTIONS, answers, signature)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from msgspec import UNSET
 
-from engine.batching import Adder, Known, lots
+from engine.batching import AddBatcher, Known, lots
 from engine.connection import DEFAULT_WAIT, Connection, Link, RedisPyLink, RedisSettings, open_link
 from engine.dead_letters import DeadLetters
 from engine.errors import InvalidInput, InvalidOption, QueueClosed
@@ -34,7 +34,7 @@ from engine.model.keys import Keys, check_deduplication_id
 from engine.model.limits import RateLimit, check_concurrency, stored_limit, stored_number, worker_limit
 from engine.model.options import NO_OPTIONS, NO_OPTIONS_WIRE, AddOptions, JobOptions, Keep, Parent
 from engine.model.records import Counts, D, JobSignature, NewJob, NewRow, R, Target, check_new, signature_of
-from engine.results import Answers
+from engine.results import ResultWaiter
 from engine.schedules import Schedules
 from engine.scripting.key_types import ask
 from engine.scripting.loader import guard, loading
@@ -113,8 +113,8 @@ class Queue:
         self._closed = False
         self._link: Connection | RedisPyLink | None = None
         self._opening: asyncio.Task[Connection | RedisPyLink] | None = None
-        self._answers: Answers | None = None
-        self._adder = Adder(self.keys, max_payload)
+        self._answers: ResultWaiter | None = None
+        self._adder = AddBatcher(self.keys, max_payload)
         self._middleware = check_middleware(middleware)
         if self._middleware:
             # In their place, not asked for in each of them: without middleware a job's way is as short as ever.
@@ -352,7 +352,7 @@ class Queue:
 
         A window begins with the first start after the one before, so that two windows' jobs may start in a row. With
         `smooth` they are evenly spread, at most 1 + max // 20 at once, and any `duration` has `max` starts at most;
-        BullMQ's workers keep to the window only. Holds at once, and for jobs that wait already.
+        BullMQ's workers keep to the window only. ActiveJobs at once, and for jobs that wait already.
         Raises InvalidOption.
         """
         limit = RateLimit.check("rate limit", max, duration, smooth)
@@ -508,9 +508,9 @@ class Queue:
             raise
         return link
 
-    def _answered(self) -> Answers:
+    def _answered(self) -> ResultWaiter:
         if self._answers is None:
-            self._answers = Answers(self.link, self.keys, self._listen)
+            self._answers = ResultWaiter(self.link, self.keys, self._listen)
         return self._answers
 
     async def _listen(self) -> Connection | RedisPyLink:

@@ -48,9 +48,9 @@ class QueueEvents:
         async with QueueEvents("sms-queue", redis="redis://localhost:6379/0") as events:
             async for event in events:
                 match event:
-                    case happened.Completed():
+                    case events.Completed():
                         print(event.job_id, event.result)
-                    case happened.Failed():
+                    case events.Failed():
                         print(event.job_id, event.reason)
 
     redis: a URL, RedisSettings, or None for the environment's. One connection, which waits at the server; it shows in

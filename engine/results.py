@@ -26,7 +26,7 @@ _LOOK_BACK = 10_000
 Listen = Callable[[], Awaitable[Connection | RedisPyLink]]
 
 
-class Answers:
+class ResultWaiter:
     """Waits for finished jobs of one queue, any number at once, over one more connection than the queue's own.
 
     `listen` opens that connection; without it the queue is asked every second instead.
@@ -43,7 +43,7 @@ class Answers:
         self._questions: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
-        return f"<Answers of {self._keys.queue}: {len(self._waiting)} jobs awaited>"
+        return f"<ResultWaiter of {self._keys.queue}: {len(self._waiting)} jobs awaited>"
 
     async def wait(self, job_id: str, timeout: int | timedelta | None, kind: Any = Any) -> Any:
         """The job's result, as `kind`. Raises JobFailed, JobNotFound, or TimeoutError after `timeout` (ms or timedelta)."""

@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar, Unpack, overload
 import msgspec
 from msgspec import UNSET, Struct
 
-from engine.dead_letters import AtLeast, DeadLetter, Group, LetterFilter, LetterPage, ReplayReport
+from engine.dead_letters import AtLeast, DeadLetter, DeadLetterFilter, DeadLetterPage, Group, ReplayReport
 from engine.events import Event
 from engine.flows import FlowJob, FlowNode, FlowProducer
 from engine.job import Job
@@ -101,16 +101,21 @@ class SyncDeadLetters:
         self._call = call
 
     def list(
-        self, *, limit: int = 100, cursor: str | None = None, oldest_first: bool = False, **filter: Unpack[LetterFilter]
-    ) -> LetterPage:
+        self,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        oldest_first: bool = False,
+        **filter: Unpack[DeadLetterFilter],
+    ) -> DeadLetterPage:
         return self._call(
             lambda queue: queue.dead_letters.list(limit=limit, cursor=cursor, oldest_first=oldest_first, **filter)
         )
 
-    def count(self, **filter: Unpack[LetterFilter]) -> int:
+    def count(self, **filter: Unpack[DeadLetterFilter]) -> int:
         return self._call(lambda queue: queue.dead_letters.count(**filter))
 
-    def at_least(self, *, look: int = 10_000, **filter: Unpack[LetterFilter]) -> AtLeast:
+    def at_least(self, *, look: int = 10_000, **filter: Unpack[DeadLetterFilter]) -> AtLeast:
         return self._call(lambda queue: queue.dead_letters.at_least(look=look, **filter))
 
     def groups(self, by: Group, *, limit: int = 100) -> dict[str, int]:
@@ -127,7 +132,7 @@ class SyncDeadLetters:
         dry_run: bool = False,
         rate: float | None = None,
         everything: bool = False,
-        **filter: Unpack[LetterFilter],
+        **filter: Unpack[DeadLetterFilter],
     ) -> ReplayReport:
         return self._call(
             lambda queue: queue.dead_letters.replay(
@@ -135,7 +140,7 @@ class SyncDeadLetters:
             )
         )
 
-    def purge(self, job_id: str | None = None, *, everything: bool = False, **filter: Unpack[LetterFilter]) -> int:
+    def purge(self, job_id: str | None = None, *, everything: bool = False, **filter: Unpack[DeadLetterFilter]) -> int:
         return self._call(lambda queue: queue.dead_letters.purge(job_id, everything=everything, **filter))
 
     def adopt(self) -> int:

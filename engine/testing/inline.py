@@ -38,7 +38,7 @@ from engine.scripts.finish_adding import finish_adding
 from engine.scripts.promote_one import promote_one
 from engine.scripts.release import release
 from engine.scripts.wait_children import wait_children
-from engine.worker.active_jobs import Hold
+from engine.worker.active_jobs import ActiveJob
 from engine.worker.listeners import Listeners
 from engine.worker.loops.scheduling import Scheduling
 from engine.worker.reports import Reports
@@ -105,12 +105,12 @@ class Inline:
             claims = await claim(self._link, self._keys, token=token, lock_ms=_LOCK_MS, worker="inline", count=1)
             if not claims.jobs:
                 raise WrongState(f"job {job.id!r} cannot be run inline: the queue is paused or at its concurrency")
-            hold = Hold(claims.jobs[0], 0, monotonic())
+            hold = ActiveJob(claims.jobs[0], 0, monotonic())
             await self._settle(hold)
             if hold.claimed.id == job.id:
                 return await _finished(job, hold)
 
-    async def _settle(self, hold: Hold) -> None:
+    async def _settle(self, hold: ActiveJob) -> None:
         outcome = await self._runner.run(hold)
         link, keys = self._link, self._keys
         match outcome:
@@ -138,7 +138,7 @@ class Inline:
                 raise hold.error or JobFailed(hold.claimed.id, outcome.reason)
 
 
-async def _finished(job: Job[D, R], hold: Hold) -> Job[D, R]:
+async def _finished(job: Job[D, R], hold: ActiveJob) -> Job[D, R]:
     try:
         await job.refresh()
     except JobNotFound:  # nothing of it was kept

@@ -16,7 +16,7 @@ from engine.model.records import Claimed, Outcome
 from engine.processor import Processor
 
 
-class Why(Enum):
+class StopReason(Enum):
     """Why this worker itself ends the run of a job."""
 
     LOST = "lost"
@@ -25,7 +25,7 @@ class Why(Enum):
     """The worker stops: the job goes back in line and uses no attempt."""
 
 
-class Hold:
+class ActiveJob:
     """One job from its claim until Redis has taken its outcome. Written by the worker's loop only.
 
     number: rises with each claim of this worker. started: its function was called. why: set before a run is cut short.
@@ -50,15 +50,15 @@ class Hold:
         self.result: Any = None
         self.error: BaseException | None = None
         self.outcome: Outcome | None = None
-        self.why: Why | None = None
+        self.why: StopReason | None = None
         self.stop: JobCancelled | JobTimeout | None = None
         self.timers: dict[str, asyncio.TimerHandle] | None = None
         self.thread: int | None = None
         self.task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        state = "lost" if self.why is Why.LOST else type(self.outcome).__name__ if self.outcome else "running"
-        return f"<Hold {self.claimed.name} {self.claimed.id} {state}, {monotonic() - self.since:.1f} s>"
+        state = "lost" if self.why is StopReason.LOST else type(self.outcome).__name__ if self.outcome else "running"
+        return f"<ActiveJob {self.claimed.name} {self.claimed.id} {state}, {monotonic() - self.since:.1f} s>"
 
     @property
     def attempts(self) -> int:
@@ -77,31 +77,31 @@ class Hold:
         self.timers = None
 
 
-class Holds:
+class ActiveJobs:
     """Every job whose lock this worker has to keep. The worker's loop writes; the renewer's thread reads."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._holds: set[Hold] = set()
+        self._holds: set[ActiveJob] = set()
 
     def __repr__(self) -> str:
-        return f"<Holds {len(self._holds)}>"
+        return f"<ActiveJobs {len(self._holds)}>"
 
     def __len__(self) -> int:
         return len(self._holds)
 
-    def __contains__(self, hold: Hold) -> bool:
+    def __contains__(self, hold: ActiveJob) -> bool:
         return hold in self._holds
 
-    def take(self, holds: Iterable[Hold]) -> None:
+    def take(self, holds: Iterable[ActiveJob]) -> None:
         with self._guard:
             self._holds.update(holds)
 
-    def drop(self, holds: Iterable[Hold]) -> None:
+    def drop(self, holds: Iterable[ActiveJob]) -> None:
         with self._guard:
             self._holds.difference_update(holds)
 
-    def all(self) -> list[Hold]:
+    def all(self) -> list[ActiveJob]:
         """All of them at this moment, the longest held first."""
         with self._guard:
             holds = list(self._holds)

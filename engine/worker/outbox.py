@@ -35,10 +35,10 @@ from engine.scripts.rate_limit import rate_limit
 from engine.scripts.release import release
 from engine.scripts.retry import retry
 from engine.scripts.wait_children import wait_children
-from engine.worker.active_jobs import Hold
-from engine.worker.retry_delay import Report, Setbacks
+from engine.worker.active_jobs import ActiveJob
+from engine.worker.retry_delay import Report, RetryDelay
 
-Settled = Callable[[Sequence[Hold], Refusals], None]
+Settled = Callable[[Sequence[ActiveJob], Refusals], None]
 """Redis has answered for the outcomes of these jobs."""
 
 NOT_DONE = (ServerBusy, ConnectFailed, LinkClosed)
@@ -62,10 +62,10 @@ class Outbox:
         keys: Keys,
         keep_failed: Keep,
         keep_completed: Keep,
-        completed: Callable[[Hold], None],
+        completed: Callable[[ActiveJob], None],
         settled: Settled,
         report: Report,
-        pending: Callable[[Hold], Outcome],
+        pending: Callable[[ActiveJob], Outcome],
         *,
         letters: Keep | None = None,
         metrics: Argument = "",
@@ -79,13 +79,13 @@ class Outbox:
         self._completed = completed
         self._pending = pending
         most = PER_CALL if letters is None else FAILED_PER_CALL
-        self._failed = _Lane("fail", self._fail, settled, report, most)
-        self._retried = _Lane("retry", self._retry, settled, report)
-        self._delayed = _Lane("delay", self._delay, settled, report)
-        self._released = _ReleaseLane("release", self._release, settled, report)
-        self._limited = _ReleaseLane("limit", self._limit, settled, report)
-        self._adding = _SingleLane("finish_adding", self._finish_adding, settled, report)
-        self._waiting = _SingleLane("wait_children", self._wait_children, settled, report)
+        self._failed = _AckQueue("fail", self._fail, settled, report, most)
+        self._retried = _AckQueue("retry", self._retry, settled, report)
+        self._delayed = _AckQueue("delay", self._delay, settled, report)
+        self._released = _ReleaseQueue("release", self._release, settled, report)
+        self._limited = _ReleaseQueue("limit", self._limit, settled, report)
+        self._adding = _SingleQueue("finish_adding", self._finish_adding, settled, report)
+        self._waiting = _SingleQueue("wait_children", self._wait_children, settled, report)
         self._lanes = (
             self._failed,
             self._retried,
@@ -104,7 +104,7 @@ class Outbox:
         failed, which it finds in line."""
         return len(self._limited.holds) + (len(self._retried.holds) if in_order else 0)
 
-    def put(self, hold: Hold, outcome: Outcome) -> None:
+    def put(self, hold: ActiveJob, outcome: Outcome) -> None:
         hold.outcome = outcome
         match outcome:
             case Completed():
@@ -126,9 +126,9 @@ class Outbox:
             case _:
                 assert_never(outcome)
 
-    def fail_instead(self, holds: Sequence[Hold], refused: Refusals) -> tuple[list[Hold], Refusals]:
+    def fail_instead(self, holds: Sequence[ActiveJob], refused: Refusals) -> tuple[list[ActiveJob], Refusals]:
         """Let those jobs fail whose outcome cannot be because of their children; what is left of an answer."""
-        left: list[Hold] = []
+        left: list[ActiveJob] = []
         left_refused: Refusals = {}
         for number, hold in enumerate(holds):
             refusal = refused.get(number)
@@ -152,7 +152,7 @@ class Outbox:
         for lane in self._lanes:
             await lane.close()
 
-    async def _fail(self, holds: Sequence[Hold]) -> Refusals:
+    async def _fail(self, holds: Sequence[ActiveJob]) -> Refusals:
         rows = []
         for hold in holds:
             assert isinstance(hold.outcome, Failed)
@@ -161,28 +161,28 @@ class Outbox:
         tenants = [(hold.handle.tenant if hold.handle else None) or "" for hold in holds]
         return await fail(self._link, self._keys, rows, letters=self._letters, tenants=tenants, metrics=self._metrics)
 
-    async def _retry(self, holds: Sequence[Hold]) -> Refusals:
+    async def _retry(self, holds: Sequence[ActiveJob]) -> Refusals:
         rows = [(hold.claimed, _retrying(hold), hold.options.lifo) for hold in holds]
         return await retry(self._link, self._keys, rows)
 
-    async def _delay(self, holds: Sequence[Hold]) -> Refusals:
+    async def _delay(self, holds: Sequence[ActiveJob]) -> Refusals:
         rows = []
         for hold in holds:
             assert isinstance(hold.outcome, Retrying | Delayed)
             rows.append((hold.claimed, hold.outcome))
         return await delay(self._link, self._keys, rows)
 
-    async def _release(self, holds: Sequence[Hold]) -> Refusals:
+    async def _release(self, holds: Sequence[ActiveJob]) -> Refusals:
         return await release(self._link, self._keys, [hold.claimed for hold in holds])
 
-    async def _limit(self, holds: Sequence[Hold]) -> Refusals:
+    async def _limit(self, holds: Sequence[ActiveJob]) -> Refusals:
         rows = []
         for hold in holds:
             assert isinstance(hold.outcome, Limited)
             rows.append((hold.claimed, hold.outcome))
         return await rate_limit(self._link, self._keys, rows)
 
-    async def _finish_adding(self, holds: Sequence[Hold]) -> Refusals:
+    async def _finish_adding(self, holds: Sequence[ActiveJob]) -> Refusals:
         hold, outcome = holds[0], holds[0].outcome
         assert isinstance(outcome, CompletedAdding)
         keep = hold.options.remove_on_complete
@@ -190,31 +190,31 @@ class Outbox:
         refusal = await finish_adding(self._link, self._keys, (hold.claimed, outcome.value, keep), outcome.nodes)
         return {} if refusal is None else {0: refusal}
 
-    async def _wait_children(self, holds: Sequence[Hold]) -> Refusals:
+    async def _wait_children(self, holds: Sequence[ActiveJob]) -> Refusals:
         outcome = holds[0].outcome
         assert isinstance(outcome, WaitingChildren)
         refusal = await wait_children(self._link, self._keys, holds[0].claimed, outcome.children)
         return {} if refusal is None else {0: refusal}
 
 
-def _retrying(hold: Hold) -> Retrying:
+def _retrying(hold: ActiveJob) -> Retrying:
     assert isinstance(hold.outcome, Retrying)
     return hold.outcome
 
 
-class _Lane:
+class _AckQueue:
     """The outcomes that one script takes: at most one call under way, and what gathers meanwhile goes in the next."""
 
     def __init__(
         self,
         name: str,
-        send: Callable[[Sequence[Hold]], Awaitable[Refusals]],
+        send: Callable[[Sequence[ActiveJob]], Awaitable[Refusals]],
         settled: Settled,
         report: Report,
         most: int = PER_CALL,
     ) -> None:
         self.name = name
-        self.holds: deque[Hold] = deque()
+        self.holds: deque[ActiveJob] = deque()
         self._send = send
         self._settled = settled
         self._report = report
@@ -222,7 +222,7 @@ class _Lane:
         self._task: asyncio.Task[None] | None = None
         self._context = contextvars.copy_context()  # lest it runs in that of a job
 
-    def put(self, hold: Hold) -> None:
+    def put(self, hold: ActiveJob) -> None:
         self.holds.append(hold)
         self.wake()
 
@@ -240,7 +240,7 @@ class _Lane:
             await asyncio.wait([task])
 
     async def _deliver(self) -> None:
-        setbacks = Setbacks()
+        setbacks = RetryDelay()
         while self.holds:
             holds = self._next()
             try:
@@ -262,24 +262,24 @@ class _Lane:
             self._settled(holds, refused)
         self._task = None
 
-    def _next(self) -> list[Hold]:
+    def _next(self) -> list[ActiveJob]:
         return [self.holds.popleft() for _ in range(min(len(self.holds), self._most))]
 
-    def _back(self, holds: list[Hold]) -> None:
+    def _back(self, holds: list[ActiveJob]) -> None:
         self.holds.extendleft(reversed(holds))
 
 
-class _SingleLane(_Lane):
+class _SingleQueue(_AckQueue):
     """Each call takes one job, which may bring many others with it."""
 
-    def _next(self) -> list[Hold]:
+    def _next(self) -> list[ActiveJob]:
         return [self.holds.popleft()]
 
 
-class _ReleaseLane(_Lane):
+class _ReleaseQueue(_AckQueue):
     """Each call puts its jobs in front of all that wait, so the jobs that were claimed last leave first."""
 
-    def _next(self) -> list[Hold]:
+    def _next(self) -> list[ActiveJob]:
         ordered = sorted(self.holds, key=lambda hold: hold.number)
         self.holds = deque(ordered[:-PER_CALL])
         return ordered[-PER_CALL:]

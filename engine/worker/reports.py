@@ -12,7 +12,7 @@ from engine.model.clock import monotonic
 from engine.model.records import Completed, CompletedAdding, Delayed, Failed, Limited, Retrying, WaitingChildren
 from engine.processor import JobLog
 from engine.scripting.rows import Refusal, Refusals
-from engine.worker.active_jobs import Hold, Why
+from engine.worker.active_jobs import ActiveJob, StopReason
 from engine.worker.listeners import Listeners
 from engine.worker.process import stack_dump
 
@@ -54,7 +54,7 @@ class Reports:
         self._plain = JobLog()
         self._last_trouble = ("", 0.0)
 
-    def started(self, hold: Hold) -> None:
+    def started(self, hold: ActiveJob) -> None:
         """The job's processor is called next."""
         if hold.handle is not None:
             try:
@@ -64,7 +64,7 @@ class Reports:
             if self._listeners.has("active"):
                 self._listeners.tell("active", hold.handle)
 
-    def settled(self, holds: Sequence[Hold], refused: Refusals) -> None:
+    def settled(self, holds: Sequence[ActiveJob], refused: Refusals) -> None:
         """Redis has answered for the outcomes of these jobs."""
         for number, hold in enumerate(holds):
             refusal = refused.get(number) if refused else None
@@ -74,14 +74,14 @@ class Reports:
                 self.lost(hold)
             hold.error = None  # its stack holds the frame that holds this
 
-    def _taken(self, hold: Hold) -> None:
+    def _taken(self, hold: ActiveJob) -> None:
         """Count and tell. A user's log that raises must not hold up the jobs beside it."""
         try:
             self._tell(hold)
         except Exception:
             self._log_failed(hold)
 
-    def _tell(self, hold: Hold) -> None:
+    def _tell(self, hold: ActiveJob) -> None:
         counters, outcome, job = self.counters, hold.outcome, hold.handle
         match outcome:
             case Completed() | CompletedAdding():
@@ -116,21 +116,21 @@ class Reports:
             case _:
                 counters.released += 1
 
-    def _log_of(self, hold: Hold) -> JobLog:
+    def _log_of(self, hold: ActiveJob) -> JobLog:
         return hold.processor.log if hold.processor is not None else self._plain
 
-    def _log_failed(self, hold: Hold) -> None:
+    def _log_failed(self, hold: ActiveJob) -> None:
         logger.exception("the log of %r failed", hold.processor)
 
-    def lost(self, hold: Hold) -> None:
+    def lost(self, hold: ActiveJob) -> None:
         """Another claim has this job: its run here was for nothing."""
         self.counters.lost += 1
-        hold.why = Why.LOST
+        hold.why = StopReason.LOST
         error = LockLost(hold.claimed.id)
         logger.warning("%s job %s: its result is dropped: %s", hold.claimed.name, hold.claimed.id, error)
         self._listeners.tell("error", error)
 
-    def abandoned(self, hold: Hold, too_many: bool) -> None:
+    def abandoned(self, hold: ActiveJob, too_many: bool) -> None:
         """A run that was told to stop goes on: its slot is free, unless there are too many of them already."""
         self.counters.abandoned += 1
         logger.error(
@@ -163,7 +163,7 @@ class Reports:
         self._listeners.tell("error", error)
 
 
-def _was_done_before(hold: Hold, refusal: Refusal) -> bool:
+def _was_done_before(hold: ActiveJob, refusal: Refusal) -> bool:
     """Whether an earlier send of the same call explains the refusal."""
     if refusal is Refusal.DONE:
         return True

@@ -15,7 +15,7 @@ _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 3.0
 
 
-class Setbacks:
+class RetryDelay:
     """Seconds to wait after each failure in a row: growing, and by chance, lest many workers come back at once."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Service:
             await asyncio.wait([task])
 
     async def _run(self) -> None:
-        setbacks = Setbacks()
+        setbacks = RetryDelay()
         while True:
             try:
                 wait = await self._turn()

@@ -35,7 +35,7 @@ from engine.model.records import (
 )
 from engine.processor import Processor
 from engine.worker import error_text
-from engine.worker.active_jobs import Hold, Why
+from engine.worker.active_jobs import ActiveJob, StopReason
 from engine.worker.listeners import Listeners
 from engine.worker.loops.expiry import check_expiry
 from engine.worker.loops.scheduling import RUN, Scheduling
@@ -95,7 +95,7 @@ class Runner:
         backoffs: Mapping[str, Strategy],
         listeners: Listeners,
         reports: Reports,
-        watch: Callable[[Hold], None],
+        watch: Callable[[ActiveJob], None],
         middleware: Sequence[AroundRun] = (),
         scheduling: Scheduling,
     ) -> None:
@@ -113,7 +113,7 @@ class Runner:
         self._batches = Batches(threads, self._begin)
         self._is_plain = not middleware and all(processor.batch is None for processor in routes)
 
-    async def run(self, hold: Hold) -> Outcome:
+    async def run(self, hold: ActiveJob) -> Outcome:
         refused = self._prepare(hold)
         try:
             # Before all that can end it: the next run of its schedule depends on this one.
@@ -141,7 +141,7 @@ class Runner:
                 return self.stopped(hold)
         return outcome
 
-    def stopped(self, hold: Hold) -> Failed | Retrying | Delayed | Limited:
+    def stopped(self, hold: ActiveJob) -> Failed | Retrying | Delayed | Limited:
         """What a run comes to that was told to stop, whether it has ended or not."""
         stop = hold.stop
         assert stop is not None
@@ -153,12 +153,12 @@ class Runner:
         stack = error_text.appended(hold.claimed.stacktrace, error_text.trace(stop), hold.options.stack_trace_limit)
         return Failed(stop.reason, stack, error_text.error_name(stop))
 
-    def pending(self, hold: Hold) -> Outcome:
+    def pending(self, hold: ActiveJob) -> Outcome:
         """What a run comes to that ended with children not done, which were added while it ran: a failed attempt, as in BullMQ."""
         reason = "children that were added while it ran are not done; raise WaitForChildren to wait for them"
         return self._verdict(hold, WrongState(f"Job {hold.claimed.id} has pending dependencies: {reason}"))
 
-    def _prepare(self, hold: Hold) -> str | None:
+    def _prepare(self, hold: ActiveJob) -> str | None:
         """Find options, processor and data; why the job cannot run, if so."""
         claimed = hold.claimed
         try:
@@ -177,7 +177,7 @@ class Runner:
         hold.handle = claimed_job(self._link, self._keys, claimed, data, hold.options)
         return refused
 
-    async def _call(self, hold: Hold) -> Outcome:
+    async def _call(self, hold: ActiveJob) -> Outcome:
         processor, job = hold.processor, hold.handle
         assert processor is not None
         assert job is not None
@@ -206,7 +206,7 @@ class Runner:
             return _NOTHING
         return Completed(_encoded(result))
 
-    def _waiting(self, hold: Hold) -> Outcome:
+    def _waiting(self, hold: ActiveJob) -> Outcome:
         """The job waits, with the children that it gathered."""
         gathered = hold.handle._gathered if hold.handle is not None else None
         try:
@@ -214,13 +214,13 @@ class Runner:
         except Exception as error:  # data of a child was changed since
             return self._verdict(hold, error)
 
-    async def _hooked(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any, Any]) -> Any:
+    async def _hooked(self, hold: ActiveJob, processor: Processor[Any, Any], job: Job[Any, Any]) -> Any:
         """The result of a job that runs in a batch or has middleware around it."""
         if processor.batch is None and processor.run_in != "process":
             self._begin(hold)
         return await around(self._middleware, functools.partial(self._innermost, hold, processor))(job)
 
-    async def _innermost(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any, Any]) -> Any:
+    async def _innermost(self, hold: ActiveJob, processor: Processor[Any, Any], job: Job[Any, Any]) -> Any:
         if processor.batch is not None:
             return await self._batches.join(hold, job)
         if processor.run_in == "process":
@@ -229,18 +229,18 @@ class Runner:
             return await processor.function(job)
         return await self._in_thread(hold, processor.function, job)
 
-    def _begin(self, hold: Hold) -> None:
+    def _begin(self, hold: ActiveJob) -> None:
         hold.started = True
         self._reports.started(hold)
         if hold.options.timeout is not None or (hold.processor is not None and hold.processor.is_timed):
             self._watch(hold)
 
-    async def _in_process(self, hold: Hold, processor: Processor[Any, Any], job: Job[Any, Any]) -> bytes:
+    async def _in_process(self, hold: ActiveJob, processor: Processor[Any, Any], job: Job[Any, Any]) -> bytes:
         value = await self._children.run(processor, hold.claimed, self._keys, job, lambda: self._begin(hold))
         codec.check_size("result", value, MAX_RESULT)
         return value
 
-    async def _in_thread(self, hold: Hold, function: Callable[[Job[Any, Any]], Any], job: Job[Any, Any]) -> Any:
+    async def _in_thread(self, hold: ActiveJob, function: Callable[[Job[Any, Any]], Any], job: Job[Any, Any]) -> Any:
         def call(job: Job[Any, Any]) -> Any:
             hold.thread = threading.get_ident()
             return function(job)
@@ -252,14 +252,14 @@ class Runner:
                 break
             except asyncio.CancelledError:
                 # A thread cannot be stopped, only told: one that is lost or told has its grace to return in.
-                if (hold.why is not Why.LOST and hold.stop is None) or running.cancelled():
+                if (hold.why is not StopReason.LOST and hold.stop is None) or running.cancelled():
                     running.cancel()
                     raise
         return await result if inspect.isawaitable(result) else result
 
     # -- judging a failure -----------------------------------------------------------------------------------------
 
-    def _verdict(self, hold: Hold, error: BaseException) -> Failed | Retrying | Delayed | Limited:
+    def _verdict(self, hold: ActiveJob, error: BaseException) -> Failed | Retrying | Delayed | Limited:
         """What a run came to that raised `error`, or asked for another one."""
         if isinstance(error, Snooze):
             return Delayed(error.delay)
@@ -280,7 +280,7 @@ class Runner:
             return Failed(error_text.cut(f"{reason} (no retry: {problem})", error_text.MAX_MESSAGE), stack, name)
         return Failed(reason, stack, name) if delay is None else Retrying(delay, reason, stack, name)
 
-    def _delay(self, hold: Hold, error: BaseException) -> int | None:
+    def _delay(self, hold: ActiveJob, error: BaseException) -> int | None:
         """Milliseconds until the next attempt; None if there is none."""
         made = hold.claimed.attempts_made + 1
         if made >= hold.attempts or _is_final(error, hold.processor, made):
@@ -311,7 +311,7 @@ def _is_final(error: BaseException, processor: Processor[Any, Any] | None, attem
     return processor is not None and processor.gives_up(error, attempt)
 
 
-def _was_cut_short(hold: Hold, error: BaseException) -> bool:
+def _was_cut_short(hold: ActiveJob, error: BaseException) -> bool:
     """Whether the run was cancelled from outside; else the processor raised CancelledError by itself."""
     if hold.why is not None:
         return True

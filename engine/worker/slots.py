@@ -17,7 +17,7 @@ from engine.errors import CorralError, JobCancelled, JobTimeout, LockLost
 from engine.job import tell_to_stop
 from engine.model.clock import monotonic
 from engine.model.records import Claimed, Released
-from engine.worker.active_jobs import Hold, Holds, Why
+from engine.worker.active_jobs import ActiveJob, ActiveJobs, StopReason
 from engine.worker.outbox import Outbox
 from engine.worker.reports import Reports
 from engine.worker.runner import Runner
@@ -30,7 +30,7 @@ MAX_ABANDONED = 100
 """Runs that did not end when told and still go on. Each beyond that keeps its slot, lest threads grow without bound."""
 
 
-class Crew:
+class Slots:
     """Up to `concurrency` jobs at once, each in a context of its own. `changed` is called when a slot becomes free.
 
     grace: seconds that a run has to end once it was told to stop.
@@ -39,15 +39,15 @@ class Crew:
     def __init__(
         self,
         runner: Runner,
-        holds: Holds,
+        holds: ActiveJobs,
         outbox: Outbox,
         reports: Reports,
         concurrency: int,
         grace: float,
         changed: Callable[[], None],
     ) -> None:
-        self.running: set[Hold] = set()
-        self.abandoned: set[Hold] = set()
+        self.running: set[ActiveJob] = set()
+        self.abandoned: set[ActiveJob] = set()
         """Runs whose slot was freed before they ended. What they come to is dropped."""
         self._grace = grace
         self._runner = runner
@@ -59,7 +59,7 @@ class Crew:
         self._changed = changed
         self._numbers = itertools.count()
         self._closed = False
-        self._unstarted: list[Hold] = []
+        self._unstarted: list[ActiveJob] = []
         self._brief = True  # no job of the last chain waited for anything
         self._batches = 0
         self.ended: deque[Claimed] = deque(maxlen=5)
@@ -69,7 +69,7 @@ class Crew:
         self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
-        return f"<Crew {len(self.running)} of {self.concurrency} running, {len(self.abandoned)} abandoned{', closed' if self._closed else ''}>"
+        return f"<Slots {len(self.running)} of {self.concurrency} running, {len(self.abandoned)} abandoned{', closed' if self._closed else ''}>"
 
     def free(self) -> int:
         """Slots without a job; none while too many outcomes wait for Redis.
@@ -87,7 +87,7 @@ class Crew:
     def start(self, jobs: list[Claimed]) -> None:
         """Run these jobs; once closed, keep them to be released."""
         now = monotonic()
-        holds = [Hold(job, next(self._numbers), now) for job in jobs]
+        holds = [ActiveJob(job, next(self._numbers), now) for job in jobs]
         self._holds.take(holds)
         self._reports.counters.claimed += len(holds)
         if self._closed:
@@ -100,14 +100,14 @@ class Crew:
         else:
             self._spread(holds)
 
-    def _spread(self, holds: Iterable[Hold]) -> None:
+    def _spread(self, holds: Iterable[ActiveJob]) -> None:
         """A task for each."""
         create_task, clean = self._loop.create_task, self._context.copy
         for hold in holds:
             if hold.outcome is None:
                 hold.task = create_task(self._work(hold), context=clean())
 
-    async def _chain(self, holds: list[Hold]) -> None:
+    async def _chain(self, holds: list[ActiveJob]) -> None:
         """One task for jobs that end without waiting, each in a context of its own: a task costs more than such a job.
 
         The first that waits for something keeps the task for itself, and those behind it get their own.
@@ -133,7 +133,7 @@ class Crew:
             self._spread(rest)
             await _driven(work, context, awaited)
 
-    async def _work(self, hold: Hold) -> None:
+    async def _work(self, hold: ActiveJob) -> None:
         outcome = await self._runner.run(hold)
         hold.task = None
         self.running.discard(hold)
@@ -141,27 +141,27 @@ class Crew:
         if hold.outcome is not None:  # given up before it ended
             self._returned(hold)
             return
-        if hold.why is Why.LOST:
+        if hold.why is StopReason.LOST:
             self._holds.drop([hold])
         else:
             self._outbox.put(hold, outcome)
         self._changed()
 
-    def lose(self, hold: Hold) -> None:
+    def lose(self, hold: ActiveJob) -> None:
         """Another claim has the job: cancel its run and write nothing. One whose outcome is on its way is let be."""
-        if hold not in self.running or hold.outcome is not None or hold.why is Why.LOST:
+        if hold not in self.running or hold.outcome is not None or hold.why is StopReason.LOST:
             return
         self._reports.lost(hold)
         self._cut(hold, LockLost(hold.claimed.id))
 
-    def stop(self, hold: Hold, end: JobCancelled | JobTimeout) -> None:
+    def stop(self, hold: ActiveJob, end: JobCancelled | JobTimeout) -> None:
         """Let this run end as `end` says. One whose outcome is on its way, or that another reason ends, is let be."""
         if hold not in self.running or hold.outcome is not None or hold.stop is not None or hold.why is not None:
             return
         hold.stop = end
         self._cut(hold, end)
 
-    def _cut(self, hold: Hold, why: CorralError) -> None:
+    def _cut(self, hold: ActiveJob, why: CorralError) -> None:
         """Tell a run to stop, and count on it for so long as the grace is."""
         if hold.task is None:  # not begun
             self._leave(hold)
@@ -172,7 +172,7 @@ class Crew:
         # The runner asks only of a run that was timed whether it was told to stop.
         hold.time("grace", self._loop.call_later(self._grace, self._abandon, hold, context=self._context.copy()))
 
-    def _abandon(self, hold: Hold) -> None:
+    def _abandon(self, hold: ActiveJob) -> None:
         """Its grace is over: its slot is for others, whatever it still does."""
         if hold not in self.running:
             return
@@ -180,17 +180,17 @@ class Crew:
         self._reports.abandoned(hold, len(self.abandoned) > MAX_ABANDONED)
         self._leave(hold)
 
-    def _leave(self, hold: Hold) -> None:
+    def _leave(self, hold: ActiveJob) -> None:
         """Free the slot of a run that was told to stop, without waiting for it."""
         self.running.discard(hold)
-        if hold.why is Why.LOST:
+        if hold.why is StopReason.LOST:
             hold.outcome = Released()
             self._holds.drop([hold])
         else:
             self._outbox.put(hold, self._runner.stopped(hold))
         self._changed()
 
-    def _returned(self, hold: Hold) -> None:
+    def _returned(self, hold: ActiveJob) -> None:
         if hold in self.abandoned:
             self.abandoned.discard(hold)
             self._changed()
@@ -217,12 +217,12 @@ class Crew:
                 self.give_up(hold)
                 continue
             if hold.why is None:
-                hold.why = Why.RELEASED
+                hold.why = StopReason.RELEASED
             if hold.handle is not None:
                 tell_to_stop(hold.handle, LockLost(hold.claimed.id))
             hold.task.cancel()
 
-    def give_up(self, hold: Hold) -> None:
+    def give_up(self, hold: ActiveJob) -> None:
         """Release a job without waiting for its run, whose outcome will be dropped."""
         if hold.stop is not None:
             self._leave(hold)
@@ -231,10 +231,10 @@ class Crew:
         hold.outcome = Released()
         if hold.task is not None:
             hold.task.cancel()
-        if hold.why is Why.LOST:
+        if hold.why is StopReason.LOST:
             self._holds.drop([hold])
         else:
-            hold.why = Why.RELEASED
+            hold.why = StopReason.RELEASED
             self._unstarted.append(hold)
 
 

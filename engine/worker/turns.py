@@ -22,9 +22,9 @@ from engine.model.records import Claimed, Completed
 from engine.scripting.pace import PER_CALL
 from engine.scripts.recover_claim import recover_claim
 from engine.scripts.turn import Turned, post_turn, read_turned
-from engine.worker.active_jobs import Hold
+from engine.worker.active_jobs import ActiveJob
 from engine.worker.outbox import NOT_DONE, Settled
-from engine.worker.retry_delay import Report, Setbacks
+from engine.worker.retry_delay import Report, RetryDelay
 
 ON_THE_WAY = 2
 """Turns at once: the server works on one while the worker works on the jobs of the other."""
@@ -34,7 +34,7 @@ FOLLOWED = MAX_BYTES // 50
 """What a job with a deduplication counts beside its result: the turn may have to make the job that was kept for its end."""
 
 
-class Seen(Enum):
+class Backlog(Enum):
     """What is known of the line of waiting jobs."""
 
     EMPTY = "empty"
@@ -94,17 +94,17 @@ class Turns:
         self._closed_for = closed
         self._drained = drained
         self._report = report
-        self._results: deque[Hold] = deque()
-        self._seen = Seen.EMPTY
+        self._results: deque[ActiveJob] = deque()
+        self._seen = Backlog.EMPTY
         self._empty = False  # the last turn found no job in line
         self._fed = False  # jobs were claimed since `drained` was called
         self._looks = 0
         self._asked = 0  # slots promised to claims on the way, or lost and not yet recovered
-        self._flights: set[_Flight] = set()
+        self._flights: set[_PendingTurn] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
         self._pending = False
-        self._setbacks = Setbacks()
+        self._setbacks = RetryDelay()
         self._resting: asyncio.TimerHandle | None = None
         self._claiming = True
         self._closed = False
@@ -120,7 +120,7 @@ class Turns:
         """Slots that a claim may still fill."""
         return self._asked
 
-    def put(self, hold: Hold) -> None:
+    def put(self, hold: ActiveJob) -> None:
         """Hand in this result with the next turn."""
         self._results.append(hold)
         if not self._pending:
@@ -130,8 +130,8 @@ class Turns:
     def look(self) -> None:
         """There may be jobs in line."""
         self._looks += 1
-        if self._seen is Seen.EMPTY:
-            self._seen = Seen.PERHAPS
+        if self._seen is Backlog.EMPTY:
+            self._seen = Backlog.PERHAPS
         self.pump()
 
     def resize(self, concurrency: int) -> None:
@@ -172,7 +172,7 @@ class Turns:
                 self._send(self._take(), wanted)
                 # A second turn goes a tick later, in a write of its own, so that the server starts on the first.
                 self.pump()
-        if self._claiming and self._seen is Seen.EMPTY and self._free() - self._asked > 0:
+        if self._claiming and self._seen is Backlog.EMPTY and self._free() - self._asked > 0:
             self.idle.set()
             if self._fed and self._empty:
                 self._fed = False
@@ -186,15 +186,15 @@ class Turns:
         free = self._free() - self._asked
         if not self._claiming or free <= 0:
             return 0
-        if self._seen is Seen.MORE:
+        if self._seen is Backlog.MORE:
             return min(free, self._share, PER_CALL)
         # A turn that goes anyway looks too; one that is already looking is enough.
-        if self._asked or (self._seen is Seen.EMPTY and not self._results):
+        if self._asked or (self._seen is Backlog.EMPTY and not self._results):
             return 0
         return min(free, PER_CALL)
 
-    def _take(self) -> list[Hold]:
-        taken: list[Hold] = []
+    def _take(self) -> list[ActiveJob]:
+        taken: list[ActiveJob] = []
         results, size = self._results, 0
         most = min(PER_CALL, max(self._share, len(results) // 2))
         while results and len(taken) < most and size < MAX_BYTES:
@@ -205,9 +205,9 @@ class Turns:
             taken.append(hold)
         return taken
 
-    def _send(self, holds: list[Hold], wanted: int) -> None:
+    def _send(self, holds: list[ActiveJob], wanted: int) -> None:
         self._asked += wanted
-        flight = _Flight(self, holds, wanted, self._looks, f"{self._worker_id}:{next(self._numbers)}")
+        flight = _PendingTurn(self, holds, wanted, self._looks, f"{self._worker_id}:{next(self._numbers)}")
         self._flights.add(flight)
         post_turn(
             self._link,
@@ -222,15 +222,15 @@ class Turns:
             own=self._own,
         )
 
-    def landed(self, flight: _Flight, reply: Reply) -> None:
+    def landed(self, flight: _PendingTurn, reply: Reply) -> None:
         """A turn was answered. What it leads to waits for the next tick: the link is in the middle of reading."""
         self._loop.call_soon(self._land, flight, reply, context=self._context)
 
-    def missed(self, flight: _Flight, error: Exception) -> None:
+    def missed(self, flight: _PendingTurn, error: Exception) -> None:
         """A turn failed, or nobody knows."""
         self._loop.call_soon(self._missed, flight, error, context=self._context)
 
-    def _land(self, flight: _Flight, reply: Reply) -> None:
+    def _land(self, flight: _PendingTurn, reply: Reply) -> None:
         if flight not in self._flights:
             return
         try:
@@ -241,26 +241,26 @@ class Turns:
         self._flights.discard(flight)
         self._turned(turned, flight.holds, flight.wanted, flight.looks)
 
-    def _missed(self, flight: _Flight, error: BaseException) -> None:
+    def _missed(self, flight: _PendingTurn, error: BaseException) -> None:
         if flight in self._flights:
             self._flights.discard(flight)
             self._failed(error, flight.holds, flight.wanted, flight.token)
 
-    def _row(self, hold: Hold) -> tuple[bytes, Keep]:
+    def _row(self, hold: ActiveJob) -> tuple[bytes, Keep]:
         outcome, keep = hold.outcome, hold.options.remove_on_complete
         assert isinstance(outcome, Completed)
         return outcome.value, self._keep if keep is None else keep
 
-    def _turned(self, turned: Turned, holds: list[Hold], wanted: int, looks: int) -> None:
+    def _turned(self, turned: Turned, holds: list[ActiveJob], wanted: int, looks: int) -> None:
         self._setbacks.clear()
         self.last = monotonic()
         self.count += 1
         self._asked -= wanted
         if turned.more:
-            self._seen = Seen.MORE
+            self._seen = Backlog.MORE
         elif wanted:
             # What was told after this turn left may be news.
-            self._seen = Seen.EMPTY if looks == self._looks else Seen.PERHAPS
+            self._seen = Backlog.EMPTY if looks == self._looks else Backlog.PERHAPS
         if holds:
             self._settled(holds, turned.refused)
         self._empty = turned.empty
@@ -271,13 +271,13 @@ class Turns:
         self._closed_for(turned.closed)
         self.pump()
 
-    def _failed(self, error: BaseException, holds: list[Hold], wanted: int, token: str) -> None:
+    def _failed(self, error: BaseException, holds: list[ActiveJob], wanted: int, token: str) -> None:
         self._results.extendleft(reversed(holds))
         if isinstance(error, LinkClosed) or self._closed:
             self._asked -= wanted
             return
-        if wanted and self._seen is Seen.EMPTY:
-            self._seen = Seen.PERHAPS
+        if wanted and self._seen is Backlog.EMPTY:
+            self._seen = Backlog.PERHAPS
         if isinstance(error, NOT_DONE):
             self._asked -= wanted
         else:
@@ -295,7 +295,7 @@ class Turns:
 
     async def _recover(self, token: str, wanted: int) -> None:
         """Take the jobs that a claim took whose reply was lost. Their slots stay taken until the server has told."""
-        setbacks = Setbacks()
+        setbacks = RetryDelay()
         while True:
             try:
                 jobs = await recover_claim(self._link, self._keys, token=token, lock_ms=self._lock_ms)
@@ -323,12 +323,12 @@ def _share(concurrency: int) -> int:
     return max(1, (concurrency + 1) // 2)
 
 
-class _Flight:
+class _PendingTurn:
     """A turn on the way: what it carries, and what was known when it left."""
 
     __slots__ = ("_turns", "holds", "looks", "token", "wanted")
 
-    def __init__(self, turns: Turns, holds: list[Hold], wanted: int, looks: int, token: str) -> None:
+    def __init__(self, turns: Turns, holds: list[ActiveJob], wanted: int, looks: int, token: str) -> None:
         self._turns = turns
         self.holds = holds
         self.wanted = wanted

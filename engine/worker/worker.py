@@ -33,24 +33,24 @@ from engine.model.records import Released
 from engine.processor import BaseProcessor, Processor, as_processor
 from engine.scripting.loader import Script, all_scripts, guard, loading
 from engine.scripting.rows import Refusals
-from engine.worker.active_jobs import Hold, Holds, Why
+from engine.worker.active_jobs import ActiveJob, ActiveJobs, StopReason
 from engine.worker.dependencies import Dependencies
 from engine.worker.listeners import Event, Listener, Listeners
-from engine.worker.loops.cancellations import Cancels
-from engine.worker.loops.dead_letter_alert import LetterWatch, Tell, check_alert, check_kept
+from engine.worker.loops.cancellations import Cancellations
+from engine.worker.loops.dead_letter_alert import DeadLetterWatch, Tell, check_alert, check_kept
 from engine.worker.loops.deadlines import Deadlines
-from engine.worker.loops.loop_monitor import Pulse
+from engine.worker.loops.loop_monitor import LoopMonitor
 from engine.worker.loops.renewer import Renewer
 from engine.worker.loops.scheduling import Scheduling
 from engine.worker.loops.server_check import ServerCheck
-from engine.worker.loops.stalled_checker import Sweeper
+from engine.worker.loops.stalled_checker import StalledChecker
 from engine.worker.loops.wake import Wake
 from engine.worker.outbox import Outbox
 from engine.worker.reports import Counters, Reports
 from engine.worker.run_in.children import Children, reference
 from engine.worker.run_in.threads import Threads
 from engine.worker.runner import Routes, Runner
-from engine.worker.slots import Crew
+from engine.worker.slots import Slots
 from engine.worker.turns import Turns
 
 MAX_CONCURRENCY = 100_000
@@ -179,8 +179,8 @@ class Worker:
         self._listeners = Listeners()
         self._reports = Reports(self._listeners)
         self._phase = Phase.NEW
-        self._holds = Holds()
-        self._crew: Crew | None = None
+        self._holds = ActiveJobs()
+        self._crew: Slots | None = None
         self._turns: Turns | None = None
         self._outbox: Outbox | None = None
         self._task: asyncio.Task[None] | None = None
@@ -189,7 +189,7 @@ class Worker:
         self._changed = asyncio.Event()
         self._grace_ends = float("inf")
         self._hurried = False
-        self._left_behind: list[Hold] = []
+        self._left_behind: list[ActiveJob] = []
         self._unfit: ServerUnfit | None = None
 
     def __repr__(self) -> str:
@@ -325,7 +325,7 @@ class Worker:
             scheduling=scheduling,
         )
         grace = self._cancel_grace / 1000
-        crew = Crew(runner, self._holds, outbox, reports, self._concurrency, grace, lambda: turns.pump())
+        crew = Slots(runner, self._holds, outbox, reports, self._concurrency, grace, lambda: turns.pump())
         deadlines = Deadlines(crew.stop)
         turns = Turns(
             link,
@@ -349,7 +349,7 @@ class Worker:
         stack.push_async_callback(turns.close)
         stack.callback(crew.cancel)
         self._crew, self._turns, self._outbox = crew, turns, outbox
-        pulse = Pulse(self._on_the_loop)
+        pulse = LoopMonitor(self._on_the_loop)
         pulse.start()
         stack.callback(pulse.stop)
         renewer = Renewer(
@@ -365,10 +365,10 @@ class Worker:
         )
         renewer.start()
         stack.push_async_callback(renewer.stop)
-        cancels = Cancels(link, keys, self._holds, crew.stop, report)
+        cancels = Cancellations(link, keys, self._holds, crew.stop, report)
         cancels.start()
         stack.push_async_callback(cancels.stop)
-        sweeper = Sweeper(
+        sweeper = StalledChecker(
             link,
             keys,
             interval_ms=self._stalled_ms,
@@ -382,7 +382,7 @@ class Worker:
         scheduling.start()
         stack.push_async_callback(scheduling.stop)
         if self._letter_alert is not None:
-            watch = LetterWatch(link, keys, *self._letter_alert, every=self._stalled_ms / 1000, report=report)
+            watch = DeadLetterWatch(link, keys, *self._letter_alert, every=self._stalled_ms / 1000, report=report)
             watch.start()
             stack.push_async_callback(watch.stop)
         wake = Wake(line, link, keys, turns, crew.free, self._drain_ms / 1000, report)
@@ -411,7 +411,7 @@ class Worker:
         stack.push_async_callback(link.close)
         return link
 
-    def _settled(self, holds: Sequence[Hold], refused: Refusals) -> None:
+    def _settled(self, holds: Sequence[ActiveJob], refused: Refusals) -> None:
         if refused and self._outbox is not None:
             holds, refused = self._outbox.fail_instead(holds, refused)
         self._holds.drop(holds)
@@ -463,7 +463,7 @@ class Worker:
         self._stop_asked.set()
         self._changed.set()
 
-    async def _drain(self, crew: Crew, turns: Turns, outbox: Outbox) -> None:
+    async def _drain(self, crew: Slots, turns: Turns, outbox: Outbox) -> None:
         """Empty the parts from the source on, so that no job and no outcome is left in between."""
         turns.stop_claiming()
         crew.close()
@@ -530,12 +530,12 @@ class Worker:
             await self._task
 
 
-def _running(hold: Hold) -> RunningJob:
+def _running(hold: ActiveJob) -> RunningJob:
     run_in = hold.processor.run_in if hold.processor else "loop"
-    return RunningJob(hold.claimed.id, hold.claimed.name, hold.since, run_in, hold.why is Why.LOST)
+    return RunningJob(hold.claimed.id, hold.claimed.name, hold.since, run_in, hold.why is StopReason.LOST)
 
 
-def _number(hold: Hold) -> int:
+def _number(hold: ActiveJob) -> int:
     return hold.number
 
 

@@ -11,8 +11,7 @@ from functools import partial
 
 import pytest
 
-from engine import Queue, QueueEvents
-from engine import events as happened
+from engine import Queue, QueueEvents, events
 from engine.connection import Link
 from engine.connection.embedded import EmbeddedServer
 from engine.errors import ServerError
@@ -31,43 +30,43 @@ def _has_accepted(proxy: Proxy, lines: int) -> bool:
     return proxy.accepted >= lines
 
 
-def number(event: happened.Event) -> int:
+def number(event: events.Event) -> int:
     return int(event.job_id or -1)
 
 
 @pytest.fixture
-async def events(redis_url: str) -> AsyncIterator[QueueEvents]:
+async def stream(redis_url: str) -> AsyncIterator[QueueEvents]:
     async with QueueEvents("q", redis=redis_url) as opened:
         yield opened
 
 
-async def take(events: QueueEvents, count: int, after: str) -> list[happened.Event]:
-    reading = events.events(after)
+async def take(stream: QueueEvents, count: int, after: str) -> list[events.Event]:
+    reading = stream.events(after)
     return [await asyncio.wait_for(anext(reading), 10) for _ in range(count)]
 
 
-async def test_large_values_that_nobody_read_are_a_gap(link: Link, keys: Keys, events: QueueEvents) -> None:
+async def test_large_values_that_nobody_read_are_a_gap(link: Link, keys: Keys, stream: QueueEvents) -> None:
     await seed(link, keys, active={"a": Held()})
-    reading = events.events()
+    reading = stream.events()
     for n in range(40):
         await progress(link, keys, [("a", claimed("a"), json.dumps(f"{n} " + "x" * 2**20).encode())])
         if n == 0:
-            assert isinstance(await asyncio.wait_for(anext(reading), 10), happened.Progress)
+            assert isinstance(await asyncio.wait_for(anext(reading), 10), events.Progress)
     gap = await asyncio.wait_for(anext(reading), 10)
-    assert isinstance(gap, happened.Gap)
+    assert isinstance(gap, events.Gap)
     assert gap.missed is not None
     for n in range(1 + gap.missed, 40):
         event = await asyncio.wait_for(anext(reading), 10)
-        assert isinstance(event, happened.Progress)
+        assert isinstance(event, events.Progress)
         assert event.data.startswith(f"{n} ")
 
 
 async def test_however_a_stream_is_trimmed_what_was_given_and_what_was_missed_is_all_there_was(
-    link: Link, keys: Keys, events: QueueEvents
+    link: Link, keys: Keys, stream: QueueEvents
 ) -> None:
     chance = random.Random(5)
     written = given = missed = 0
-    reading = events.events()
+    reading = stream.events()
     for _ in range(60):
         count = chance.choice([1, 5, 99, 100, 101, 350])
         await write(link, keys, range(written, written + count))
@@ -77,63 +76,63 @@ async def test_however_a_stream_is_trimmed_what_was_given_and_what_was_missed_is
             if given + missed == written:
                 break
             event = await asyncio.wait_for(anext(reading), 10)
-            if isinstance(event, happened.Gap):
+            if isinstance(event, events.Gap):
                 assert event.missed
                 missed += event.missed
             else:
                 assert number(event) == given + missed
                 given += 1
-                assert events.place == f"{event.id}#{given + missed}"
+                assert stream.place == f"{event.id}#{given + missed}"
     assert given
     assert missed
 
 
 @pytest.mark.parametrize("left", [3, 0])
 async def test_a_place_knows_how_many_were_missed_a_bare_id_that_some_may_be(
-    link: Link, keys: Keys, events: QueueEvents, left: int
+    link: Link, keys: Keys, stream: QueueEvents, left: int
 ) -> None:
     await write(link, keys, range(10))
-    last = (await take(events, 10, "$"))[-1]
-    place = events.place
+    last = (await take(stream, 10, "$"))[-1]
+    place = stream.place
     await link.call("XTRIM", keys.events, "MAXLEN", 0)
     # Gone itself, but nothing came after it: no gap.
     await write(link, keys, range(10, 11))
-    assert [number(event) for event in await take(events, 1, place)] == [10]
+    assert [number(event) for event in await take(stream, 1, place)] == [10]
 
     await write(link, keys, range(11, 20))
     await link.call("XTRIM", keys.events, "MAXLEN", left)
     rest = list(range(20 - left, 20))
     for after, missed in ((place, 10 - left), (last.id, None), ("1-0", None)):
-        gap, *others = await take(events, 1 + left, after)
-        assert isinstance(gap, happened.Gap)
+        gap, *others = await take(stream, 1 + left, after)
+        assert isinstance(gap, events.Gap)
         assert (gap.missed, [number(event) for event in others]) == (missed, rest)
     # Whoever goes on after a gap is not told of it again.
-    gap = (await take(events, 1, place))[0]
+    gap = (await take(stream, 1, place))[0]
     await write(link, keys, range(20, 21))
-    assert [number(event) for event in await take(events, left + 1, events.place)] == [*rest, 20]
+    assert [number(event) for event in await take(stream, left + 1, stream.place)] == [*rest, 20]
 
 
 async def test_an_id_that_is_still_there_or_the_very_beginning_misses_nothing(
-    link: Link, keys: Keys, events: QueueEvents
+    link: Link, keys: Keys, stream: QueueEvents
 ) -> None:
     await write(link, keys, range(300))
-    told = await take(events, 300, "$")
+    told = await take(stream, 300, "$")
     await link.call("XTRIM", keys.events, "MAXLEN", 200)
-    assert number((await take(events, 1, told[100].id))[0]) == 101
-    assert number((await take(events, 1, "0"))[0]) == 100
+    assert number((await take(stream, 1, told[100].id))[0]) == 101
+    assert number((await take(stream, 1, "0"))[0]) == 100
     # Deleting one entry, as XDEL does, is not the trimming of a stream.
     await link.call("XDEL", keys.events, told[150].id)
-    assert number((await take(events, 1, told[150].id))[0]) == 151
+    assert number((await take(stream, 1, told[150].id))[0]) == 151
 
 
-async def test_a_stream_that_began_anew_is_a_gap(redis_url: str, link: Link, keys: Keys, events: QueueEvents) -> None:
+async def test_a_stream_that_began_anew_is_a_gap(redis_url: str, link: Link, keys: Keys, stream: QueueEvents) -> None:
     await write(link, keys, range(5))
-    await take(events, 5, "$")
-    place = events.place
+    await take(stream, 5, "$")
+    place = stream.place
     await link.call("DEL", keys.events)
     await write(link, keys, range(2))
-    told = await take(events, 3, place)
-    assert isinstance(told[0], happened.Gap)
+    told = await take(stream, 3, place)
+    assert isinstance(told[0], events.Gap)
     assert [told[0].missed, *map(number, told[1:])] == [None, 0, 1]
 
 
@@ -142,12 +141,12 @@ async def test_a_line_that_is_cut_costs_no_event() -> None:
         async with (
             Queue("q", redis=server.url) as queue,
             Proxy("127.0.0.1", server.port) as proxy,
-            QueueEvents("q", redis=f"redis://127.0.0.1:{proxy.port}") as events,
+            QueueEvents("q", redis=f"redis://127.0.0.1:{proxy.port}") as stream,
         ):
             told: list[int] = []
 
             async def listen() -> None:
-                async for event in events:
+                async for event in stream:
                     told.append(number(event))
 
             listening = asyncio.create_task(listen())
@@ -159,16 +158,16 @@ async def test_a_line_that_is_cut_costs_no_event() -> None:
                 await until(partial(_has_accepted, proxy, count // 10 + 1), "it connected again")
                 proxy.drop_replies = False
             assert told == list(range(30))
-            await events.close()
+            await stream.close()
             await asyncio.wait_for(listening, 10)
 
 
 @pytest.mark.usefixtures("damaged")
-async def test_a_foreign_key_in_the_streams_place_ends_the_reading(link: Link, keys: Keys, events: QueueEvents) -> None:
+async def test_a_foreign_key_in_the_streams_place_ends_the_reading(link: Link, keys: Keys, stream: QueueEvents) -> None:
     await link.call("SET", keys.events, "foreign")
     with pytest.raises(ServerError, match="WRONGTYPE"):
-        await take(events, 1, "$")
+        await take(stream, 1, "$")
 
 
-async def test_its_connection_is_found_by_bullmqs_get_queue_events(link: Link, keys: Keys, events: QueueEvents) -> None:
+async def test_its_connection_is_found_by_bullmqs_get_queue_events(link: Link, keys: Keys, stream: QueueEvents) -> None:
     assert f"name={keys.client_name(':qe')} " in (await link.call("CLIENT", "LIST")).decode()

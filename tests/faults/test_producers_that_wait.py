@@ -244,7 +244,7 @@ async def test_jobs_added_while_the_server_is_away_all_wait_their_own_time(troub
             await asyncio.sleep(0.001)
         # Those that gathered behind others would begin to wait when the others had waited in vain.
         try:
-            await until(lambda: "Adder 0 pending" in repr(queue), "every job has left for the link", timeout=5)
+            await until(lambda: "AddBatcher 0 pending" in repr(queue), "every job has left for the link", timeout=5)
         finally:
             await troubled.end("away")
         assert len({job.id for job in await asyncio.gather(*adding)}) == 100

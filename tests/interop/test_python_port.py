@@ -8,14 +8,13 @@ from functools import partial
 
 import pytest
 
-from engine import Queue, QueueEvents
-from engine import events as happened
+from engine import Queue, QueueEvents, events
 from engine.connection import Link
 from engine.model.clock import to_ms
 from engine.model.keys import Keys
 from tests.interop.port.driver import Ported, PortSide, need_port
 from tests.interop.sides import Ours, Side, as_node_shows, counted
-from tests.support.queues import events
+from tests.support.queues import events as event_log
 from tests.support.running import until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
@@ -65,7 +64,7 @@ async def test_what_one_adds_the_other_runs_in_order_and_both_see_how_it_ended(
     queue = await ours.queue("q")
     await runs.work("q", concurrency=1)
     await counted(queue, completed=6, failed=2, delayed=1)
-    began = [line.split()[1] for line in await events(link, Keys("q")) if line.startswith("active ")]
+    began = [line.split()[1] for line in await event_log(link, Keys("q")) if line.startswith("active ")]
     again = {"later", "front"}
     assert [id for id in began if id not in again] == ["first", "second", "third", "p1", "p2", "p3"]
     assert began[0] == "front"
@@ -166,15 +165,15 @@ async def test_either_hears_what_the_other_does(redis_url: str, sides: Sides, gi
         ("completed", "active"),
     ]
     assert [said["failedReason"] for word, said in words if word == "failed"] == ["boom"]
-    heard: list[happened.Event] = []
+    heard: list[events.Event] = []
     async with QueueEvents("q", redis=redis_url) as stream:
         async for event in stream.events(after="0"):
             heard.append(event)
-            if isinstance(event, happened.Failed):
+            if isinstance(event, events.Failed):
                 break
-    (completed,) = [event for event in heard if isinstance(event, happened.Completed)]
-    assert (completed.job_id, [event.data for event in heard if isinstance(event, happened.Progress)]) == (good, [7])
-    assert [(event.job_id, event.reason) for event in heard if isinstance(event, happened.Failed)] == [(bad, "boom")]
+    (completed,) = [event for event in heard if isinstance(event, events.Completed)]
+    assert (completed.job_id, [event.data for event in heard if isinstance(event, events.Progress)]) == (good, [7])
+    assert [(event.job_id, event.reason) for event in heard if isinstance(event, events.Failed)] == [(bad, "boom")]
     await runs.rest()
 
 

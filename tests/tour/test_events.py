@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from engine import Job, Queue, QueueEvents, Worker
-from engine import events as happened
+from engine import Job, Queue, QueueEvents, Worker, events
 from engine.errors import InvalidInput, InvalidOption
 from tests.support.running import running
 
@@ -22,20 +21,20 @@ async def halve(job: Job[int]) -> float:
 
 
 async def test_each_step_of_a_job_is_an_event(redis_url: str) -> None:
-    async with Queue("q", redis=redis_url) as queue, QueueEvents("q", redis=redis_url) as events:
+    async with Queue("q", redis=redis_url) as queue, QueueEvents("q", redis=redis_url) as stream:
         job = await queue.add("halve", 4)
         async with running(Worker("q", halve, redis=redis_url)):
             told = []
-            async for event in events:
+            async for event in stream:
                 told.append(event)
-                if isinstance(event, happened.Drained):
+                if isinstance(event, events.Drained):
                     break
     assert [type(event).__name__ for event in told] == [
         "Added", "Waiting", "Active", "Progress", "Completed", "Drained",
     ]  # fmt: skip
     assert {event.job_id for event in told[:-1]} == {job.id}
     match told[3], told[4]:
-        case happened.Progress(data={"half": half}), happened.Completed(result=result):
+        case events.Progress(data={"half": half}), events.Completed(result=result):
             assert (half, result) == (2, 2.0)
         case other:
             raise AssertionError(other)
@@ -43,37 +42,37 @@ async def test_each_step_of_a_job_is_an_event(redis_url: str) -> None:
 
 
 async def test_only_some_events_may_be_asked_for(redis_url: str) -> None:
-    async with Queue("q", redis=redis_url) as queue, QueueEvents("q", redis=redis_url) as events:
+    async with Queue("q", redis=redis_url) as queue, QueueEvents("q", redis=redis_url) as stream:
         good, bad = await queue.add("halve", 2), await queue.add("halve", -2)
-        ends: dict[str | None, happened.Event] = {}
+        ends: dict[str | None, events.Event] = {}
         async with running(Worker("q", halve, redis=redis_url)):
-            async for event in events.events(names=["completed", "failed"]):
+            async for event in stream.events(names=["completed", "failed"]):
                 ends[event.job_id] = event
                 if len(ends) == 2:
                     break
-    assert isinstance(ends[good.id], happened.Completed)
-    assert isinstance(failed := ends[bad.id], happened.Failed)
+    assert isinstance(ends[good.id], events.Completed)
+    assert isinstance(failed := ends[bad.id], events.Failed)
     assert failed.reason == "too small"
 
 
 async def test_reading_goes_on_where_it_ended_also_in_another_process(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
-        async with QueueEvents("q", redis=redis_url) as events:
+        async with QueueEvents("q", redis=redis_url) as stream:
             first = await queue.add("halve", 1)
-            async for event in events.events(names=["waiting"]):
+            async for event in stream.events(names=["waiting"]):
                 assert event.job_id == first.id
                 break
-            place = events.place  # stored, say, in a file beside what was done with the event
+            place = stream.place  # stored, say, in a file beside what was done with the event
         second = await queue.add("halve", 2)
-        async with QueueEvents("q", redis=redis_url) as events:
-            assert [event.job_id async for event in up_to("waiting", events, after=place)] == [second.id, second.id]
-            assert [event.job_id async for event in up_to("waiting", events, after=event.id)] == [second.id, second.id]
-            everything = [event.job_id async for event in up_to("waiting", events, after="0")]
+        async with QueueEvents("q", redis=redis_url) as stream:
+            assert [event.job_id async for event in up_to("waiting", stream, after=place)] == [second.id, second.id]
+            assert [event.job_id async for event in up_to("waiting", stream, after=event.id)] == [second.id, second.id]
+            everything = [event.job_id async for event in up_to("waiting", stream, after="0")]
             assert everything == [first.id, first.id]
 
 
-async def up_to(name: str, events: QueueEvents, *, after: str) -> AsyncIterator[happened.Event]:
-    async for event in events.events(after):
+async def up_to(name: str, stream: QueueEvents, *, after: str) -> AsyncIterator[events.Event]:
+    async for event in stream.events(after):
         yield event
         if type(event).__name__.lower() == name:
             break
@@ -81,7 +80,7 @@ async def up_to(name: str, events: QueueEvents, *, after: str) -> AsyncIterator[
 
 @pytest.mark.usefixtures("damaged")
 async def test_what_somebody_else_wrote_is_given_too(redis_url: str) -> None:
-    async with Queue("q", redis=redis_url) as queue, QueueEvents("q", redis=redis_url) as events:
+    async with Queue("q", redis=redis_url) as queue, QueueEvents("q", redis=redis_url) as stream:
         for entry in (
             ("event", "invoice-sent", "jobId", "7", "amount", "12"),
             ("event", "completed", "jobId", "7", "returnvalue", "not JSON {"),
@@ -92,44 +91,44 @@ async def test_what_somebody_else_wrote_is_given_too(redis_url: str) -> None:
         ):
             await queue.link.call("XADD", queue.keys.events, "*", *entry)
         told = []
-        async for event in events:
+        async for event in stream:
             told.append(event)
             if len(told) == 6:
                 break
     ids = [event.id for event in told]
     assert told == [
-        happened.Unknown(id=ids[0], job_id="7", name="invoice-sent", fields={"jobId": "7", "amount": "12"}),
-        happened.Completed(id=ids[1], job_id="7", result="not JSON {"),
-        happened.Progress(id=ids[2], job_id="7", data=None),
-        happened.Delayed(id=ids[3], job_id="7", due=None),
-        happened.Unknown(id=ids[4], name="", fields={"no-event": "�"}),
-        happened.Delayed(id=ids[5], job_id="7", due=datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)),
+        events.Unknown(id=ids[0], job_id="7", name="invoice-sent", fields={"jobId": "7", "amount": "12"}),
+        events.Completed(id=ids[1], job_id="7", result="not JSON {"),
+        events.Progress(id=ids[2], job_id="7", data=None),
+        events.Delayed(id=ids[3], job_id="7", due=None),
+        events.Unknown(id=ids[4], name="", fields={"no-event": "�"}),
+        events.Delayed(id=ids[5], job_id="7", due=datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)),
     ]
 
 
 async def test_mistakes_are_told_when_they_are_made(redis_url: str) -> None:
-    events = QueueEvents("q", redis=redis_url)
+    stream = QueueEvents("q", redis=redis_url)
     with pytest.raises(InvalidInput, match="not connected; use `async with QueueEvents"):
-        events.events()
-    async with events:
+        stream.events()
+    async with stream:
         with pytest.raises(InvalidOption, match="after: 'yesterday' is no place in a stream; give \"\\$\""):
-            events.events(after="yesterday")
+            stream.events(after="yesterday")
         with pytest.raises(InvalidOption, match="names: 'completed' is text; give a list"):
-            events.events(names="completed")
+            stream.events(names="completed")
         with pytest.raises(InvalidOption, match="is beyond every id of a stream"):
-            events.events(after="99999999999999999999-0")
-        waiting = asyncio.ensure_future(anext(events.events()))
+            stream.events(after="99999999999999999999-0")
+        waiting = asyncio.ensure_future(anext(stream.events()))
         await asyncio.sleep(0)
         with pytest.raises(InvalidInput, match="another task reads them; make another"):
-            await anext(events.events())
-        await events.close()
+            await anext(stream.events())
+        await stream.close()
         with pytest.raises(StopAsyncIteration):
             await waiting
 
 
 async def test_waiting_may_be_given_up_and_taken_up_again(redis_url: str) -> None:
-    async with Queue("q", redis=redis_url) as queue, QueueEvents("q", redis=redis_url) as events:
-        reading = events.events(names=["waiting"])
+    async with Queue("q", redis=redis_url) as queue, QueueEvents("q", redis=redis_url) as stream:
+        reading = stream.events(names=["waiting"])
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(reading), 0.05)
         job = await queue.add("halve", 4)

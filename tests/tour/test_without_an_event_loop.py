@@ -8,8 +8,7 @@ import threading
 
 import pytest
 
-from engine import FlowJob, Job, NewJob, Queue, SyncQueue, Worker
-from engine import events as happened
+from engine import FlowJob, Job, NewJob, Queue, SyncQueue, Worker, events
 from engine.errors import InvalidOption
 from tests.support.running import running
 
@@ -36,12 +35,12 @@ async def test_a_blocking_queue_adds_and_waits(redis_url: str) -> None:
 
 async def test_letters_schedules_flows_and_events_block_too(redis_url: str) -> None:
     def script() -> list[str | None]:
-        with SyncQueue("q", redis=redis_url) as queue, queue.events(names=["failed", "completed"]) as events:
+        with SyncQueue("q", redis=redis_url) as queue, queue.events(names=["failed", "completed"]) as stream:
             with pytest.raises(TimeoutError):
-                events.next(timeout=10)
+                stream.next(timeout=10)
 
             bad = queue.add("break", {"part": 7})
-            assert isinstance(next(events), happened.Failed)
+            assert isinstance(next(stream), events.Failed)
             assert queue.dead_letters.groups("error") == {"ValueError": 1}
             assert [letter.id for letter in queue.dead_letters.list(error="ValueError")] == [bad.id]
             assert queue.dead_letters.replay(type="break", data=lambda _: "mended").count == 1
@@ -58,7 +57,7 @@ async def test_letters_schedules_flows_and_events_block_too(redis_url: str) -> N
             assert found is not None
             assert [node.job.data for node in found.children] == ["below"]
             assert queue.flows.remove("q", flow.job.id)
-            return [event.job_id for _, event in zip(range(4), events, strict=False)]
+            return [event.job_id for _, event in zip(range(4), stream, strict=False)]
 
     async with running(Worker("q", echo, redis=redis_url)):
         assert len(await asyncio.to_thread(script)) == 4

@@ -7,10 +7,10 @@ from typing import Any
 
 from engine.connection import Link, RedisSettings, open_link
 from engine.model.keys import Keys
-from engine.worker.active_jobs import Holds
-from engine.worker.loops.loop_monitor import Pulse
+from engine.worker.active_jobs import ActiveJobs
+from engine.worker.loops.loop_monitor import LoopMonitor
 from engine.worker.loops.renewer import Renewer
-from engine.worker.loops.stalled_checker import Sweeper
+from engine.worker.loops.stalled_checker import StalledChecker
 from engine.worker.loops.wake import Wake
 from engine.worker.retry_delay import Service
 from engine.worker.run_in.threads import Threads
@@ -59,12 +59,12 @@ async def _stop(service: Any) -> None:
 async def test_services_start_and_stop_at_any_moment(redis_url: str, keys: Keys) -> None:
     told: list[BaseException] = []
     link, line = await open_link(redis_url), await open_link(redis_url)
-    pulse = Pulse(lambda: [])
+    pulse = LoopMonitor(lambda: [])
     turns = _turns(link, keys, told)
     turns.look()
     await _shake(lambda: pulse)
     await _shake(
-        lambda: Sweeper(
+        lambda: StalledChecker(
             link,
             keys,
             interval_ms=100,
@@ -81,7 +81,7 @@ async def test_services_start_and_stop_at_any_moment(redis_url: str, keys: Keys)
         lambda: Renewer(
             settings,
             keys,
-            Holds(),
+            ActiveJobs(),
             pulse,
             name="r",
             lock_ms=900,

@@ -9,21 +9,21 @@ from engine.errors import JobCancelled, failure
 from engine.model import wire
 from engine.model.keys import Keys
 from engine.scripting.key_types import ask
-from engine.worker.active_jobs import Hold, Holds
+from engine.worker.active_jobs import ActiveJob, ActiveJobs
 from engine.worker.retry_delay import Report, Service
 
 EVERY = 0.5
 """Seconds between two looks. A message could be lost; what is written stays until it is seen."""
 
 
-class Cancels:
+class Cancellations:
     """Looks into `cancelling` while there are jobs, and calls `stop` with a JobCancelled for each of them that is meant.
 
     The entry only says where to look: the job's hash says whether this very run is meant, or one of an older job of its id.
     """
 
     def __init__(
-        self, link: Link, keys: Keys, holds: Holds, stop: Callable[[Hold, JobCancelled], None], report: Report
+        self, link: Link, keys: Keys, holds: ActiveJobs, stop: Callable[[ActiveJob, JobCancelled], None], report: Report
     ) -> None:
         self._link = link
         self._keys = keys
@@ -32,7 +32,7 @@ class Cancels:
         self._service = Service("cancels", self._turn, report)
 
     def __repr__(self) -> str:
-        return f"<Cancels {self._service!r}>"
+        return f"<Cancellations {self._service!r}>"
 
     def start(self) -> None:
         self._service.start()

@@ -30,7 +30,7 @@ class DeadLetterAlert(Struct, frozen=True):
 Tell = Callable[[DeadLetterAlert], Awaitable[None] | None]
 
 
-class LetterWatch:
+class DeadLetterWatch:
     """Looks every `every` seconds. The server remembers who was told, so of all workers that watch one threshold one tells."""
 
     def __init__(self, link: Link, keys: Keys, threshold: int, tell: Tell, *, every: float, report: Report) -> None:
@@ -42,7 +42,7 @@ class LetterWatch:
         self._service = Service("letter watch", self._turn, report)
 
     def __repr__(self) -> str:
-        return f"<LetterWatch {self._service!r}>"
+        return f"<DeadLetterWatch {self._service!r}>"
 
     def start(self) -> None:
         self._service.start()

@@ -9,18 +9,18 @@ from typing import Any
 
 from engine.errors import JobTimeout
 from engine.job import silence
-from engine.worker.active_jobs import Hold
+from engine.worker.active_jobs import ActiveJob
 
 
 class Deadlines:
     """Calls `stop` with a JobTimeout when a run has taken too long, or was silent for too long."""
 
-    def __init__(self, stop: Callable[[Hold, JobTimeout], None]) -> None:
+    def __init__(self, stop: Callable[[ActiveJob, JobTimeout], None]) -> None:
         self._stop = stop
         self._context = contextvars.copy_context()  # lest a timer runs in that of a job
         self._loop = asyncio.get_running_loop()
 
-    def watch(self, hold: Hold) -> None:
+    def watch(self, hold: ActiveJob) -> None:
         """Time a run that starts now, if it has a limit. The job's own timeout goes before its processor's."""
         processor = hold.processor
         assert processor is not None
@@ -33,7 +33,7 @@ class Deadlines:
             hold.handle.heartbeat()
             hold.time("heartbeat", self._after(processor.heartbeat / 1000, self._listen, hold, processor.heartbeat))
 
-    def _listen(self, hold: Hold, limit: int) -> None:
+    def _listen(self, hold: ActiveJob, limit: int) -> None:
         assert hold.handle is not None
         left = limit / 1000 - silence(hold.handle)
         if left > 0:

@@ -7,16 +7,16 @@ import asyncio
 from engine.connection import Link
 from engine.errors import ConnectFailed, JobExpired, OutcomeUnknown, ServerBusy
 from engine.model.keys import Keys
-from engine.worker.active_jobs import Hold
-from engine.worker.retry_delay import Setbacks
+from engine.worker.active_jobs import ActiveJob
+from engine.worker.retry_delay import RetryDelay
 
 
-async def check_expiry(link: Link, keys: Keys, hold: Hold) -> None:
+async def check_expiry(link: Link, keys: Keys, hold: ActiveJob) -> None:
     """Raise JobExpired if the claim came later than the job allows. Waits as long as the server cannot be asked."""
     options, claimed = hold.options, hold.claimed
     assert options.expires_in is not None
     latest = claimed.timestamp + options.delay + options.expires_in
-    setbacks = Setbacks()
+    setbacks = RetryDelay()
     while True:
         try:
             stored = await link.call("HGET", keys.job(claimed.id), "processedOn")

@@ -70,7 +70,7 @@ def _clock() -> float:
     return monotonic() if boot is None else time.clock_gettime(boot)
 
 
-class Pulse:
+class LoopMonitor:
     """Beats every 0.25 s as long as the loop runs. `beat` (monotonic) is written by the loop, read by any thread.
 
     `suspects` names what ran on the loop; it is asked only when the loop was silent for over a second, once an episode.
@@ -84,7 +84,7 @@ class Pulse:
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
-        return f"<Pulse {'beating' if self._timer else 'stopped'}, last {self.silence:.2f} s ago>"
+        return f"<LoopMonitor {'beating' if self._timer else 'stopped'}, last {self.silence:.2f} s ago>"
 
     @property
     def silence(self) -> float:

@@ -17,9 +17,9 @@ from engine.model import wire
 from engine.model.keys import Keys
 from engine.scripting.rows import Refusal
 from engine.scripts.renew import renew
-from engine.worker.active_jobs import Hold, Holds
-from engine.worker.loops.loop_monitor import EVERY, Pulse
-from engine.worker.retry_delay import Report, Setbacks
+from engine.worker.active_jobs import ActiveJob, ActiveJobs
+from engine.worker.loops.loop_monitor import EVERY, LoopMonitor
+from engine.worker.retry_delay import Report, RetryDelay
 
 SILENCE_LIMIT = 30.0
 """Seconds after which a silent loop counts as dead and its jobs are left to others."""
@@ -37,13 +37,13 @@ class Renewer:
         self,
         settings: RedisSettings,
         keys: Keys,
-        holds: Holds,
-        pulse: Pulse,
+        holds: ActiveJobs,
+        pulse: LoopMonitor,
         *,
         name: str,
         lock_ms: int,
         every_ms: int,
-        lost: Callable[[Hold], None],
+        lost: Callable[[ActiveJob], None],
         report: Report,
     ) -> None:
         self.renewed = 0
@@ -115,7 +115,7 @@ class Renewer:
             await asyncio.sleep(EVERY)
 
     async def _keep_all(self) -> None:
-        setbacks = Setbacks()
+        setbacks = RetryDelay()
         while True:
             try:
                 await self._keep(setbacks)
@@ -124,7 +124,7 @@ class Renewer:
                 self._tell(self._report, error)
             await asyncio.sleep(setbacks.wait())
 
-    async def _keep(self, setbacks: Setbacks) -> None:
+    async def _keep(self, setbacks: RetryDelay) -> None:
         """Renew over one link as long as it can be used."""
         link = await open_link(self._settings, name=f"{self._name}:renew", wait=True)
         try:
@@ -150,7 +150,7 @@ class Renewer:
             return False
         return True
 
-    async def _renew(self, link: Link, holds: list[Hold]) -> None:
+    async def _renew(self, link: Link, holds: list[ActiveJob]) -> None:
         for first in range(0, len(holds), wire.MAX_ROWS):
             some = holds[first : first + wire.MAX_ROWS]
             refused = await renew(link, self._keys, [hold.claimed for hold in some], lock_ms=self._lock_ms)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from engine.connection import Connection, RedisPyLink, check_server
 from engine.errors import LinkError, ServerError, ServerUnfit
-from engine.worker.retry_delay import Setbacks
+from engine.worker.retry_delay import RetryDelay
 
 logger = logging.getLogger("engine.worker")
 
@@ -59,7 +59,7 @@ class ServerCheck:
         self._task = asyncio.get_running_loop().create_task(self._check_again(), name="worker server check")
 
     async def _check_again(self) -> None:
-        setbacks = Setbacks()
+        setbacks = RetryDelay()
         while True:
             try:
                 await self._check(self._allow | {"replica"})

@@ -17,7 +17,7 @@ LOOK_MS = 1_000
 """Between the looks of one worker, at most: so often that the end of one worker leaves no gap in them."""
 
 
-class Sweeper:
+class StalledChecker:
     """Looks every second whether a sweep is due, which is every `interval_ms` and where a lock ends.
 
     The server decides (lua/recover_stalled.lua). The gap in the looks of all workers that it takes for an outage is short enough for
@@ -48,7 +48,7 @@ class Sweeper:
         self._parents = Service("parents", self._catch_up, report)
 
     def __repr__(self) -> str:
-        return f"<Sweeper {self._jobs!r}>"
+        return f"<StalledChecker {self._jobs!r}>"
 
     def start(self) -> None:
         self._jobs.start()

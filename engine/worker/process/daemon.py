@@ -21,7 +21,7 @@ from engine.errors import ConnectFailed, CorralError, InvalidInput, ServerUnfit
 from engine.middleware import AroundRun
 from engine.model.clock import read_duration
 from engine.processor import Processor
-from engine.worker.active_jobs import Hold
+from engine.worker.active_jobs import ActiveJob
 from engine.worker.process.arguments import PASSWORD_SHOWN, Options, for_children, read_arguments
 from engine.worker.process.discovery import load_list, load_processors
 from engine.worker.process.from_settings import worker_options
@@ -261,7 +261,7 @@ class Daemon:
                 yield Running(title, hold.task if on_loop else None)
 
 
-def _held(worker: Worker) -> Collection[Hold]:
+def _held(worker: Worker) -> Collection[ActiveJob]:
     # Not running_jobs(): that is for the loop's own thread, and has no tasks.
     return worker._crew.running if worker._crew else ()
 

@@ -12,7 +12,7 @@ from typing import Any
 from engine.errors import WrongResults
 from engine.job import Job
 from engine.processor import Processor
-from engine.worker.active_jobs import Hold, Why
+from engine.worker.active_jobs import ActiveJob, StopReason
 from engine.worker.run_in.threads import Threads, thread_job
 
 
@@ -23,7 +23,7 @@ class Batches:
     called for each job of a batch when the batch begins.
     """
 
-    def __init__(self, threads: Threads, begin: Callable[[Hold], None]) -> None:
+    def __init__(self, threads: Threads, begin: Callable[[ActiveJob], None]) -> None:
         self._threads = threads
         self._begin = begin
         self._gathering: dict[Processor[Any, Any], _Batch] = {}
@@ -34,7 +34,7 @@ class Batches:
         waiting = sum(len(batch.places) for batch in self._gathering.values())
         return f"<Batches {len(self._gathering)} gathering, {waiting} jobs wait>"
 
-    async def join(self, hold: Hold, job: Job[Any, Any]) -> Any:
+    async def join(self, hold: ActiveJob, job: Job[Any, Any]) -> Any:
         """What the batch came to for this job: its result, or the exception raised.
 
         A cancelled job leaves a batch that still gathers. It cannot leave one that runs: a batch is cancelled when all
@@ -128,7 +128,7 @@ class _Place:
 
     def __init__(
         self,
-        hold: Hold,
+        hold: ActiveJob,
         job: Job[Any, Any],
         came_to: asyncio.Future[tuple[Any, BaseException | None, TracebackType | None]],
     ) -> None:
@@ -153,7 +153,7 @@ class _Batch:
         if self.task is None or not all(place.is_cancelled for place in self.places):
             return
         # A thread cannot be stopped: while its jobs are lost, their slots stay taken until it returns.
-        if self.processor.run_in == "loop" or any(place.hold.why is not Why.LOST for place in self.places):
+        if self.processor.run_in == "loop" or any(place.hold.why is not StopReason.LOST for place in self.places):
             self.task.cancel()
 
 

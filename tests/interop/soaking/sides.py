@@ -10,8 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from engine import FlowJob, FlowProducer, NewJob, Queue, QueueEvents
-from engine import events as happened
+from engine import FlowJob, FlowProducer, NewJob, Queue, QueueEvents, events
 from tests.interop.side import HERE, NodeSide, connection, modules
 from tests.interop.soaking.wishes import NAME, Batch, Wish
 
@@ -140,13 +139,13 @@ async def _read(events: QueueEvents, path: Path) -> None:
             ledger.write(_line(event) + "\n")
 
 
-def _line(event: happened.Event) -> str:
-    value = json.dumps(event.result) if isinstance(event, happened.Completed) else "-"
+def _line(event: events.Event) -> str:
+    value = json.dumps(event.result) if isinstance(event, events.Completed) else "-"
     return f"{event.id} {_wire_name(event)} {event.job_id or '-'} {value}"
 
 
-def _wire_name(event: happened.Event) -> str:
-    if isinstance(event, happened.Unknown):
+def _wire_name(event: events.Event) -> str:
+    if isinstance(event, events.Unknown):
         return event.name
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(event).__name__).lower()
 
