@@ -53,10 +53,12 @@ async def check_server(
     if "eviction" not in allow:
         _check_policy(await _setting(link, "maxmemory-policy") or info.get("maxmemory_policy", ""))
     warnings = await _check_durable(link, info, require_durable)
+    if not commands and not keys:
+        return warnings
     denied = await check_access(link, commands, keys, allow=allow)
     if denied:
         raise await not_allowed(link, denied, keys)
-    if denied is None and commands:
+    if denied is None:
         warnings.append(UNASKED)
     return warnings
 

@@ -63,7 +63,7 @@ async def test_a_job_with_children_added_while_it_ran_fails(redis_url: str, node
         if is_ours:
             async with running(Worker("parents", give_birth, redis=redis_url)):
                 with pytest.raises(JobFailed, match=f"Job {job.id} has pending dependencies"):
-                    await job.result(timeout=10)
+                    await job.result(timeout=10_000)
         else:
             await node.make("Worker", "worker", "parents")
             for run in (1, 2):
@@ -71,7 +71,7 @@ async def test_a_job_with_children_added_while_it_ran_fails(redis_url: str, node
                 await node.call("children", "add", "child", {}, {"parent": {"id": job.id, "queue": "bull:parents"}})
                 await node.release(job.id)
             with pytest.raises(JobFailed, match=f"Job {job.id} has pending dependencies"):
-                await job.result(timeout=10)
+                await job.result(timeout=10_000)
         [stored] = await queue.jobs("failed")
         assert (stored.attempts_made, stored.attempts_started) == (2, 2)
     assert runs == (2 if is_ours else 0)
@@ -88,7 +88,7 @@ async def test_a_child_of_bullmq_that_fails_dooms_our_running_job(redis_url: str
     async with Queue("parents", redis=redis_url) as queue, running(Worker("parents", run_child, redis=redis_url)):
         job = await queue.add("parent", {})
         with pytest.raises(JobFailed, match="a child has failed without which the job may not complete"):
-            await job.result(timeout=10)
+            await job.result(timeout=10_000)
 
 
 async def test_nodes_flow_is_done_by_both_sides(redis_url: str, node: NodeSide) -> None:

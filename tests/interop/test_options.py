@@ -95,7 +95,7 @@ async def test_what_only_node_can_say_is_understood_or_left_as_it_is(redis_url: 
 
     async def fail_once(job: Job[Any]) -> None:
         assert job.opts.backoff == Backoff("fixed", 500, 0)
-        assert job.opts.remove_on_complete == Keep(count=10, age=60_000)
+        assert job.opts.remove_on_complete == Keep(count=10, age=60_000, limit=100)
         assert job.deduplication_id == ("save" if node.major == 5 else None)
         if not job.attempts_made:
             raise ValueError("once")

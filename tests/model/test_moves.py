@@ -224,7 +224,9 @@ class Queue(RuleBasedStateMachine):
     @rule(data=st.data(), count=st.integers(1, 3))
     def a_worker_dies(self, data: Any, count: int) -> None:
         dead = data.draw(st.lists(st.sampled_from(list(self.held.values())), min_size=1, unique_by=lambda job: job.id))
-        self.do(self.link.call("DEL", self.keys.stalled_check, *(self.keys.lock(job.id) for job in dead)))
+        self.do(
+            self.link.call("DEL", self.keys.stalled_check, self.keys.watch, *(self.keys.lock(job.id) for job in dead))
+        )
         back = self.do(
             recover_stalled(self.link, self.keys, interval_ms=900_000, max_stalls=MAX_STALLS, count=count, now=self.now)
         )
