@@ -1,8 +1,8 @@
 --[[
 add: put new jobs in line, or into the delayed set if they have a delay.
 
-MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, delayed -> delayed, delayed -> gone, wait -> paused,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed
+CAUSES   release_parents, deduplicate, merge_paused
 EMITS    added, waiting, delayed, duplicated, deduplicated, debounced, removed
 
 KEYS
@@ -44,7 +44,7 @@ local stride = 5
 --@include due
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include delete_jobs
 --@include remove_jobs
@@ -62,14 +62,14 @@ for i = 3, #ARGV, stride do
   end
 end
 local any_special = next(specials) ~= nil
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 local lists = any_special and { wait, active } or { wait }
 if is_paused then lists[#lists + 1] = paused end
 check_types(events, lists, any_special and { delayed, prioritized } or {}, marker, {}, any_special and { pc } or {})
 
 local now = clock(ARGV[1])
-local moment = string.format('%d', now)
+local now_text = string.format('%d', now)
 local count = (#ARGV - 2) / stride
 local number = redis.call('INCRBY', counter, count) - count
 if number == 0 then
@@ -83,7 +83,7 @@ end
 local ids, scores, last = {}, {}, {}
 local front, back, back_priorities = {}, {}, {}
 local owners = {}
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, active = active, delayed = delayed,
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, active = active, delayed = delayed,
   marker = marker, jobs = jobs, emit = emit, now = now }
 
 local function put()
@@ -92,15 +92,15 @@ local function put()
     mark_due(delayed, marker)
   end
   -- One after the other, so the last of several is the first to run, as if each had been added alone.
-  if #front > 0 then push(k, front, true) end
-  if #back > 0 then enqueue(k, back, back_priorities, false) end
+  if #front > 0 then push(queue, front, true) end
+  if #back > 0 then enqueue(queue, back, back_priorities, false) end
   if #front + #back > 0 and not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
   scores, front, back, back_priorities = {}, {}, {}, {}
 end
 
 for i = 3, #ARGV, stride do
   local id, name = ARGV[i], ARGV[i + 1]
-  local timestamp, delay, priority, lifo = moment, '0', '0', false
+  local timestamp, delay, priority, lifo = now_text, '0', '0', false
   local special, owner = specials[i], nil
   if special then
     if special.timestamp then timestamp = string.format('%.0f', special.timestamp) end
@@ -118,7 +118,7 @@ for i = 3, #ARGV, stride do
     if special and special.de then
       -- The owner may be a job of this call.
       put()
-      owner = deduplicate(k, special.de, { id = id, name = name, data = ARGV[i + 2], opts = ARGV[i + 3], delay = delay,
+      owner = deduplicate(queue, special.de, { id = id, name = name, data = ARGV[i + 2], opts = ARGV[i + 3], delay = delay,
         due = timestamp + delay }, last)
     end
     if owner then

@@ -1,8 +1,8 @@
 --[[
 add_flow: put jobs that wait for each other in their queues, all or none: parents among the waiting, children in line.
 
-MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, new -> waiting-children,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, new -> waiting-children
+CAUSES   release_parents, merge_paused
 EMITS    added, waiting, delayed, waiting-children, duplicated
 
 KEYS
@@ -37,14 +37,14 @@ local jobs = unpack(KEYS)
 --@include due
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include insert_flow
 
 local now = clock(ARGV[1])
-local family = release_parents(now)
+local flow = release_parents(now)
 -- Whatever the rows say, the queue that is named by the key.
-if not family.queue_of(jobs .. 'id') then error('a structure of a queue is not of its type') end
-local plan, row, code = survey(family, ARGV, 2)
+if not flow.queue_of(jobs .. 'id') then error('a structure of a queue is not of its type') end
+local plan, row, code = plan_flow(flow, ARGV, 2)
 if not plan then return { row, code } end
-return insert_flow(family, ARGV, plan, now)
+return insert_flow(flow, ARGV, plan, now)

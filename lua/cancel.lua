@@ -1,11 +1,11 @@
 --[[
 cancel: fail a job that waits, now and for good; ask for the end of one that is being run.
 
-MOVES    wait -> failed, paused -> failed, prioritized -> failed, delayed -> failed, waiting-children -> failed,
-  wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, waiting-children -> gone, failed -> gone,
-  delayed -> wait, delayed -> paused, delayed -> prioritized,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized,
-  new -> wait, new -> paused, new -> prioritized, new -> delayed, wait -> paused
+MOVES    wait -> failed, paused -> failed, prioritized -> failed, delayed -> failed,
+  waiting-children -> failed, wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone,
+  waiting-children -> gone, delayed -> wait, delayed -> paused, delayed -> prioritized,
+  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized
+CAUSES   promote_deduplicated, trim, merge_paused
 EMITS    failed, waiting, added, delayed, duplicated
 
 KEYS
@@ -54,10 +54,10 @@ local heard_within = 3600000
 --@include promote_deduplicated
 
 now = clock(now)
-local moment, job = string.format('%.0f', now), jobs .. id
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs,
+local now_text, job = string.format('%.0f', now), jobs .. id
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs,
   emit = emit }
 check_types(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules, cancelling }, marker, {}, { pc })
 if not job_exists(jobs, id) then return 4 end
@@ -77,7 +77,7 @@ if not from and (redis.call('EXISTS', job .. ':lock') == 1 or redis.call('LPOS',
   for _, other in ipairs(redis.call('ZRANDMEMBER', cancelling, 10)) do
     if redis.pcall('HEXISTS', jobs .. other, 'defa') == 0 then redis.call('ZREM', cancelling, other) end
   end
-  redis.call('ZADD', cancelling, moment, id)
+  redis.call('ZADD', cancelling, now_text, id)
   redis.call('PEXPIRE', cancelling, heard_within)
   return 2
 end
@@ -90,7 +90,7 @@ if fields[1] then
   -- What a child's failure means to its parent is decided where jobs fail after a claim.
   redis.call('HSET', job, 'defa', reason)
   if from == delayed or from == waiting_children then
-    enqueue(k, { id }, { fields[3] }, true)
+    enqueue(queue, { id }, { fields[3] }, true)
     redis.call('ZREM', from, id)
     if from == delayed then redis.call('HSET', job, 'delay', 0) end
     emit('waiting', 'jobId', id, 'prev', prev)
@@ -101,8 +101,8 @@ end
 -- A job of which nothing is kept takes no other with it.
 local is_kept = tonumber(string.match(keep, '^%d+')) ~= 0
 if is_kept then
-  redis.call('HSET', job, 'failedReason', reason, 'finishedOn', moment)
-  redis.call('ZADD', failed, moment, id)
+  redis.call('HSET', job, 'failedReason', reason, 'finishedOn', now_text)
+  redis.call('ZADD', failed, now_text, id)
 else
   delete_jobs(jobs, { id })
 end
@@ -116,9 +116,9 @@ if fields[2] then
   -- The end of a job ends its deduplication, unless a window of its own still runs.
   local window = jobs .. 'de:' .. fields[2]
   local left = redis.call('PTTL', window)
-  if left == 0 or (left == -1 and redis.pcall('GET', window) == id and not promote_deduplicated(k, fields[2], moment)) then
+  if left == 0 or (left == -1 and redis.pcall('GET', window) == id and not promote_deduplicated(queue, fields[2], now_text)) then
     redis.call('DEL', window)
   end
 end
-if is_kept then trim(failed, jobs, moment, keep, 1) end
+if is_kept then trim(failed, jobs, now_text, keep, 1) end
 return 1

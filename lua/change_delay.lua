@@ -2,6 +2,7 @@
 change_delay: let a delayed job be due at another time.
 
 MOVES    delayed -> delayed
+CAUSES   none
 EMITS    delayed
 
 KEYS
@@ -30,8 +31,8 @@ local now, id, delay = unpack(ARGV)
 --@include job_exists
 --@include due
 
-local _, _, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local _, _, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, {}, { delayed }, marker)
 if not job_exists(jobs, id) then return 2 end
 if not redis.call('ZSCORE', delayed, id) then return 1 end

@@ -1,8 +1,9 @@
 --[[
 change_priority: give a job another priority, and its new place if it is in line.
 
-MOVES    wait -> wait, wait -> paused, wait -> prioritized, paused -> wait, paused -> paused, paused -> prioritized,
-  prioritized -> wait, prioritized -> paused, prioritized -> prioritized
+MOVES    wait -> wait, wait -> paused, wait -> prioritized, paused -> wait, paused -> paused,
+  paused -> prioritized, prioritized -> wait, prioritized -> paused, prioritized -> prioritized
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -34,7 +35,7 @@ local front = lifo == '1'
 --@include enqueue
 
 local is_paused, room = read_limits(meta, active)
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
 if not job_exists(jobs, id) then return 2 end
 local ranked = redis.call('ZSCORE', prioritized, id)
 local listed = not ranked and (redis.call('LPOS', wait, id) or redis.call('LPOS', paused, id))
@@ -45,7 +46,7 @@ if not tonumber(redis.call('GET', pc) or 0) then error('a counter of the queue i
 
 redis.call('HSET', jobs .. id, 'priority', priority)
 if not ranked and not listed then return 0 end
-local list = enqueue(k, { id }, { priority }, front)
+local list = enqueue(queue, { id }, { priority }, front)
 if ranked then
   if list then redis.call('ZREM', prioritized, id) end
 else

@@ -2,6 +2,7 @@
 check_dead_letters: say once that there are more open dead letters than a threshold.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS

@@ -1,7 +1,8 @@
 --[[
 claim: take jobs in line for a worker, each with a lock of its own; delayed jobs that are due get in line first.
 
-MOVES    wait -> active, prioritized -> active, delayed -> wait, delayed -> paused, delayed -> prioritized, wait -> paused
+MOVES    wait -> active, prioritized -> active
+CAUSES   promote, merge_paused
 EMITS    active, waiting, missing
 
 KEYS
@@ -32,7 +33,7 @@ RETURNS
   Sent again with the same token it claims further jobs; `recover_claim` finds those of a call whose reply was lost.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, marker, events, limiter, smoothed, jobs = unpack(KEYS)
-local now, token, lock_ms, worker, count, own = unpack(ARGV)
+local now, token, lock_ms, worker, count, worker_limit = unpack(ARGV)
 
 --@include clock
 --@include read_limits
@@ -46,23 +47,23 @@ local now, token, lock_ms, worker, count, own = unpack(ARGV)
 --@include rate
 
 now = clock(now)
-local is_paused, room, kept, pace = read_limits(meta, active)
-local emit = emitter(events, kept)
+local is_paused, room, max_events, limits = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed }, marker, {}, { pc }, true)
-local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  emit = emit, jobs = jobs, aside = is_paused and paused }
-local limit = (pace or own ~= '') and rate(meta, limiter, smoothed, pace, own, now)
+local queue = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
+  emit = emit, jobs = jobs, paused_list = is_paused and paused }
+local limit = (limits or worker_limit ~= '') and read_rate(meta, limiter, smoothed, limits, worker_limit, now)
 
 local open = not is_paused and room > 0
-local promoted, next_due = promote(k, now, open)
-local rows, more, closed = {}, false, 0
+local promoted, next_due = promote(queue, now, open)
+local rows, more, limited_ms = {}, false, 0
 if open then
-  rows, more = claim(k, string.format('%d', now), token, lock_ms, worker, math.min(tonumber(count), room, limit and limit.free or room))
-  if limit then closed = spend(limit, rows, now) end
+  rows, more = claim(queue, string.format('%d', now), token, lock_ms, worker, math.min(tonumber(count), room, limit and limit.free or room))
+  if limit then limited_ms = count_starts(limit, rows, now) end
 end
 -- A worker that leaves work behind which another could claim wakes the next one.
 more = more and room > #rows
 -- The last to start under a rate limit wakes one too: it is told how long to wait, and nobody depends on this one. Nor does
 -- a worker that only its own limit stops keep the jobs from others.
-if more and (closed == 0 or #rows > 0 or not pace) then redis.call('ZADD', marker, 0, '0') end
-return { rows, next_due, more and closed == 0 and 1 or 0, more and closed or 0 }
+if more and (limited_ms == 0 or #rows > 0 or not limits) then redis.call('ZADD', marker, 0, '0') end
+return { rows, next_due, more and limited_ms == 0 and 1 or 0, more and limited_ms or 0 }

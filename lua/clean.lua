@@ -1,8 +1,9 @@
 --[[
 clean: delete the jobs of one structure that have been there for some time, but neither locked ones nor pending runs of schedules.
 
-MOVES    wait -> gone, paused -> gone, active -> gone, prioritized -> gone, delayed -> gone, completed -> gone, failed -> gone,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
+MOVES    wait -> gone, paused -> gone, active -> gone, prioritized -> gone, delayed -> gone,
+  completed -> gone, failed -> gone
+CAUSES   release_parents, merge_paused
 EMITS    cleaned, waiting, delayed
 
 KEYS
@@ -38,22 +39,22 @@ local now, state, grace, skip, count = unpack(ARGV)
 --@include due
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include delete_jobs
 --@include remove_jobs
 --@include scheduled
 --@include delete_matching
 
-local _, _, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local _, _, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { wait, paused, active }, { prioritized, delayed, completed, failed, schedules }, nil, { stalled })
 now = clock(now)
 local cutoff = now - grace
 local key = ({ wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
   completed = completed, failed = failed })[state]
 
-local function goes(id)
+local function matches(id)
   if state == 'active' and redis.call('EXISTS', jobs .. id .. ':lock') == 1 then return false end
   local times = redis.pcall('HMGET', jobs .. id, 'finishedOn', 'processedOn', 'timestamp')
   local since = times.err and 0 or tonumber(times[1] or times[2] or times[3]) or 0
@@ -65,8 +66,9 @@ if state == 'completed' or state == 'failed' then
   if count < 1 then return { {}, 0 } end
 end
 
-local gone, stayed = delete_matching(key, state == 'wait' or state == 'paused' or state == 'active', jobs, tonumber(skip), tonumber(count), goes, release_parents(now))
-if #gone == 0 then return { gone, stayed } end
-if state == 'active' then redis.call('SREM', stalled, unpack(gone)) end
-emit('cleaned', 'count', #gone)
-return { gone, stayed }
+local deleted, stayed = delete_matching(key, state == 'wait' or state == 'paused' or state == 'active', jobs, tonumber(skip), tonumber(count), matches,
+  release_parents(now))
+if #deleted == 0 then return { deleted, stayed } end
+if state == 'active' then redis.call('SREM', stalled, unpack(deleted)) end
+emit('cleaned', 'count', #deleted)
+return { deleted, stayed }

@@ -2,6 +2,7 @@
 count_dead_letters: count the open dead letters by type, error, tenant or day.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS

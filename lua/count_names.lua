@@ -2,6 +2,7 @@
 count_names: say how many jobs of each name are among a page of those in one state.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -27,9 +28,9 @@ local _, state, start, count = unpack(ARGV)
 
 --@include ids_in_state
 
-local k = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
+local keys = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
   ['waiting-children'] = waiting_children, completed = completed, failed = failed }
-local ids = ids_in_state(k, state, tonumber(start), tonumber(count), true)
+local ids = ids_in_state(keys, state, tonumber(start), tonumber(count), true)
 local counted, answer = {}, { #ids }
 for _, id in ipairs(ids) do
   -- pcall: a foreign key where a job should be must not hide the others.

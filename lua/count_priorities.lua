@@ -2,6 +2,7 @@
 count_priorities: say how many jobs of each priority are in line.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS

@@ -2,6 +2,7 @@
 delay: move jobs whose attempt failed, or which asked for a later run, to the delayed set.
 
 MOVES    active -> delayed
+CAUSES   none
 EMITS    delayed
 
 KEYS
@@ -39,10 +40,10 @@ local stride, first = 7, 2
 --@include to_count
 
 local now = clock(ARGV[1])
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { active }, { delayed }, marker, { stalled })
-local good, facts, refused = check_claims(jobs, active, ARGV, first, stride)
+local good, fields, refused = check_claims(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 
 unlock(jobs, stalled, ARGV, good)
@@ -51,7 +52,7 @@ for _, i in ipairs(good) do
   local id, due = ARGV[i], now + ARGV[i + 3]
   redis.call('HSET', jobs .. id, 'delay', ARGV[i + 3])
   if ARGV[i + 6] ~= '1' then
-    redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 4], 'stacktrace', ARGV[i + 5], 'atm', to_count(facts[i][1]) + 1)
+    redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 4], 'stacktrace', ARGV[i + 5], 'atm', to_count(fields[i][ATM]) + 1)
   end
   redis.call('HDEL', jobs .. id, 'owner')
   redis.call('ZADD', delayed, due_score(delayed, due, last), id)

@@ -2,9 +2,8 @@
 drain: delete jobs that wait, all but the pending runs of schedules, and the parents in this queue that waited for nobody else.
 One structure a call; the binding takes them in turn.
 
-MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone,
-  waiting-children -> gone, waiting-children -> wait, waiting-children -> paused,
-  waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
+MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, waiting-children -> gone
+CAUSES   release_parents, merge_paused
 EMITS    waiting, delayed
 
 KEYS
@@ -33,7 +32,7 @@ local now, state, skip, count = unpack(ARGV)
 --@include due
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include delete_jobs
 --@include remove_jobs
@@ -42,24 +41,24 @@ local now, state, skip, count = unpack(ARGV)
 
 redis.call('ZCARD', schedules)
 local key = ({ wait = wait, paused = paused, prioritized = prioritized, delayed = delayed })[state]
-local function goes(id) return not scheduled(schedules, jobs, id) end
+local function matches(id) return not scheduled(schedules, jobs, id) end
 local parents, waiting_children = {}, jobs .. 'waiting-children'
-local function takes_parent(parent)
-  local queue, id = string.match(parent, '^(.*:)([^:]+)$')
-  if queue ~= jobs or not redis.call('ZSCORE', waiting_children, id) then return false end
+local function deletes_parent(parent)
+  local prefix, id = string.match(parent, '^(.*:)([^:]+)$')
+  if prefix ~= jobs or not redis.call('ZSCORE', waiting_children, id) then return false end
   if redis.call('SCARD', parent .. ':dependencies') > 1 then return false end
   parents[#parents + 1] = id
   return true
 end
-local family = release_parents(clock(now))
-local gone, stayed = delete_matching(key, state == 'wait' or state == 'paused', jobs, tonumber(skip), tonumber(count), goes, family, takes_parent)
+local flow = release_parents(clock(now))
+local deleted, stayed = delete_matching(key, state == 'wait' or state == 'paused', jobs, tonumber(skip), tonumber(count), matches, flow, deletes_parent)
 local taken = 0
 while #parents > 0 do
   -- Who waited for one of these goes in the next round.
   local these = parents
   parents = {}
   taken = taken + #these
-  remove_jobs(jobs, these, family, takes_parent)
+  remove_jobs(jobs, these, flow, deletes_parent)
   redis.call('ZREM', waiting_children, unpack(these))
 end
-return { #gone, stayed, taken }
+return { #deleted, stayed, taken }

@@ -2,6 +2,7 @@
 find_dead_letters: find dead letters, a slice at a time.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -32,42 +33,42 @@ look, most = tonumber(look), tonumber(most)
 --@include clock
 --@include dead_letter_indexes
 
-local moment = string.format('%d', clock(ARGV[1]))
+local now_text = string.format('%d', clock(ARGV[1]))
 local low = since == '' and '-inf' or since
-local high = before == '' and moment or '(' .. before
-local shelf = jobs .. 'corral:dead:replayed'
+local high = before == '' and now_text or '(' .. before
+local index = jobs .. 'corral:dead:replayed'
 if replayed ~= '1' then
   -- The last of them is the one for all that is asked.
-  local shelves = indexes_of(jobs, { type = kind, error = class, tenant = tenant })
-  shelf = shelves[#shelves].key
+  local indexes = indexes_of(jobs, { type = kind, error = class, tenant = tenant })
+  index = indexes[#indexes].key
 end
 local asked = {}
-if text ~= '' then asked.failedReason = function(said) return string.find(said, text, 1, true) ~= nil end end
+if text ~= '' then asked.failedReason = function(stored) return string.find(stored, text, 1, true) ~= nil end end
 if replayed == '1' then
   for field, value in pairs({ name = kind, error = class, tenant = tenant }) do
-    if value ~= '' then asked[field] = function(said) return said == value end end
+    if value ~= '' then asked[field] = function(stored) return stored == value end end
   end
 end
 if what == 'count' and not next(asked) then
-  return { redis.call('ZCOUNT', shelf, low, high), {}, '', '', moment }
+  return { redis.call('ZCOUNT', index, low, high), {}, '', '', now_text }
 end
 
 -- All by rank: a score is asked only of the last one, since its text costs more than all else of a walk.
-local function ranks_before(time) return redis.call('ZCOUNT', shelf, '-inf', time) end
+local function ranks_before(time) return redis.call('ZCOUNT', index, '-inf', time) end
 local first = since == '' and 0 or ranks_before('(' .. since)
 local past = ranks_before(high)
 if cursor_id ~= '' then
-  local is_there = redis.call('ZSCORE', shelf, cursor_id) == cursor_at
+  local is_there = redis.call('ZSCORE', index, cursor_id) == cursor_at
   -- Without the letter itself the walk goes on at its time: some may be seen twice, none is left out.
   if newest == '1' then
-    past = math.min(past, is_there and redis.call('ZRANK', shelf, cursor_id) or ranks_before(cursor_at))
+    past = math.min(past, is_there and redis.call('ZRANK', index, cursor_id) or ranks_before(cursor_at))
   else
-    first = math.max(first, is_there and redis.call('ZRANK', shelf, cursor_id) + 1 or ranks_before('(' .. cursor_at))
+    first = math.max(first, is_there and redis.call('ZRANK', index, cursor_id) + 1 or ranks_before('(' .. cursor_at))
   end
 end
 local from, to = first, math.min(past, first + look) - 1
 if newest == '1' then from, to = math.max(first, past - look), past - 1 end
-local ids = to < from and {} or redis.call('ZRANGE', shelf, from, to)
+local ids = to < from and {} or redis.call('ZRANGE', index, from, to)
 if newest == '1' then
   for n = 1, math.floor(#ids / 2) do ids[n], ids[#ids + 1 - n] = ids[#ids + 1 - n], ids[n] end
 end
@@ -76,8 +77,8 @@ local is_over = #ids >= past - first
 local function fits(id)
   for field, is_right in pairs(asked) do
     -- pcall: what is no record has none of it.
-    local said = redis.pcall('HGET', record_of(jobs, id), field)
-    if type(said) ~= 'string' or not is_right(said) then return false end
+    local stored = redis.pcall('HGET', record_of(jobs, id), field)
+    if type(stored) ~= 'string' or not is_right(stored) then return false end
   end
   return true
 end
@@ -87,7 +88,7 @@ for n, id in ipairs(ids) do
   if fits(id) then
     found = found + 1
     if what == 'ids' then
-      rows[found] = { id, redis.call('ZSCORE', shelf, id) }
+      rows[found] = { id, redis.call('ZSCORE', index, id) }
     elseif what == 'records' then
       local record = redis.pcall('HGETALL', record_of(jobs, id))
       rows[found] = { id, record.err and {} or record }
@@ -95,5 +96,5 @@ for n, id in ipairs(ids) do
     if found == most then break end
   end
 end
-if is_over and last == #ids then return { found, rows, '', '', moment } end
-return { found, rows, redis.call('ZSCORE', shelf, ids[last]), ids[last], moment }
+if is_over and last == #ids then return { found, rows, '', '', now_text } end
+return { found, rows, redis.call('ZSCORE', index, ids[last]), ids[last], now_text }

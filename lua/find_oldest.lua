@@ -2,6 +2,7 @@
 find_oldest: show the jobs in line among which the one that has waited longest is: those next to run, and the first of each priority.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS

@@ -3,6 +3,7 @@ find_stuck_schedules: find the schedules, of those due soon or past, whose next 
 the one after it.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -34,16 +35,16 @@ skip, count = tonumber(skip), tonumber(count)
 now = clock(now)
 local looked = jobs .. 'corral:schedules:looked'
 if skip == 0 and checked_recently(looked, now, interval) then return { {}, -1 } end
-local k = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed, jobs = jobs }
+local queue = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed, jobs = jobs }
 -- Soon is two looks: a run that is lost is made anew before it is due.
 local found = redis.call('ZRANGEBYSCORE', schedules, 0, now + 2 * interval, 'WITHSCORES', 'LIMIT', skip, count)
 local reach, walk = 100000, redis.call('LLEN', wait) + redis.call('LLEN', paused)
 local stuck = {}
 for i = 1, #found, 2 do
   local id, due = found[i], string.format('%.0f', found[i + 1])
-  local said = redis.pcall('HMGET', jobs .. 'repeat:' .. id, 'ic', 'ended')
+  local stored = redis.pcall('HMGET', jobs .. 'repeat:' .. id, 'ic', 'ended')
   -- Without `ic` it is one of BullMQ 5's repeatable jobs, whose data only its runs have.
-  if not said.err and said[1] and not said[2] then
+  if not stored.err and stored[1] and not stored[2] then
     local run = 'repeat:' .. id .. ':' .. due
     local began = redis.pcall('HGET', jobs .. run, 'processedOn')
     if type(began) == 'table' then
@@ -56,7 +57,7 @@ for i = 1, #found, 2 do
       stuck[#stuck + 1] = { id, due, tonumber(due) > now and 1 or 0 }
     elseif tonumber(due) <= now and reach > 0 then
       reach = reach - walk
-      if not find_waiting(k, run) then stuck[#stuck + 1] = { id, due, 1 } end
+      if not find_waiting(queue, run) then stuck[#stuck + 1] = { id, due, 1 } end
     end
   end
 end

@@ -1,8 +1,8 @@
 --[[
 finish: record the results of jobs that ran, release their locks and apply retention.
 
-MOVES    active -> completed, active -> gone, completed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
+MOVES    active -> completed, active -> gone
+CAUSES   release_parents, promote_deduplicated, trim, merge_paused
 EMITS    completed, drained, added, waiting, delayed, duplicated
 
 KEYS
@@ -48,7 +48,7 @@ local stride, first = 6, 3
 --@include remove_active
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include promote_deduplicated
 --@include count_metrics
@@ -57,21 +57,23 @@ local stride, first = 6, 3
 --@include emit_drained
 
 local now = clock(ARGV[1])
-local moment = string.format('%d', now)
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
-local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  emit = emit, jobs = jobs, aside = is_paused and paused, meter = count_metrics(jobs, 'completed', ARGV[2]) }
+local now_text = string.format('%d', now)
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
+local queue = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
+  emit = emit, jobs = jobs, paused_list = is_paused and paused }
+local count_finished = count_metrics(jobs, 'completed', ARGV[2])
 check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
-local good, facts, refused, suspects = check_claims(jobs, active, ARGV, first, stride, 5, stalled)
+local good, fields, refused, suspects = check_claims(jobs, active, ARGV, first, stride, 5, stalled)
 if #good == 0 then return refused end
 
-local family
-k.to_parent = function(i)
-  family = family or release_parents(now)
-  family.completed(jobs .. ARGV[i], facts[i][7], facts[i][10], ARGV[i + 3])
+local flow
+local function notify_parents(i)
+  flow = flow or release_parents(now)
+  flow.completed(jobs .. ARGV[i], fields[i][PARENT_KEY], fields[i][ALSO], ARGV[i + 3])
 end
 unlock(jobs, stalled, ARGV, good, suspects)
-finish_jobs(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)
-emit_drained(k, is_paused, room + #good)
+finish_jobs(queue, ARGV, good, fields, { set = completed, field = 'returnvalue', event = 'completed', now_text = now_text,
+  notify_parents = notify_parents, count = count_finished })
+emit_drained(queue, is_paused, room + #good)
 return refused

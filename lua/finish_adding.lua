@@ -1,9 +1,8 @@
 --[[
 finish_adding: record the result of a job that ran, and add the jobs that it gathered, in one.
 
-MOVES    active -> completed, active -> gone, completed -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
-  new -> waiting-children, waiting-children -> wait, waiting-children -> paused,
-  waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
+MOVES    active -> completed, active -> gone
+CAUSES   release_parents, promote_deduplicated, insert_flow, trim, merge_paused
 EMITS    completed, drained, added, waiting, delayed, waiting-children, duplicated
 
 KEYS
@@ -61,7 +60,7 @@ local first = 7
 --@include remove_active
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include insert_flow
 --@include promote_deduplicated
@@ -70,23 +69,24 @@ local first = 7
 --@include emit_drained
 
 local now = clock(ARGV[1])
-local moment = string.format('%d', now)
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
-local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  emit = emit, jobs = jobs, aside = is_paused and paused }
+local now_text = string.format('%d', now)
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
+local queue = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
+  emit = emit, jobs = jobs, paused_list = is_paused and paused }
 check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
 local row = { unpack(ARGV, 2, 6) }
 row[6] = ''
-local good, facts, refused, suspects = check_claims(jobs, active, row, 1, 6, 5, stalled)
+local good, fields, refused, suspects = check_claims(jobs, active, row, 1, 6, 5, stalled)
 if #good == 0 then return refused[2] end
-local family = release_parents(now)
-local plan, _, code = survey(family, ARGV, first)
+local flow = release_parents(now)
+local plan, _, code = plan_flow(flow, ARGV, first)
 if not plan then return code end
 
-k.to_parent = function() family.completed(jobs .. row[1], facts[1][7], facts[1][10], row[4]) end
+local function notify_parents() flow.completed(jobs .. row[1], fields[1][PARENT_KEY], fields[1][ALSO], row[4]) end
 unlock(jobs, stalled, row, good, suspects)
-insert_flow(family, ARGV, plan, now)
-finish_jobs(k, completed, 'returnvalue', 'completed', moment, row, good, facts)
-emit_drained(k, is_paused, room + 1)
+insert_flow(flow, ARGV, plan, now)
+finish_jobs(queue, row, good, fields, { set = completed, field = 'returnvalue', event = 'completed', now_text = now_text,
+  notify_parents = notify_parents })
+emit_drained(queue, is_paused, room + 1)
 return 0

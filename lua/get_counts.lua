@@ -2,6 +2,7 @@
 get_counts: say how many jobs are in each structure.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS

@@ -2,6 +2,7 @@
 get_jobs: show stored jobs.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -28,12 +29,12 @@ local wait, paused, active, prioritized, delayed, waiting_children, completed, f
 --@include snapshot
 --@include state
 
-local k = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
+local queue = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
   waiting_children = waiting_children, completed = completed, failed = failed, jobs = jobs, reach = 100000 }
 local rows = {}
 for i = 2, #ARGV do
   local row = job_exists(jobs, ARGV[i]) and snapshot(jobs, ARGV[i])
-  if row then row[3] = state(k, ARGV[i]) end
+  if row then row[3] = state(queue, ARGV[i]) end
   rows[i - 1] = row
 end
 return rows

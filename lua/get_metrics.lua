@@ -2,6 +2,7 @@
 get_metrics: show how many jobs finished in each of the last minutes, where workers count them.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -18,5 +19,5 @@ local jobs = unpack(KEYS)
 local _, kind, first, last = unpack(ARGV)
 
 local key = jobs .. 'metrics:' .. kind
-local said = redis.call('HMGET', key, 'count', 'prevTS', 'prevCount')
-return { said[1] or '0', said[2] or '', said[3] or '0', redis.call('LLEN', key .. ':data'), redis.call('LRANGE', key .. ':data', first, last) }
+local stored = redis.call('HMGET', key, 'count', 'prevTS', 'prevCount')
+return { stored[1] or '0', stored[2] or '', stored[3] or '0', redis.call('LLEN', key .. ':data'), redis.call('LRANGE', key .. ':data', first, last) }

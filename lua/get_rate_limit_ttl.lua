@@ -2,6 +2,7 @@
 get_rate_limit_ttl: say how long rate limits let no further job start.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -16,12 +17,12 @@ RETURNS
   ms, 0 if one may start now
 ]]
 local meta, active, limiter, smoothed = unpack(KEYS)
-local now, own = unpack(ARGV)
+local now, worker_limit = unpack(ARGV)
 
 --@include clock
 --@include read_limits
 --@include rate
 
-local _, _, _, pace = read_limits(meta, active)
-local limit = rate(meta, limiter, smoothed, pace, own, clock(now))
+local _, _, _, limits = read_limits(meta, active)
+local limit = read_rate(meta, limiter, smoothed, limits, worker_limit, clock(now))
 return limit and limit.free == 0 and limit.wait or 0

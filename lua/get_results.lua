@@ -2,6 +2,7 @@
 get_results: say how jobs ended, for a producer that waits for them.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS

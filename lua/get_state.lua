@@ -2,6 +2,7 @@
 get_state: say which structure holds each of some jobs.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -26,8 +27,8 @@ local wait, paused, active, prioritized, delayed, waiting_children, completed, f
 
 --@include state
 
-local k = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
+local queue = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
   waiting_children = waiting_children, completed = completed, failed = failed, jobs = jobs, reach = 100000 }
 local words = {}
-for i = 2, #ARGV do words[i - 1] = state(k, ARGV[i]) end
+for i = 2, #ARGV do words[i - 1] = state(queue, ARGV[i]) end
 return words

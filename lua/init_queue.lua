@@ -2,6 +2,7 @@
 init_queue: make a queue known to those that look for queues, and say who opened it last.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -19,14 +20,14 @@ RETURNS
 local meta, counter = unpack(KEYS)
 local _, version, max_events = unpack(ARGV)
 
-local said = redis.call('HMGET', meta, 'version', 'opts.maxLenEvents', 'silent')
+local stored = redis.call('HMGET', meta, 'version', 'opts.maxLenEvents', 'silent')
 local known = redis.call('EXISTS', counter) == 1
 -- A word of our own: BullMQ writes `opts.maxLenEvents` each time that it opens a queue, and its 0 is a length like others.
-local silent = said[3] ~= false
+local silent = stored[3] ~= false
 if max_events ~= '' then silent = max_events == '0' end
-if max_events == '' or max_events == '0' then max_events = said[2] or '10000' end
+if max_events == '' or max_events == '0' then max_events = stored[2] or '10000' end
 -- A queue that is known already opens on a full server too, since nothing is written.
-if known and said[1] == version and said[2] == max_events and silent == (said[3] ~= false) then return 0 end
+if known and stored[1] == version and stored[2] == max_events and silent == (stored[3] ~= false) then return 0 end
 redis.call('HSET', meta, 'version', version, 'opts.maxLenEvents', max_events)
 if silent then
   redis.call('HSET', meta, 'silent', 1)

@@ -2,6 +2,7 @@
 limit_concurrency: set how many jobs of the queue may run at once, on all workers together, or take the limit away.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS

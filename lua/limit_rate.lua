@@ -2,6 +2,7 @@
 limit_rate: set how many jobs of the queue may start in some time, or take the limit away.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -26,7 +27,7 @@ local _, max, duration, smooth = unpack(ARGV)
 
 --@include read_limits
 
-local is_paused, room, _, pace = read_limits(meta, active)
+local is_paused, room, _, limits = read_limits(meta, active)
 local waiting = redis.call('LLEN', wait) + redis.call('ZCARD', prioritized)
 redis.call('LLEN', active)
 redis.call('ZCARD', marker)
@@ -50,4 +51,4 @@ else
   if left > tonumber(duration) and started ~= '9007199254740991' then redis.call('PEXPIRE', limiter, duration) end
 end
 if not is_paused and room > 0 and waiting > 0 then redis.call('ZADD', marker, 0, '0') end
-return pace and 1 or 0
+return limits and 1 or 0

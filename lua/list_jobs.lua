@@ -2,6 +2,7 @@
 list_jobs: show jobs of one state, in the order in which they run, are due or finished.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -29,9 +30,9 @@ local _, state, start, count, ascending = unpack(ARGV)
 --@include snapshot
 --@include ids_in_state
 
-local k = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
+local keys = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
   ['waiting-children'] = waiting_children, completed = completed, failed = failed }
-local ids = ids_in_state(k, state, tonumber(start), tonumber(count), ascending == '1')
+local ids = ids_in_state(keys, state, tonumber(start), tonumber(count), ascending == '1')
 local rows = {}
 for i, id in ipairs(ids) do rows[i] = snapshot(jobs, id) or { id } end
 return rows

@@ -2,6 +2,7 @@
 list_schedules: show schedules, by their ids, a page of them by the time of their next run, or the one of a run.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -32,7 +33,7 @@ if run ~= '' then
   local schedule = redis.pcall('HGET', jobs .. run, 'rjk')
   ids[1] = type(schedule) == 'string' and schedule or ''
 end
-local k = { delayed = delayed, jobs = jobs, reach = 1000, runs = {} }
+local queue = { delayed = delayed, jobs = jobs, reach = 1000, runs = {} }
 for i, id in ipairs(ids) do
   local due, fields = redis.call('ZSCORE', schedules, id), redis.pcall('HGETALL', jobs .. 'repeat:' .. id)
   found[i] = false
@@ -41,7 +42,7 @@ for i, id in ipairs(ids) do
     for n = 1, #fields, 2 do has[fields[n]] = true end
     due = string.format('%.0f', due)
     local its = {}
-    if run == '' and not (has.opts and has.data) then its = redis.pcall('HMGET', jobs .. pending(k, id, due), 'data', 'opts') end
+    if run == '' and not (has.opts and has.data) then its = redis.pcall('HMGET', jobs .. pending(queue, id, due), 'data', 'opts') end
     found[i] = { id, due, fields, its[1], its[2] }
   end
 end

@@ -2,6 +2,7 @@
 log: append rows to the logs of jobs.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS

@@ -2,8 +2,9 @@
 notify_parents: let parents that wait hear of children that have ended or gone without telling them: BullMQ tells one parent of a job
 that has several, and programs of whatever kind may have deleted a child. The oldest are looked at, and as many by chance.
 
-MOVES    waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed,
-  delayed -> wait, delayed -> paused, delayed -> prioritized, wait -> paused
+MOVES    waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized,
+  waiting-children -> delayed, delayed -> wait, delayed -> paused, delayed -> prioritized
+CAUSES   merge_paused
 EMITS    waiting, delayed
 
 KEYS
@@ -30,7 +31,7 @@ local sample = 10
 --@include due
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include child_failed
 --@include checked_recently
@@ -38,17 +39,17 @@ local sample = 10
 now = clock(now)
 local waiting_children, looked = jobs .. 'waiting-children', jobs .. 'corral:parents:looked'
 if redis.call('ZCARD', waiting_children) == 0 or checked_recently(looked, now, interval) then return {} end
-local family = release_parents(now)
-if not family.queue_of(jobs .. 'id') then error('a structure of the queue is not of its type') end
+local flow = release_parents(now)
+if not flow.queue_of(jobs .. 'id') then error('a structure of the queue is not of its type') end
 
 -- How a child ended, if it did; and what its hash says of that.
 local function ending(child)
-  local said = redis.pcall('HMGET', child, 'timestamp', 'finishedOn', 'returnvalue', 'failedReason', 'parent')
-  if said.err then return end
-  if not said[1] then return redis.call('EXISTS', child) == 0 and 'gone' or nil end
-  local queue, id = string.match(child, '^(.*:)([^:]+)$')
-  for _, state in ipairs(said[2] and queue and { 'completed', 'failed' } or {}) do
-    if type(redis.pcall('ZSCORE', queue .. state, id)) == 'string' then return state, said end
+  local stored = redis.pcall('HMGET', child, 'timestamp', 'finishedOn', 'returnvalue', 'failedReason', 'parent')
+  if stored.err then return end
+  if not stored[1] then return redis.call('EXISTS', child) == 0 and 'gone' or nil end
+  local prefix, id = string.match(child, '^(.*:)([^:]+)$')
+  for _, state in ipairs(stored[2] and prefix and { 'completed', 'failed' } or {}) do
+    if type(redis.pcall('ZSCORE', prefix .. state, id)) == 'string' then return state, stored end
   end
 end
 
@@ -57,19 +58,19 @@ local function tell_of(children, parent, is_old)
   local before = #children
   local left = before
   for _, child in ipairs(children) do
-    local state, said = ending(child)
+    local state, stored = ending(child)
     if state == 'completed' then
-      family.completed(child, parent, nil, said[3] or 'null')
+      flow.completed(child, parent, nil, stored[3] or 'null')
     elseif state == 'failed' then
-      child_failed(family, child, parent, nil, said[5], said[4] or '', now)
+      child_failed(flow, child, parent, nil, stored[5], stored[4] or '', now)
     elseif state == 'gone' and is_old then
-      family.unlink(child, parent)
+      flow.unlink(child, parent)
     end
     if state and redis.call('SISMEMBER', parent .. ':dependencies', child) == 0 then left = left - 1 end
   end
   -- Whoever took the last one away did not let it run.
   if before == 0 and is_old then
-    family.release(parent)
+    flow.release(parent)
     return not redis.call('ZSCORE', waiting_children, string.match(parent, '[^:]+$'))
   end
   return left < before

@@ -1,9 +1,9 @@
 --[[
 obliterate: delete a paused queue and all that is in it.
 
-MOVES    wait -> gone, paused -> gone, active -> gone, prioritized -> gone, delayed -> gone, waiting-children -> gone,
-  completed -> gone, failed -> gone,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
+MOVES    wait -> gone, paused -> gone, active -> gone, prioritized -> gone, delayed -> gone,
+  waiting-children -> gone, completed -> gone, failed -> gone
+CAUSES   release_parents, merge_paused
 EMITS    waiting, delayed
 
 KEYS
@@ -48,7 +48,7 @@ local left, with_letters = tonumber(ARGV[3]), ARGV[4] == '1'
 --@include due
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include delete_jobs
 --@include remove_jobs
@@ -57,9 +57,9 @@ local left, with_letters = tonumber(ARGV[3]), ARGV[4] == '1'
 --@include index_dead_letter
 --@include delete_dead_letters
 
-local family = release_parents(clock(ARGV[1]))
+local flow = release_parents(clock(ARGV[1]))
 -- Parents of this queue go too, each in its turn; those of other queues wait no longer.
-local function goes_too(parent) return string.match(parent, '^(.*:)[^:]+$') == jobs end
+local function is_deleted(parent) return string.match(parent, '^(.*:)[^:]+$') == jobs end
 
 local lists, zsets = { active, wait, paused }, { prioritized, delayed, waiting_children, completed, failed }
 local names = { meta, counter, pc, stalled, stalled_check, limiter, smoothed, marker, events, schedules, jobs .. 'delay', jobs .. 'priority',
@@ -72,8 +72,8 @@ local found = redis.call('EXISTS', unpack(names))
 for _, key in ipairs(lists) do found = found + redis.call('LLEN', key) end
 for _, key in ipairs(zsets) do found = found + redis.call('ZCARD', key) end
 redis.call('ZCARD', schedules)
-local shelves = with_letters and { jobs .. 'corral:dead:open', jobs .. 'corral:dead:replayed' } or {}
-for _, shelf in ipairs(shelves) do found = found + redis.call('ZCARD', shelf) end
+local indexes = with_letters and { jobs .. 'corral:dead:open', jobs .. 'corral:dead:replayed' } or {}
+for _, index in ipairs(indexes) do found = found + redis.call('ZCARD', index) end
 if found == 0 then return 0 end
 if redis.call('HEXISTS', meta, 'paused') == 0 then return 2 end
 if ARGV[2] ~= '1' and redis.call('LLEN', active) > 0 then return 3 end
@@ -84,22 +84,22 @@ for _, key in ipairs(lists) do
   if key == active then
     for _, id in ipairs(ids) do redis.call('DEL', jobs .. id .. ':lock') end
   end
-  remove_jobs(jobs, ids, family, goes_too)
+  remove_jobs(jobs, ids, flow, is_deleted)
   if #ids > 0 then redis.call('LTRIM', key, 0, -#ids - 1) end
 end
 for _, key in ipairs(zsets) do
   local ids = left > 0 and redis.call('ZRANGE', key, 0, left - 1) or {}
   left = left - #ids
-  remove_jobs(jobs, ids, family, goes_too)
+  remove_jobs(jobs, ids, flow, is_deleted)
   if #ids > 0 then redis.call('ZREM', key, unpack(ids)) end
 end
-local gone = left > 0 and redis.call('ZRANGE', schedules, 0, left - 1) or {}
-left = left - #gone
-for _, schedule in ipairs(gone) do redis.call('DEL', jobs .. 'repeat:' .. schedule) end
-if #gone > 0 then redis.call('ZREM', schedules, unpack(gone)) end
-for _, shelf in ipairs(shelves) do
+local deleted = left > 0 and redis.call('ZRANGE', schedules, 0, left - 1) or {}
+left = left - #deleted
+for _, schedule in ipairs(deleted) do redis.call('DEL', jobs .. 'repeat:' .. schedule) end
+if #deleted > 0 then redis.call('ZREM', schedules, unpack(deleted)) end
+for _, index in ipairs(indexes) do
   -- One is the work of ten jobs.
-  local letters = left > 0 and redis.call('ZRANGE', shelf, 0, math.ceil(left / 10) - 1) or {}
+  local letters = left > 0 and redis.call('ZRANGE', index, 0, math.ceil(left / 10) - 1) or {}
   left = left - 10 * #letters
   delete_dead_letters(jobs, letters)
 end

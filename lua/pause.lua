@@ -2,6 +2,7 @@
 pause: let no job be claimed until a resume, and put those that wait aside.
 
 MOVES    wait -> paused
+CAUSES   none
 EMITS    paused
 
 KEYS
@@ -24,8 +25,8 @@ local meta, wait, paused, active, marker, events = unpack(KEYS)
 --@include check_types
 --@include merge_paused
 
-local was_paused, _, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local was_paused, _, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { wait, paused }, {}, marker)
 
 -- First of all a command that a full server allows: a queue that fills it must be possible to pause.

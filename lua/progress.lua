@@ -2,6 +2,7 @@
 progress: store how far jobs are and emit who listens.
 
 MOVES    none
+CAUSES   none
 EMITS    progress
 
 KEYS
@@ -30,8 +31,8 @@ local stride, first = 4, 2
 --@include job_exists
 --@include check_write
 
-local _, _, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local _, _, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { active })
 local good, refused = {}, {}
 for i = first, #ARGV, stride do

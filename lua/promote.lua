@@ -1,7 +1,8 @@
 --[[
 promote: put delayed jobs that are due in line. A claim does so too; this is for a queue whose workers are all busy.
 
-MOVES    delayed -> wait, delayed -> paused, delayed -> prioritized, wait -> paused
+MOVES    delayed -> wait, delayed -> paused, delayed -> prioritized
+CAUSES   merge_paused
 EMITS    waiting
 
 KEYS
@@ -31,9 +32,9 @@ local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs
 --@include enqueue
 --@include promote
 
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { wait, is_paused and paused or nil }, { prioritized, delayed }, marker, {}, { pc })
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, emit = emit, jobs = jobs }
-local count, next_due = promote(k, clock(ARGV[1]), not is_paused and room > 0)
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, emit = emit, jobs = jobs }
+local count, next_due = promote(queue, clock(ARGV[1]), not is_paused and room > 0)
 return { count, next_due }

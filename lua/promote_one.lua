@@ -1,7 +1,8 @@
 --[[
 promote_one: put a delayed job in line before it is due.
 
-MOVES    delayed -> wait, delayed -> paused, delayed -> prioritized, wait -> paused
+MOVES    delayed -> wait, delayed -> paused, delayed -> prioritized
+CAUSES   merge_paused
 EMITS    waiting
 
 KEYS
@@ -33,14 +34,14 @@ local id = ARGV[2]
 --@include merge_paused
 --@include enqueue
 
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-check_types(events, { wait, k.aside or nil }, { prioritized, delayed }, marker, {}, { pc })
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
+check_types(events, { wait, queue.paused_list or nil }, { prioritized, delayed }, marker, {}, { pc })
 if not job_exists(jobs, id) then return 2 end
 if not redis.call('ZSCORE', delayed, id) then return 1 end
 
-enqueue(k, { id }, { redis.call('HGET', jobs .. id, 'priority') }, false)
+enqueue(queue, { id }, { redis.call('HGET', jobs .. id, 'priority') }, false)
 redis.call('ZREM', delayed, id)
 redis.call('HSET', jobs .. id, 'delay', 0)
 emit('waiting', 'jobId', id, 'prev', 'delayed')

@@ -1,7 +1,8 @@
 --[[
 rate_limit: give back jobs that met somebody's rate limit, no attempt used, and let nothing start until it is over.
 
-MOVES    active -> wait, active -> paused, active -> prioritized, wait -> paused
+MOVES    active -> wait, active -> paused, active -> prioritized
+CAUSES   merge_paused
 EMITS    waiting
 
 KEYS
@@ -40,26 +41,26 @@ local stride, first = 4, 2
 --@include enqueue
 
 local now = clock(ARGV[1])
-local is_paused, room, kept, pace = read_limits(meta, active)
-local emit = emitter(events, kept)
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-check_types(events, { wait, active, k.aside or nil }, { prioritized }, marker, { stalled }, { pc, limiter })
-local good, facts, refused = check_claims(jobs, active, ARGV, first, stride)
+local is_paused, room, max_events, limits = read_limits(meta, active)
+local emit = emitter(events, max_events)
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
+check_types(events, { wait, active, queue.paused_list or nil }, { prioritized }, marker, { stalled }, { pc, limiter })
+local good, fields, refused = check_claims(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 
 unlock(jobs, stalled, ARGV, good)
 local ids, priorities, longest = {}, {}, 0
 for n, i in ipairs(good) do
-  ids[n], priorities[n] = ARGV[i], facts[i][3]
+  ids[n], priorities[n] = ARGV[i], fields[i][PRIORITY]
   longest = math.max(longest, tonumber(ARGV[i + 3]))
 end
-enqueue(k, ids, priorities, true)
+enqueue(queue, ids, priorities, true)
 for _, id in ipairs(ids) do
   redis.call('HDEL', jobs .. id, 'owner')
   redis.call('LREM', active, -1, id)
   emit('waiting', 'jobId', id, 'prev', 'active')
 end
-local hold = math.max(now + longest, pace and pace.hold or 0)
+local hold = math.max(now + longest, limits and limits.hold or 0)
 redis.call('HSET', meta, 'hold', string.format('%.0f', hold))
 -- BullMQ's own sign of it, which its workers keep to where the queue or they themselves have a rate limit.
 redis.call('SET', limiter, '9007199254740991', 'PX', string.format('%.0f', hold - now))

@@ -2,6 +2,7 @@
 read_events: show what happened after an entry of the event stream, and what tells whether entries in between are gone.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -18,9 +19,9 @@ local events = unpack(KEYS)
 local _, after, count = unpack(ARGV)
 
 if redis.call('EXISTS', events) == 0 then return { {}, 0, '0-0', '0-0', 0, 0 } end
-local said, info = {}, redis.call('XINFO', 'STREAM', events)
-for i = 1, #info, 2 do said[info[i]] = info[i + 1] end
+local stored, info = {}, redis.call('XINFO', 'STREAM', events)
+for i = 1, #info, 2 do stored[info[i]] = info[i + 1] end
 local entries = tonumber(count) > 0 and redis.call('XRANGE', events, '(' .. after, '+', 'COUNT', count) or {}
 local there = #redis.call('XRANGE', events, after, after)
-local oldest = said['first-entry'] and said['first-entry'][1] or '0-0'
-return { entries, there, oldest, said['last-generated-id'], said['entries-added'], said['length'] }
+local oldest = stored['first-entry'] and stored['first-entry'][1] or '0-0'
+return { entries, there, oldest, stored['last-generated-id'], stored['entries-added'], stored['length'] }

@@ -2,6 +2,7 @@
 recover_claim: give again the jobs of a claim whose reply was lost, and prolong their locks.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS

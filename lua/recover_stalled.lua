@@ -6,7 +6,8 @@ the server has seen of the workers' looks tells an outage from a death: nobody l
 swept until workers have looked for `grace` ms without such a gap in between, be it over several short lives of theirs; a renewal of a
 lock that had ended begins the grace again. A worker that dies while any looks is no gap, nor are connections that come back.
 
-MOVES    active -> wait, active -> paused, active -> prioritized, wait -> paused
+MOVES    active -> wait, active -> paused, active -> prioritized
+CAUSES   merge_paused
 EMITS    waiting, stalled, missing
 
 KEYS
@@ -54,15 +55,15 @@ skip, count = tonumber(skip) or 0, tonumber(count)
 --@include watch
 
 now = clock(now)
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-check_types(events, { wait, active, k.aside or nil }, { prioritized, schedules }, marker, { stalled }, { pc })
-local seen = looked(watch, now, gap, grace, redis.call('LLEN', active) > 0)
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
+check_types(events, { wait, active, queue.paused_list or nil }, { prioritized, schedules }, marker, { stalled }, { pc })
+local seen = read_watch(watch, now, gap, grace, redis.call('LLEN', active) > 0)
 local is_recent = checked_recently(stalled_check, now, interval)
 local not_due = seen.due and seen.due > now and seen.due - now <= interval
 if begins and (seen.grace > 0 or not_due or is_recent and not (seen.due and now >= seen.due)) then
-  if seen.stale then note(watch, now, seen) end
+  if seen.is_stale then write_watch(watch, now, seen) end
   return { {}, -1, seen.grace > 0 and seen.grace or not_due and seen.due - now or interval }
 end
 
@@ -101,9 +102,9 @@ end
 local due = now + math.max(soonest + 1, math.ceil(interval / 5))
 if begins or due < (seen.due or 0) then
   seen.due = math.min(seen.due, due)
-  note(watch, now, seen)
+  write_watch(watch, now, seen)
 end
-if #back > 0 then enqueue(k, back, priorities, true) end
+if #back > 0 then enqueue(queue, back, priorities, true) end
 for _, job in ipairs(dead) do
   redis.call('HSET', jobs .. job.id, 'stc', job.stalls)
   redis.call('HDEL', jobs .. job.id, 'owner')

@@ -1,7 +1,8 @@
 --[[
 release: give claimed jobs back, to the front of the line in their old order, without using an attempt.
 
-MOVES    active -> wait, active -> paused, active -> prioritized, wait -> paused
+MOVES    active -> wait, active -> paused, active -> prioritized
+CAUSES   merge_paused
 EMITS    waiting
 
 KEYS
@@ -36,19 +37,19 @@ local stride, first = 3, 2
 --@include merge_paused
 --@include enqueue
 
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-check_types(events, { wait, active, k.aside or nil }, { prioritized }, marker, { stalled }, { pc })
-local good, facts, refused = check_claims(jobs, active, ARGV, first, stride)
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
+check_types(events, { wait, active, queue.paused_list or nil }, { prioritized }, marker, { stalled }, { pc })
+local good, fields, refused = check_claims(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 
 unlock(jobs, stalled, ARGV, good)
 local ids, priorities = {}, {}
 for n, i in ipairs(good) do
-  ids[n], priorities[n] = ARGV[i], facts[i][3]
+  ids[n], priorities[n] = ARGV[i], fields[i][PRIORITY]
 end
-enqueue(k, ids, priorities, true)
+enqueue(queue, ids, priorities, true)
 for _, id in ipairs(ids) do
   redis.call('HDEL', jobs .. id, 'owner')
   redis.call('LREM', active, -1, id)

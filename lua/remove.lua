@@ -1,9 +1,9 @@
 --[[
 remove: delete jobs that no worker holds, wherever they are.
 
-MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, completed -> gone, failed -> gone,
-  waiting-children -> gone, active -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
+MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, completed -> gone,
+  failed -> gone, waiting-children -> gone, active -> gone
+CAUSES   release_parents, promote_deduplicated, merge_paused
 EMITS    removed, added, waiting, delayed, duplicated
 
 KEYS
@@ -45,17 +45,17 @@ local meta, wait, paused, active, prioritized, pc, delayed, waiting_children, co
 --@include scheduled
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include promote_deduplicated
 
-local is_paused, _, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local is_paused, _, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules }, marker, { stalled }, { pc })
 local now = clock(ARGV[1])
-local moment = string.format('%d', now)
-local family = release_parents(now)
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed,
+local now_text = string.format('%d', now)
+local flow = release_parents(now)
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed,
   marker = marker, jobs = jobs, emit = emit }
 local zsets = { { completed, 'completed' }, { failed, 'failed' }, { delayed, 'delayed' }, { prioritized, 'prioritized' },
   { waiting_children, 'waiting-children' } }
@@ -92,8 +92,8 @@ for i = 2, #ARGV do
       local deduplication = there and redis.call('HGET', jobs .. id, 'deid')
       local owns = deduplication and redis.pcall('GET', jobs .. 'de:' .. deduplication) == id
       -- Before the id is forgotten with all that is its own: what was kept for its end is a job of somebody else.
-      if owns then promote_deduplicated(k, deduplication, moment) end
-      remove_jobs(jobs, { id }, family)
+      if owns then promote_deduplicated(queue, deduplication, now_text) end
+      remove_jobs(jobs, { id }, flow)
       emit('removed', 'jobId', id, 'prev', prev or 'unknown')
     else
       code = 2

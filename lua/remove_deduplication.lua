@@ -1,7 +1,8 @@
 --[[
 remove_deduplication: let an id of deduplication be free again. What was kept for the end of its owner becomes a job now.
 
-MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, wait -> paused
+MOVES    none
+CAUSES   promote_deduplicated, merge_paused
 EMITS    added, waiting, delayed, duplicated
 
 KEYS
@@ -35,16 +36,16 @@ local now, deduplication, owner = unpack(ARGV)
 --@include enqueue
 --@include promote_deduplicated
 
-local is_paused, _, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local is_paused, _, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { wait, is_paused and paused or nil }, { prioritized, delayed }, marker, {}, { pc })
 local window = jobs .. 'de:' .. deduplication
 local owned_by = redis.call('GET', window)
 if not owned_by or (owner ~= '' and owner ~= owned_by) then return 0 end
 
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs,
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs,
   emit = emit }
-promote_deduplicated(k, deduplication, string.format('%d', clock(now)))
+promote_deduplicated(queue, deduplication, string.format('%d', clock(now)))
 -- Last of all, so that a call that broke off can be sent again. What follows owns nothing either: who frees an id wants the
 -- next add to make a job.
 redis.call('DEL', window)

@@ -2,9 +2,9 @@
 remove_flow: delete a job with all that are below it in its flow, in whatever queues they are; none if a worker holds one of them.
 A child that has a parent elsewhere too is left to that one.
 
-MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, completed -> gone, failed -> gone,
-  waiting-children -> gone, active -> gone,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
+MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, completed -> gone,
+  failed -> gone, waiting-children -> gone, active -> gone
+CAUSES   release_parents, merge_paused
 EMITS    removed, waiting, delayed
 
 KEYS
@@ -30,34 +30,34 @@ local looked_at, climbs = 2000, 2000
 --@include due
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include job_exists
 --@include delete_jobs
 --@include remove_jobs
 --@include scheduled
 
-local family = release_parents(clock(now))
+local flow = release_parents(clock(now))
 count = tonumber(count)
 if not job_exists(jobs, root) then return 2 end
 
 -- Jobs that go, and others that were asked about. The root's own parents stay.
-local goes = { [jobs .. root] = true }
-local function is_to_go(job)
-  if goes[job] ~= nil then return goes[job] end
+local in_flow = { [jobs .. root] = true }
+local function belongs(job)
+  if in_flow[job] ~= nil then return in_flow[job] end
   -- Also where parents go round in a circle.
-  goes[job] = false
+  in_flow[job] = false
   if climbs <= 0 then return false end
   climbs = climbs - 1
-  local said, below = redis.pcall('HMGET', job, 'parentKey', 'also'), false
-  for _, parent in ipairs(said.err and {} or parents(said[1], said[2])) do
-    if is_to_go(parent) then
+  local stored, below = redis.pcall('HMGET', job, 'parentKey', 'also'), false
+  for _, parent in ipairs(stored.err and {} or parent_keys(stored[1], stored[2])) do
+    if belongs(parent) then
       below = true
     elseif redis.pcall('HEXISTS', parent, 'timestamp') == 1 then
       return false
     end
   end
-  goes[job] = below
+  in_flow[job] = below
   return below
 end
 
@@ -69,7 +69,7 @@ local function children(job)
     if not some.err then
       for _, child in ipairs(some) do
         -- One that another job has taken over since is not of this flow.
-        if is_to_go(child) then found[#found + 1] = child end
+        if belongs(child) then found[#found + 1] = child end
       end
     end
   end
@@ -94,7 +94,7 @@ local whole = visit(jobs .. root)
 
 local queues = {}
 for job in pairs(seen) do
-  local q, id = family.queue_of(job)
+  local q, id = flow.queue_of(job)
   if not q then error('a structure of a queue is not of its type') end
   if not queues[q.jobs] then
     queues[q.jobs] = true
@@ -121,22 +121,22 @@ local function take(q, id)
   end
   return 'unknown'
 end
-local function in_flow(parent) return goes[parent] end
+local function is_deleted(parent) return in_flow[parent] end
 
 for n, job in ipairs(going) do
-  local q, id = family.queue_of(job)
-  local prev, said = take(q, id), redis.call('HMGET', job, 'parentKey', 'also')
+  local q, id = flow.queue_of(job)
+  local prev, stored = take(q, id), redis.call('HMGET', job, 'parentKey', 'also')
   redis.call('SREM', q.jobs .. 'stalled', id)
-  remove_jobs(q.jobs, { id }, family, in_flow)
-  for _, parent in ipairs(parents(said[1], said[2])) do
-    if goes[parent] then
+  remove_jobs(q.jobs, { id }, flow, is_deleted)
+  for _, parent in ipairs(parent_keys(stored[1], stored[2])) do
+    if in_flow[parent] then
       redis.pcall('SREM', parent .. ':dependencies', job)
       redis.pcall('HDEL', parent .. ':processed', job)
       redis.pcall('HDEL', parent .. ':failed', job)
       redis.pcall('ZREM', parent .. ':unsuccessful', job)
     end
   end
-  q.tell('removed', 'jobId', id, 'prev', prev)
+  q.emit('removed', 'jobId', id, 'prev', prev)
   if reach <= 0 and n < #going then return -1 end
 end
 return whole and 0 or -1

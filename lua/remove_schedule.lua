@@ -2,6 +2,7 @@
 remove_schedule: delete a schedule and its run that waits. A run that has begun is finished.
 
 MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone
+CAUSES   none
 EMITS    removed
 
 KEYS
@@ -33,19 +34,19 @@ local schedule = ARGV[2]
 --@include pending
 --@include delete_run
 
-local _, _, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local _, _, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { wait, paused }, { prioritized, delayed, schedules })
 local due = redis.call('ZSCORE', schedules, schedule)
 if not due then return 1 end
-local k = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed, jobs = jobs, reach = 1000, runs = {} }
-local run = pending(k, schedule, string.format('%.0f', due))
-local waits = redis.call('EXISTS', jobs .. run .. ':lock') == 0 and find_waiting(k, run)
+local queue = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed, jobs = jobs, reach = 1000, runs = {} }
+local run = pending(queue, schedule, string.format('%.0f', due))
+local waits = redis.call('EXISTS', jobs .. run .. ':lock') == 0 and find_waiting(queue, run)
 
 redis.call('DEL', jobs .. 'repeat:' .. schedule)
 redis.call('ZREM', schedules, schedule)
 if waits then
-  delete_run(k, run, waits)
+  delete_run(queue, run, waits)
   emit('removed', 'jobId', run, 'prev', waits)
 end
 return 0

@@ -2,6 +2,7 @@
 renew: prolong the locks of jobs that are being run.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS

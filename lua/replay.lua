@@ -1,7 +1,9 @@
 --[[
 replay: put the jobs of dead letters in line again, as if they had never run.
 
-MOVES    failed -> wait, failed -> paused, failed -> prioritized, new -> wait, new -> paused, new -> prioritized, wait -> paused
+MOVES    failed -> wait, failed -> paused, failed -> prioritized, new -> wait, new -> paused,
+  new -> prioritized
+CAUSES   merge_paused
 EMITS    added, waiting
 
 KEYS
@@ -45,11 +47,11 @@ local by, stride, first = ARGV[2], 4, 3
 --@include index_dead_letter
 --@include mark_replayed
 
-local moment = string.format('%d', clock(ARGV[1]))
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-check_types(events, { wait, k.aside or nil }, { prioritized, failed }, marker, {}, { pc, counter })
+local now_text = string.format('%d', clock(ARGV[1]))
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
+check_types(events, { wait, queue.paused_list or nil }, { prioritized, failed }, marker, {}, { pc, counter })
 local good, seen, refused = {}, {}, {}
 for i = first, #ARGV, stride do
   local one, code = read_dead_letter(jobs, ARGV[i]), 0
@@ -71,7 +73,7 @@ for i = first, #ARGV, stride do
     refused[#refused + 1] = code
   end
 end
-local counts = dead_letter_types_ok(jobs, good)
+local counts = check_dead_letter_types(jobs, good)
 if #good == 0 then return refused end
 
 -- BullMQ's obliterate leaves letters and no counter: a number that it is yet to give would stand for two jobs.
@@ -84,21 +86,21 @@ if most > given then redis.call('SET', counter, string.format('%.0f', most)) end
 local ids, priorities = {}, {}
 for n, one in ipairs(good) do
   local job, i = jobs .. one.id, one.row
-  local said = redis.call('HMGET', record_of(jobs, one.id), 'name', 'data', 'opts', 'priority')
-  local data = ARGV[i + 2] == '1' and ARGV[i + 3] or said[2] or '{}'
-  ids[n], priorities[n] = one.id, said[4] or '0'
+  local stored = redis.call('HMGET', record_of(jobs, one.id), 'name', 'data', 'opts', 'priority')
+  local data = ARGV[i + 2] == '1' and ARGV[i + 3] or stored[2] or '{}'
+  ids[n], priorities[n] = one.id, stored[4] or '0'
   if one.is_there then
     -- `ats` stays: the letter shows all starts of its job.
     redis.call('HSET', job, 'data', data)
     redis.call('HDEL', job, 'finishedOn', 'processedOn', 'owner', 'failedReason', 'atm', 'stc')
   else
-    redis.call('HSET', job, 'name', said[1], 'data', data, 'opts', said[3] or '{}', 'timestamp', moment, 'delay', '0',
+    redis.call('HSET', job, 'name', stored[1], 'data', data, 'opts', stored[3] or '{}', 'timestamp', now_text, 'delay', '0',
       'priority', priorities[n])
   end
 end
-enqueue(k, ids, priorities, false)
+enqueue(queue, ids, priorities, false)
 redis.call('ZREM', failed, unpack(ids))
-mark_replayed(jobs, good, moment, by, counts)
+mark_replayed(jobs, good, now_text, by, counts)
 for _, one in ipairs(good) do
   if one.is_there then
     emit('waiting', 'jobId', one.id, 'prev', 'failed')

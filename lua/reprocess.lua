@@ -1,8 +1,9 @@
 --[[
 reprocess: put failed or completed jobs back in line, to run again from the start. Its parents wait for such a child again.
 
-MOVES    failed -> wait, failed -> paused, failed -> prioritized, completed -> wait, completed -> paused, completed -> prioritized,
-  wait -> paused
+MOVES    failed -> wait, failed -> paused, failed -> prioritized, completed -> wait, completed -> paused,
+  completed -> prioritized
+CAUSES   merge_paused
 EMITS    waiting
 
 KEYS
@@ -37,16 +38,16 @@ local stride, first = 2, 3
 --@include job_exists
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include dead_letter_indexes
 --@include read_dead_letter
 --@include index_dead_letter
 --@include mark_replayed
 
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-check_types(events, { wait, k.aside or nil }, { prioritized, completed, failed }, marker, {}, { pc })
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
+check_types(events, { wait, queue.paused_list or nil }, { prioritized, completed, failed }, marker, {}, { pc })
 local good, seen, refused, letters = {}, {}, {}, {}
 for i = first, #ARGV, stride do
   local id, code = ARGV[i], 1
@@ -57,8 +58,8 @@ for i = first, #ARGV, stride do
       local set = state == 'failed' and failed or completed
       if code ~= 0 and redis.call('ZSCORE', set, id) then
         code = 0
-        local said = redis.call('HMGET', jobs .. id, 'priority', 'parentKey', 'also')
-        good[#good + 1] = { id = id, priority = said[1], parents = parents(said[2], said[3]), front = ARGV[i + 1] == '1', set = set, state = state }
+        local stored = redis.call('HMGET', jobs .. id, 'priority', 'parentKey', 'also')
+        good[#good + 1] = { id = id, priority = stored[1], parents = parent_keys(stored[2], stored[3]), front = ARGV[i + 1] == '1', set = set, state = state }
         local one = read_dead_letter(jobs, id)
         if one.at and not one.replayed then letters[#letters + 1] = one end
       end
@@ -71,7 +72,7 @@ for i = first, #ARGV, stride do
   end
 end
 if #good == 0 then return refused end
-local counts = dead_letter_types_ok(jobs, letters)
+local counts = check_dead_letter_types(jobs, letters)
 
 local function relink(child, parent, state)
   -- pcall: a parent stands in a queue of its own, which may not be sound.
@@ -86,7 +87,7 @@ local function relink(child, parent, state)
 end
 
 for _, job in ipairs(good) do
-  enqueue(k, { job.id }, { job.priority }, job.front)
+  enqueue(queue, { job.id }, { job.priority }, job.front)
   redis.call('ZREM', job.set, job.id)
   for _, parent in ipairs(job.parents) do relink(jobs .. job.id, parent, job.state) end
   redis.call('HDEL', jobs .. job.id, 'finishedOn', 'processedOn', 'owner', 'defa', job.state == 'failed' and 'failedReason' or 'returnvalue')

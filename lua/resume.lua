@@ -2,6 +2,7 @@
 resume: let jobs be claimed again after a pause, those that were paused first.
 
 MOVES    paused -> wait, wait -> paused
+CAUSES   none
 EMITS    resumed
 
 KEYS
@@ -28,14 +29,14 @@ local meta, wait, paused, active, prioritized, delayed, marker, events = unpack(
 --@include due
 --@include merge_paused
 
-local was_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local was_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { wait, paused }, { prioritized, delayed }, marker)
-local aside = redis.call('EXISTS', paused) == 1
+local paused_list = redis.call('EXISTS', paused) == 1
 
 -- Jobs in `wait` come from producers that do not put them aside. They go behind the paused ones, so that the whole line
 -- moves back in one step, at whatever length. Until then the queue stays paused: nothing is claimed out of order.
-if aside then
+if paused_list then
   -- A full server refuses LPUSH as a first write, but not after this. A paused queue has no marker anyway.
   redis.call('DEL', marker)
   if not merge_paused(wait, paused) then return { 0, 1 } end

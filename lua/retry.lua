@@ -1,7 +1,8 @@
 --[[
 retry: put jobs whose attempt failed back in line at once.
 
-MOVES    active -> wait, active -> paused, active -> prioritized, wait -> paused
+MOVES    active -> wait, active -> paused, active -> prioritized
+CAUSES   merge_paused
 EMITS    waiting
 
 KEYS
@@ -40,19 +41,19 @@ local stride, first = 6, 2
 --@include merge_paused
 --@include enqueue
 
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-check_types(events, { wait, active, k.aside or nil }, { prioritized }, marker, { stalled }, { pc })
-local good, facts, refused = check_claims(jobs, active, ARGV, first, stride)
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
+check_types(events, { wait, active, queue.paused_list or nil }, { prioritized }, marker, { stalled }, { pc })
+local good, fields, refused = check_claims(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 
 unlock(jobs, stalled, ARGV, good)
 for _, i in ipairs(good) do
   local id = ARGV[i]
-  redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 3], 'stacktrace', ARGV[i + 4], 'atm', to_count(facts[i][1]) + 1)
+  redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 3], 'stacktrace', ARGV[i + 4], 'atm', to_count(fields[i][ATM]) + 1)
   redis.call('HDEL', jobs .. id, 'owner')
-  enqueue(k, { id }, { facts[i][3] }, ARGV[i + 5] == '1' and (tonumber(facts[i][3]) or 0) == 0)
+  enqueue(queue, { id }, { fields[i][PRIORITY] }, ARGV[i + 5] == '1' and (tonumber(fields[i][PRIORITY]) or 0) == 0)
   redis.call('LREM', active, -1, id)
   emit('waiting', 'jobId', id, 'prev', 'active')
 end

@@ -1,9 +1,8 @@
 --[[
 turn: finish jobs and claim others in one call. What a busy worker does; `finish` and `claim` are the plain versions.
 
-MOVES    active -> completed, active -> gone, completed -> gone, wait -> active, prioritized -> active, delayed -> wait, delayed -> paused, delayed -> prioritized,
-  new -> wait, new -> paused, new -> prioritized, new -> delayed,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
+MOVES    active -> completed, active -> gone, wait -> active, prioritized -> active
+CAUSES   release_parents, promote_deduplicated, promote, trim, merge_paused
 EMITS    completed, active, waiting, missing, drained, added, delayed, duplicated
 
 KEYS
@@ -44,7 +43,7 @@ RETURNS
   Sent again: the rows are refused with 3 and further jobs are claimed; see `recover_claim`.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, marker, events, limiter, smoothed, jobs = unpack(KEYS)
-local now, token, lock_ms, worker, count, metrics, own = unpack(ARGV, 1, 7)
+local now, token, lock_ms, worker, count, metrics, worker_limit = unpack(ARGV, 1, 7)
 local stride, first = 6, 8
 
 --@include clock
@@ -60,7 +59,7 @@ local stride, first = 6, 8
 --@include count_metrics
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include promote_deduplicated
 --@include to_count
@@ -71,40 +70,42 @@ local stride, first = 6, 8
 --@include rate
 
 now = clock(now)
-local moment = string.format('%d', now)
-local is_paused, room, kept, pace = read_limits(meta, active)
-local emit = emitter(events, kept)
+local now_text = string.format('%d', now)
+local is_paused, room, max_events, limits = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, {}, { pc }, true)
-local k = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  emit = emit, jobs = jobs, aside = is_paused and paused, meter = count_metrics(jobs, 'completed', metrics) }
-local limit = (pace or own ~= '') and rate(meta, limiter, smoothed, pace, own, now)
+local queue = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
+  emit = emit, jobs = jobs, paused_list = is_paused and paused }
+local count_finished = count_metrics(jobs, 'completed', metrics)
+local limit = (limits or worker_limit ~= '') and read_rate(meta, limiter, smoothed, limits, worker_limit, now)
 
-local good, facts, refused, suspects = check_claims(jobs, active, ARGV, first, stride, 5, stalled)
-local family
-k.to_parent = function(i)
-  family = family or release_parents(now)
-  family.completed(jobs .. ARGV[i], facts[i][7], facts[i][10], ARGV[i + 3])
+local good, fields, refused, suspects = check_claims(jobs, active, ARGV, first, stride, 5, stalled)
+local flow
+local function notify_parents(i)
+  flow = flow or release_parents(now)
+  flow.completed(jobs .. ARGV[i], fields[i][PARENT_KEY], fields[i][ALSO], ARGV[i + 3])
 end
 unlock(jobs, stalled, ARGV, good, suspects)
-finish_jobs(k, completed, 'returnvalue', 'completed', moment, ARGV, good, facts)
+finish_jobs(queue, ARGV, good, fields, { set = completed, field = 'returnvalue', event = 'completed', now_text = now_text,
+  notify_parents = notify_parents, count = count_finished })
 
 -- The finished jobs have left: their slots are free under a global concurrency.
 room = room + #good
 local open = not is_paused and room > 0
-local promoted, next_due = promote(k, now, open)
-local rows, more, closed = {}, false, 0
+local promoted, next_due = promote(queue, now, open)
+local rows, more, limited_ms = {}, false, 0
 if open then
-  rows, more = claim(k, moment, token, lock_ms, worker, math.min(tonumber(count), room, limit and limit.free or room))
-  if limit then closed = spend(limit, rows, now) end
+  rows, more = claim(queue, now_text, token, lock_ms, worker, math.min(tonumber(count), room, limit and limit.free or room))
+  if limit then limited_ms = count_starts(limit, rows, now) end
 end
 local is_empty = open and not more
 -- A worker that leaves work behind which another could claim wakes the next one.
 more = more and room > #rows
 -- The last to start under a rate limit wakes one too: it is told how long to wait, and nobody depends on this one. Nor does
 -- a worker that only its own limit stops keep the jobs from others.
-if more and (closed == 0 or #rows > 0 or not pace) then redis.call('ZADD', marker, 0, '0') end
+if more and (limited_ms == 0 or #rows > 0 or not limits) then redis.call('ZADD', marker, 0, '0') end
 if #good > 0 and #rows == 0 and not more and next_due < 0
   and redis.call('LLEN', active) + redis.call('LLEN', wait) + redis.call('ZCARD', prioritized) == 0 then
   emit('drained')
 end
-return { refused, rows, next_due, more and closed == 0 and 1 or is_empty and 2 or 0, more and closed or 0 }
+return { refused, rows, next_due, more and limited_ms == 0 and 1 or is_empty and 2 or 0, more and limited_ms or 0 }

@@ -2,6 +2,7 @@
 update_data: replace the data of a job.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS

@@ -1,8 +1,9 @@
 --[[
 upsert_schedule: make a schedule, or change one, and its next run; a run that waits by the old one is replaced.
 
-MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed,
-  wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, wait -> paused
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, wait -> gone, paused -> gone,
+  prioritized -> gone, delayed -> gone
+CAUSES   merge_paused
 EMITS    added, waiting, delayed, removed
 
 KEYS
@@ -53,19 +54,19 @@ local now, schedule, due, keep, times, name, data, head, priority, lifo = unpack
 --@include delete_run
 --@include make_run
 
-local is_paused, room, kept = read_limits(meta, active)
+local is_paused, room, max_events = read_limits(meta, active)
 check_types(events, { wait, paused }, { prioritized, delayed, schedules }, marker, {}, { pc })
-local k = { aside = is_paused and paused, wait = wait, paused = paused, prioritized = prioritized, pc = pc, delayed = delayed,
-  marker = marker, jobs = jobs, emit = emitter(events, kept), now = clock(now), wake = not is_paused and room > 0 }
+local queue = { paused_list = is_paused and paused, wait = wait, paused = paused, prioritized = prioritized, pc = pc, delayed = delayed,
+  marker = marker, jobs = jobs, emit = emitter(events, max_events), now = clock(now), may_start = not is_paused and room > 0 }
 local hash, run = jobs .. 'repeat:' .. schedule, 'repeat:' .. schedule .. ':'
 local score = redis.call('ZSCORE', schedules, schedule)
 if (score and string.format('%.0f', score) or '') ~= due then return { 1 } end
 local was = redis.call('HMGET', hash, 'ic', 'running', 'queued')
-local waits = due ~= '' and redis.call('EXISTS', jobs .. run .. due .. ':lock') == 0 and find_waiting(k, run .. due)
+local waits = due ~= '' and redis.call('EXISTS', jobs .. run .. due .. ':lock') == 0 and find_waiting(queue, run .. due)
 local time = keep == '1' and waits and due or next_free_time(jobs, run, times)
 if not time then return { 2 } end
 -- A run that waits there without being the schedule's next, as BullMQ may leave one.
-local other = time ~= due and find_waiting(k, run .. time)
+local other = time ~= due and find_waiting(queue, run .. time)
 
 redis.call('INCR', counter)
 redis.call('DEL', hash)
@@ -76,10 +77,10 @@ redis.call('HSET', hash, 'ic', count, 'before', count - 1)
 if was[2] then redis.call('HSET', hash, 'running', was[2]) end
 if was[3] then redis.call('HSET', hash, 'queued', was[3]) end
 if waits then
-  delete_run(k, run .. due, waits)
-  if time ~= due then k.emit('removed', 'jobId', run .. due, 'prev', waits) end
+  delete_run(queue, run .. due, waits)
+  if time ~= due then queue.emit('removed', 'jobId', run .. due, 'prev', waits) end
 end
-if other then delete_run(k, run .. time, other) end
-make_run(k, schedule, time, { runs = run, name = name, data = data, head = head, priority = priority, lifo = lifo })
+if other then delete_run(queue, run .. time, other) end
+make_run(queue, schedule, time, { prefix = run, name = name, data = data, head = head, priority = priority, lifo = lifo })
 redis.call('ZADD', schedules, time, schedule)
 return { 0, time }

@@ -1,9 +1,8 @@
 --[[
 wait_children: let a job that ran wait for its children, which may be added by this call, and run again when they are done.
 
-MOVES    active -> waiting-children, active -> wait, active -> paused, active -> prioritized,
-  new -> wait, new -> paused, new -> prioritized, new -> delayed, new -> waiting-children,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
+MOVES    active -> waiting-children, active -> wait, active -> paused, active -> prioritized
+CAUSES   release_parents, insert_flow, merge_paused
 EMITS    waiting-children, waiting, added, delayed, duplicated
 
 KEYS
@@ -56,29 +55,29 @@ local first = 5
 --@include unlock
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include insert_flow
 
 now = clock(now)
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-check_types(events, { wait, active, k.aside or nil }, { prioritized, waiting_children }, marker, { stalled }, { pc })
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
+check_types(events, { wait, active, queue.paused_list or nil }, { prioritized, waiting_children }, marker, { stalled }, { pc })
 local claim = { id, token, fence }
-local good, facts, refused = check_claims(jobs, active, claim, 1, 3)
+local good, fields, refused = check_claims(jobs, active, claim, 1, 3)
 if #good == 0 then return refused[2] end
 local job = jobs .. id
 if redis.call('ZCARD', job .. ':unsuccessful') > 0 then return 4 end
-local family = release_parents(now)
-local plan, _, code = survey(family, ARGV, first)
+local flow = release_parents(now)
+local plan, _, code = plan_flow(flow, ARGV, first)
 if not plan then return code end
 local open, done = redis.call('SCARD', job .. ':dependencies'), redis.call('HLEN', job .. ':processed') + redis.call('HLEN', job .. ':failed')
 -- A job that asks again though nothing has ended since would run for ever.
 if #plan == 0 and open == 0 and redis.call('HGET', job, 'waited') == tostring(done) then return 5 end
 
 unlock(jobs, stalled, claim, good)
-insert_flow(family, ARGV, plan, now)
+insert_flow(flow, ARGV, plan, now)
 if redis.call('SCARD', job .. ':dependencies') > 0 then
   redis.call('ZADD', waiting_children, now, id)
   redis.call('HDEL', job, 'owner', 'waited')
@@ -86,7 +85,7 @@ if redis.call('SCARD', job .. ':dependencies') > 0 then
 else
   redis.call('HSET', job, 'waited', done)
   redis.call('HDEL', job, 'owner')
-  enqueue(k, { id }, { facts[1][3] }, true)
+  enqueue(queue, { id }, { fields[1][PRIORITY] }, true)
   emit('waiting', 'jobId', id, 'prev', 'active')
 end
 redis.call('LREM', active, -1, id)

@@ -2,6 +2,7 @@
 write_dead_letters: write dead letters of jobs that failed without one, such as those of BullMQ workers.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -34,5 +35,5 @@ for i = 2, #ARGV, 3 do
   end
   seen[id] = true
 end
-write_dead_letters(jobs, drafts, dead_letter_types_ok(jobs, drafts))
+write_dead_letters(jobs, drafts, check_dead_letter_types(jobs, drafts))
 return #drafts

@@ -28,7 +28,7 @@ _COMMENT = re.compile(r"^[ \t]*--.*$", re.MULTILINE)
 _HEADER = re.compile(r"\A--\[\[\n(.*?)\n\]\]\n", re.DOTALL)
 _CALLED = re.compile(r"'([A-Z]{3,}(?:', 'STREAM)?)'")
 """Commands that a script's text names. Other words in capitals are options, such as LIMIT, which no server takes for commands."""
-_SECTIONS = ("MOVES", "EMITS", "KEYS", "ARGV", "ROWS", "RETURNS")
+_SECTIONS = ("MOVES", "CAUSES", "EMITS", "KEYS", "ARGV", "ROWS", "RETURNS")
 
 logger = logging.getLogger("engine.scripts")
 
@@ -48,6 +48,9 @@ class Header(Struct, frozen=True):
 
     summary: str
     moves: frozenset[tuple[str, str]]
+    """Of the jobs that the script is called for."""
+    causes: frozenset[str]
+    """Effects on other jobs, by their names in `engine.model.states.EFFECTS`."""
     emits: frozenset[str]
     keys: tuple[str, ...]
     args: tuple[str, ...]
@@ -348,6 +351,7 @@ def read_header(name: str, source: str) -> Header:
     return Header(
         summary=" ".join(summary),
         moves=frozenset(moves),
+        causes=frozenset(listed("CAUSES")),
         emits=frozenset(listed("EMITS")),
         keys=slots("KEYS"),
         args=slots("ARGV"),
