@@ -1,5 +1,5 @@
 --[[
-change_delay: let a delayed job be due at another time.
+change_delay: change the due time of a delayed job.
 
 MOVES    delayed -> delayed
 CAUSES   none
@@ -7,7 +7,7 @@ EMITS    delayed
 
 KEYS
   meta     hash    of the queue
-  active   list    ids being run
+  active   list    ids of running jobs
   delayed  zset    ids by due time
   marker   zset    wakes idle workers
   events   stream
@@ -19,7 +19,7 @@ ARGV
 RETURNS
   0 done
   1 not delayed, 2 missing; nothing was written
-  Sent again the delay counts from the second time.
+  Sent again it counts the delay from the second call.
 ]]
 local meta, active, delayed, marker, events, jobs = unpack(KEYS)
 local now, id, delay = unpack(ARGV)

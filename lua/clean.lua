@@ -1,5 +1,5 @@
 --[[
-clean: delete the jobs of one structure that have been there for some time, but neither locked ones nor pending runs of schedules.
+clean: delete the jobs of one structure that are older than a limit, except locked jobs and pending runs of schedules.
 
 MOVES    wait -> gone, paused -> gone, active -> gone, prioritized -> gone, delayed -> gone,
   completed -> gone, failed -> gone
@@ -10,24 +10,24 @@ KEYS
   meta         hash    of the queue
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   delayed      zset    ids by due time
   completed    zset    ids by finish time, ms
   failed       zset    ids by finish time, ms
-  stalled      set     ids that a BullMQ worker suspects
+  stalled      set     ids that a BullMQ worker marked as possibly stalled
   repeat       zset    schedules
   events       stream
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
   state        str     structure to clean
-  grace        int     ms since a job was finished; of one that is not, since it was last started, or added
-  skip         int     jobs at the old end of the structure that are to stay
-  count        int     jobs looked at in this call, at most 1,000
+  grace        int     age in ms: since the job finished, else since it last started, else since it was added
+  skip         int     jobs at the old end of the structure to skip
+  count        int     jobs to check in this call, at most 1,000
 RETURNS
-  the ids deleted; how many were looked at and stay
-  Sent again it deletes further ones.
+  the deleted ids; how many were checked and stay
+  Sent again it deletes more.
 ]]
 local meta, wait, paused, active, prioritized, delayed, completed, failed, stalled, schedules, events, jobs = unpack(KEYS)
 local now, state, grace, skip, count = unpack(ARGV)
@@ -61,7 +61,7 @@ local function matches(id)
   return since <= cutoff and not scheduled(schedules, jobs, id)
 end
 if state == 'completed' or state == 'failed' then
-  -- Their score is the time of the finish, so those that are too young need not be looked at.
+  -- Their score is the time of the finish: jobs that are too young are not read.
   count = math.min(count, redis.call('ZCOUNT', key, '-inf', string.format('%.0f', cutoff)) - skip)
   if count < 1 then return { {}, 0 } end
 end

@@ -1,5 +1,5 @@
 --[[
-delay: move jobs whose attempt failed, or which asked for a later run, to the delayed set.
+delay: run jobs later: those whose attempt failed, and those that asked for a later run.
 
 MOVES    active -> delayed
 CAUSES   none
@@ -7,9 +7,9 @@ EMITS    delayed
 
 KEYS
   meta         hash    of the queue
-  active       list    ids being run
+  active       list    ids of running jobs
   delayed      zset    ids by due time
-  stalled      set     ids that a BullMQ worker suspects
+  stalled      set     ids that a BullMQ worker marked as possibly stalled
   marker       zset    wakes idle workers
   events       stream
   jobs         prefix  of the job hashes; the script appends an id
@@ -22,10 +22,10 @@ ROWS
   delay        int     ms from now
   reason       str
   stacktrace   bytes   JSON array of texts
-  skip         int     1: the run uses no attempt, and reason and stacktrace are not written
+  skip         int     1: no attempt is used, and reason and stacktrace are not written
 RETURNS
-  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
-  Sent again it answers 1: the job is no longer held by this claim.
+  for each refused row: its number from 0, then 1 lost (another claim holds the job), 2 missing or 3 done before by this claim
+  Sent again it answers 1: this claim no longer holds the job.
 ]]
 local meta, active, delayed, stalled, marker, events, jobs = unpack(KEYS)
 local stride, first = 7, 2
@@ -60,7 +60,7 @@ for _, i in ipairs(good) do
   emit('delayed', 'jobId', id, 'delay', due)
 end
 mark_due(delayed, marker)
--- Under a global concurrency the slots that were left are for others that sleep.
+-- Under a global concurrency, idle workers can use the slots that became free.
 room = room + #good
 if not is_paused and room > 0 and room < math.huge then redis.call('ZADD', marker, 0, '0') end
 return refused

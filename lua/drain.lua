@@ -1,6 +1,6 @@
 --[[
-drain: delete jobs that wait, all but the pending runs of schedules, and the parents in this queue that waited for nobody else.
-One structure a call; the binding takes them in turn.
+drain: delete the jobs of one structure that have not started, except pending runs of schedules; also parents in this queue whose last
+open child is deleted. The binding calls it for each structure.
 
 MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, waiting-children -> gone
 CAUSES   release_parents, merge_paused
@@ -16,11 +16,11 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
   state        str     structure to drain
-  skip         int     jobs at its old end that are to stay
-  count        int     jobs looked at in this call, at most 1,000
+  skip         int     jobs at its old end to skip
+  count        int     jobs to check in this call, at most 1,000
 RETURNS
-  how many of that structure were deleted; how many were looked at and stay; how many parents were deleted beside them
-  Sent again it deletes further ones.
+  how many of that structure were deleted; how many were checked and stay; how many parents were deleted
+  Sent again it deletes more.
 ]]
 local wait, paused, prioritized, delayed, schedules, jobs = unpack(KEYS)
 local now, state, skip, count = unpack(ARGV)
@@ -54,7 +54,7 @@ local flow = release_parents(clock(now))
 local deleted, stayed = delete_matching(key, state == 'wait' or state == 'paused', jobs, tonumber(skip), tonumber(count), matches, flow, deletes_parent)
 local taken = 0
 while #parents > 0 do
-  -- Who waited for one of these goes in the next round.
+  -- Their own parents are collected for the next round.
   local these = parents
   parents = {}
   taken = taken + #these

@@ -1,5 +1,5 @@
 --[[
-fail: record that jobs failed for good, release their locks, apply retention, and write dead letters.
+fail: record final failures of claimed jobs: releases locks, applies retention, writes dead letters.
 
 MOVES    active -> failed, active -> gone
 CAUSES   release_parents, child_failed, promote_deduplicated, trim, merge_paused
@@ -9,32 +9,32 @@ KEYS
   meta         hash    of the queue
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   pc           counter that keeps one priority first in, first out
   delayed      zset    ids by due time
   failed       zset    ids by finish time, ms
-  stalled      set     ids that a BullMQ worker suspects
+  stalled      set     ids that a BullMQ worker marked as possibly stalled
   marker       zset    wakes idle workers
   events       stream
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
-  letters      str     COUNT,SECONDS of dead letters kept, each empty for no limit; empty to write none
-  metrics      int     minutes of counts kept for getMetrics, or empty to count none
+  dead_letters str     COUNT,SECONDS of dead letters kept, either empty for no limit; empty: no letters are written
+  metrics      int     minutes of counts kept for getMetrics; empty: jobs are not counted
 ROWS
   id           str
   token        str     of the claim
   fence        int     `ats` of the claim
   reason       str
-  keep         str     COUNT,SECONDS of failed jobs kept, this one included, each empty for no limit; empty for all; see trim
+  keep         str     COUNT,SECONDS of failed jobs kept, this one included, either empty for no limit; empty: all; see include/trim
   stacktrace   bytes   JSON array of texts
-  attempts     int     runs that the job was allowed
+  attempts     int     runs that the job may have
   error        str     class of the error, for the dead letter
-  tenant       str     whose job it was, for the dead letter; empty for nobody's
+  tenant       str     of the job, for the dead letter; empty for none
 RETURNS
-  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
-  Sent again it answers 3 (2 where the job was dropped at once) and writes nothing.
+  for each refused row: its number from 0, then 1 lost (another claim holds the job), 2 missing or 3 done before by this claim
+  Sent again it answers 3 (2 where retention deleted the job at once) and writes nothing.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, failed, stalled, marker, events, jobs = unpack(KEYS)
 local stride, first = 9, 4

@@ -1,5 +1,5 @@
 --[[
-finish: record the results of jobs that ran, release their locks and apply retention.
+finish: record results of claimed jobs: releases locks, applies retention.
 
 MOVES    active -> completed, active -> gone
 CAUSES   release_parents, promote_deduplicated, trim, merge_paused
@@ -9,29 +9,29 @@ KEYS
   meta         hash    of the queue
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   pc           counter that keeps one priority first in, first out
   delayed      zset    ids by due time
   completed    zset    ids by finish time, ms
-  stalled      set     ids that a BullMQ worker suspects
+  stalled      set     ids that a BullMQ worker marked as possibly stalled
   marker       zset    wakes idle workers
   events       stream
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
-  metrics      int     minutes of counts kept for getMetrics, or empty to count none
+  metrics      int     minutes of counts kept for getMetrics; empty: jobs are not counted
 ROWS
   id           str
   token        str     of the claim
   fence        int     `ats` of the claim
   value        bytes   JSON
-  keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all; see trim
-  made         int     `atm` as the claim read it; empty where the hash must be asked, as it may hold a deduplication
+  keep         str     COUNT,SECONDS of completed jobs kept, this one included, either empty for no limit; empty: all; see include/trim
+  attempts     int     `atm` as the claim read it; empty: read it from the hash, which may have a deduplication
 RETURNS
-  for each row that was refused: its number from 0, then 1 lost, 2 missing, 3 already done by this claim,
-  4 doomed: a child has failed without which it may not complete, or 7 pending: children that it needs are not done
-  Sent again it answers 3 (2 where the job was dropped at once) and writes nothing.
+  for each refused row: its number from 0, then 1 lost (another claim holds the job), 2 missing, 3 done before by this claim,
+  4 doomed: a child failed that it needs, or 7 pending: children that it needs are not done
+  Sent again it answers 3 (2 where retention deleted the job at once) and writes nothing.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, marker, events, jobs = unpack(KEYS)
 local stride, first = 6, 3

@@ -1,5 +1,5 @@
 --[[
-finish_adding: record the result of a job that ran, and add the jobs that it gathered, in one.
+finish_adding: record the result of a claimed job, and add the jobs that its run gathered, both or nothing.
 
 MOVES    active -> completed, active -> gone
 CAUSES   release_parents, promote_deduplicated, insert_flow, trim, merge_paused
@@ -9,12 +9,12 @@ KEYS
   meta         hash    of the queue
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   pc           counter that keeps one priority first in, first out
   delayed      zset    ids by due time
   completed    zset    ids by finish time, ms
-  stalled      set     ids that a BullMQ worker suspects
+  stalled      set     ids that a BullMQ worker marked as possibly stalled
   marker       zset    wakes idle workers
   events       stream
   jobs         prefix  of the job hashes; the script appends an id
@@ -24,7 +24,7 @@ ARGV
   token        str     of the claim
   fence        int     `ats` of the claim
   value        bytes   JSON
-  keep         str     COUNT,SECONDS of completed jobs kept, this one included, each empty for no limit; empty for all; see trim
+  keep         str     COUNT,SECONDS of completed jobs kept, this one included, either empty for no limit; empty: all; see include/trim
 ROWS
   queue        prefix  of the keys of the job's queue
   id           str     chosen by the producer, or empty for a number
@@ -32,18 +32,18 @@ ROWS
   data         bytes   JSON
   opts         bytes   JSON
   timestamp    int     ms, or empty for now
-  delay        int     ms after that; of a job with children, from the moment on when they are done
+  delay        int     ms after `timestamp`; of a job with children, ms after they are done
   priority     int     1 first; 0 is none
-  lifo         int     1: to the front, of the jobs without a priority
-  parent       str     key of the job that waits for this one, or empty
-  link         bytes   JSON: that job and what it makes of a failure, as it stands in the hash
+  lifo         int     1: to the front of the jobs without a priority
+  parent       str     key of the parent, or empty
+  link         bytes   JSON for the field `parent`: that job, and flags for a failure of this one
   also         bytes   keys of further parents, one a line, or empty
-  waits        int     1: the job has children among the rows, which follow it
+  waits        int     1: children of this job follow among the rows
 RETURNS
   0 done
-  1 lost, 2 missing, 3 already done by this claim, 4 a child has failed without which it may not complete,
-  7 children that it needs are not done; nothing was written
-  Sent again it answers 3 (2 where the job was dropped at once).
+  1 lost, 2 missing, 3 done before by this claim, 4 a child failed that it needs, 7 children that it needs are not done; nothing was
+  written
+  Sent again it answers 3 (2 where retention deleted the job at once).
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, completed, stalled, marker, events, jobs = unpack(KEYS)
 local first = 7

@@ -1,5 +1,5 @@
 --[[
-get_metrics: show how many jobs finished in each of the last minutes, where workers count them.
+get_metrics: return how many jobs finished in each of the last minutes, if workers count them.
 
 MOVES    none
 CAUSES   none
@@ -10,10 +10,10 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
   kind         str     completed or failed
-  start        int     first minute shown, 0 for the newest
-  end          int     last minute shown, from the end if negative
+  start        int     first minute returned, 0 for the newest
+  end          int     last minute returned, from the end if negative
 RETURNS
-  jobs counted in all; when the newest minute was closed, ms, or empty; jobs counted until then; minutes kept; the counts
+  total of counted jobs; time when the newest minute was closed, ms, or empty; total at that time; minutes kept; the counts
 ]]
 local jobs = unpack(KEYS)
 local _, kind, first, last = unpack(ARGV)

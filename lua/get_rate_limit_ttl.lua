@@ -1,5 +1,5 @@
 --[[
-get_rate_limit_ttl: say how long rate limits let no further job start.
+get_rate_limit_ttl: return how long rate limits let no further job start.
 
 MOVES    none
 CAUSES   none
@@ -7,12 +7,12 @@ EMITS    none
 
 KEYS
   meta         hash    of the queue
-  active       list    ids being run
+  active       list    ids of running jobs
   limiter      counter of the jobs that started in the window of a rate limit
-  smoothed     str     time up to which a smoothed rate limit is used, us
+  smoothed     str     time up to which starts have used a smoothed rate limit, us
 ARGV
   now          int     ms, or empty for the server's time
-  own          str     MAX,MS of a worker's own rate limit, or empty
+  worker_limit str     MAX,MS of a worker's own rate limit, or empty
 RETURNS
   ms, 0 if one may start now
 ]]

@@ -1,5 +1,5 @@
 --[[
-get_state: say which structure holds each of some jobs.
+get_state: return which structure holds each of some jobs.
 
 MOVES    none
 CAUSES   none
@@ -8,10 +8,10 @@ EMITS    none
 KEYS
   wait              list    ids without a priority
   paused            list    the same while the queue is paused
-  active            list    ids being run
+  active            list    ids of running jobs
   prioritized       zset    ids by priority
   delayed           zset    ids by due time
-  waiting_children  zset    parents whose children are not all done
+  waiting_children  zset    parents with open children
   completed         zset    ids by finish time, ms
   failed            zset    ids by finish time, ms
   jobs              prefix  of the job hashes; the script appends an id
@@ -20,8 +20,8 @@ ARGV
 ROWS
   id                str
 RETURNS
-  a word for each id: the structure, or `unknown` for no such job and for one that nothing holds. Where lists are so
-  long that walking them would take milliseconds, a job that is in nothing else is taken to be in `wait`.
+  for each id the name of the structure, or `unknown` if the job does not exist or nothing holds it. Where lists are so long that
+  walking them would take milliseconds, a job that is in nothing else is reported as `wait`.
 ]]
 local wait, paused, active, prioritized, delayed, waiting_children, completed, failed, jobs = unpack(KEYS)
 

@@ -1,6 +1,6 @@
 --[[
-notify_parents: let parents that wait hear of children that have ended or gone without telling them: BullMQ tells one parent of a job
-that has several, and programs of whatever kind may have deleted a child. The oldest are looked at, and as many by chance.
+notify_parents: release or fail parents whose children ended or were deleted without notifying them: of a job with several parents
+BullMQ notifies one, and other programs may delete a child. Checks the parents that have waited longest, and as many random ones.
 
 MOVES    waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized,
   waiting-children -> delayed, delayed -> wait, delayed -> paused, delayed -> prioritized
@@ -11,17 +11,17 @@ KEYS
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
-  interval     int     ms between the looks of all workers together
-  patience     int     ms that a parent must have waited before a child that is not there counts as gone: one that another
-                       program adds in several steps may be on its way
-  count        int     parents looked at, twice
+  interval     int     ms between the checks of all workers together
+  patience     int     ms that a parent must have waited before a missing child counts as deleted: another program may
+                       still be adding it, in several steps
+  count        int     parents to check: the oldest, and random ones
 RETURNS
-  the ids of parents that were told something
-  Sent again it answers nothing.
+  the ids of parents that were notified
+  Sent again it returns none.
 ]]
 local jobs = unpack(KEYS)
 local now, interval, patience, count = unpack(ARGV)
--- Of a parent with many children the others come in a later look.
+-- Children checked of each parent; later checks read others.
 local sample = 10
 
 --@include clock
@@ -37,13 +37,13 @@ local sample = 10
 --@include checked_recently
 
 now = clock(now)
-local waiting_children, looked = jobs .. 'waiting-children', jobs .. 'corral:parents:looked'
-if redis.call('ZCARD', waiting_children) == 0 or checked_recently(looked, now, interval) then return {} end
+local waiting_children, checked_at = jobs .. 'waiting-children', jobs .. 'corral:parents:looked'
+if redis.call('ZCARD', waiting_children) == 0 or checked_recently(checked_at, now, interval) then return {} end
 local flow = release_parents(now)
 if not flow.queue_of(jobs .. 'id') then error('a structure of the queue is not of its type') end
 
--- How a child ended, if it did; and what its hash says of that.
-local function ending(child)
+-- How a child ended, or 'gone' if it was deleted, and its hash's fields; nil while it has not ended.
+local function outcome_of(child)
   local stored = redis.pcall('HMGET', child, 'timestamp', 'finishedOn', 'returnvalue', 'failedReason', 'parent')
   if stored.err then return end
   if not stored[1] then return redis.call('EXISTS', child) == 0 and 'gone' or nil end
@@ -53,12 +53,12 @@ local function ending(child)
   end
 end
 
--- Tell one parent what has become of some of its children. Returns whether it waits for fewer now.
-local function tell_of(children, parent, is_old)
+-- Applies the ends of some children to their parent. Returns whether it waits for fewer now.
+local function notify(children, parent, is_old)
   local before = #children
   local left = before
   for _, child in ipairs(children) do
-    local state, stored = ending(child)
+    local state, stored = outcome_of(child)
     if state == 'completed' then
       flow.completed(child, parent, nil, stored[3] or 'null')
     elseif state == 'failed' then
@@ -68,7 +68,7 @@ local function tell_of(children, parent, is_old)
     end
     if state and redis.call('SISMEMBER', parent .. ':dependencies', child) == 0 then left = left - 1 end
   end
-  -- Whoever took the last one away did not let it run.
+  -- The program that removed the last child did not release the parent.
   if before == 0 and is_old then
     flow.release(parent)
     return not redis.call('ZSCORE', waiting_children, string.match(parent, '[^:]+$'))
@@ -79,16 +79,16 @@ end
 local ids = redis.call('ZRANGE', waiting_children, 0, count - 1)
 for _, id in ipairs(redis.call('ZRANDMEMBER', waiting_children, count)) do ids[#ids + 1] = id end
 
--- ZREM first: a full server refuses what takes memory as the first write, and what waits is to go on.
+-- ZREM first: a full server refuses SET as the first write, and parents must run there too.
 redis.call('ZREM', waiting_children, '')
-redis.call('SET', looked, now, 'PX', interval)
-local told, seen = {}, {}
+redis.call('SET', checked_at, now, 'PX', interval)
+local notified, seen = {}, {}
 for _, id in ipairs(ids) do
   local since = redis.call('ZSCORE', waiting_children, id)
   local children = redis.pcall('SRANDMEMBER', jobs .. id .. ':dependencies', sample)
   if since and not seen[id] and not children.err then
     seen[id] = true
-    if tell_of(children, jobs .. id, since + patience <= now) then told[#told + 1] = id end
+    if notify(children, jobs .. id, since + patience <= now) then notified[#notified + 1] = id end
   end
 end
-return told
+return notified

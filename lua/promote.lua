@@ -1,5 +1,5 @@
 --[[
-promote: put delayed jobs that are due in line. A claim does so too; this is for a queue whose workers are all busy.
+promote: enqueue delayed jobs that are due. A claim does so too; this is for a queue whose workers are all busy.
 
 MOVES    delayed -> wait, delayed -> paused, delayed -> prioritized
 CAUSES   merge_paused
@@ -9,7 +9,7 @@ KEYS
   meta         hash    of the queue
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   pc           counter that keeps one priority first in, first out
   delayed      zset    ids by due time
@@ -19,8 +19,8 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
 RETURNS
-  how many, 250 at most; ms until the next is due (0: more are), or -1
-  Sent again it promotes what has become due since.
+  how many, 1,000 at most; ms until the next is due (0: more are), or -1
+  Sent again it promotes jobs that became due since.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)
 

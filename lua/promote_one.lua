@@ -1,5 +1,5 @@
 --[[
-promote_one: put a delayed job in line before it is due.
+promote_one: enqueue a delayed job before it is due.
 
 MOVES    delayed -> wait, delayed -> paused, delayed -> prioritized
 CAUSES   merge_paused
@@ -9,7 +9,7 @@ KEYS
   meta         hash    of the queue
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   pc           counter that keeps one priority first in, first out
   delayed      zset    ids by due time
@@ -22,7 +22,7 @@ ARGV
 RETURNS
   0 done
   1 not delayed, 2 missing; nothing was written
-  Sent again it answers 1: the job is in line.
+  Sent again it answers 1: the job waits.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)
 local id = ARGV[2]

@@ -10,10 +10,10 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
 ROWS
-  id           str     of the job whose letter it is
-  at           int     time of its failure as the caller read it, ms; empty for any
+  id           str     of the job
+  at           int     time of the failure in the letter that the caller read, ms; empty for any
 RETURNS
-  how many letters were deleted; not those of a later failure
+  how many letters were deleted. A letter of another failure than `at` stays.
   Sent again it deletes none.
 ]]
 local jobs = unpack(KEYS)

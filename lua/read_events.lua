@@ -1,5 +1,5 @@
 --[[
-read_events: show what happened after an entry of the event stream, and what tells whether entries in between are gone.
+read_events: return events after an entry of the stream, and what shows whether entries in between were trimmed.
 
 MOVES    none
 CAUSES   none
@@ -9,11 +9,11 @@ KEYS
   events       stream
 ARGV
   now          int     ms, or empty for the server's time
-  after        str     id of the entry that was read last
-  count        int     entries shown at most
+  after        str     id of the last entry that was read
+  count        int     entries to return at most
 RETURNS
-  the entries; 1 if the one that was read last is still there, else 0; the oldest id that is left; the newest there ever
-  was; how many were ever added; how many are left
+  the entries; 1 if the last entry that was read still exists, else 0; the oldest id in the stream; the newest id ever added; how many
+  were ever added; how many are in the stream
 ]]
 local events = unpack(KEYS)
 local _, after, count = unpack(ARGV)

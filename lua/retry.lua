@@ -1,5 +1,5 @@
 --[[
-retry: put jobs whose attempt failed back in line at once.
+retry: enqueue claimed jobs whose attempt failed again, at once.
 
 MOVES    active -> wait, active -> paused, active -> prioritized
 CAUSES   merge_paused
@@ -9,10 +9,10 @@ KEYS
   meta         hash    of the queue
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   pc           counter that keeps one priority first in, first out
-  stalled      set     ids that a BullMQ worker suspects
+  stalled      set     ids that a BullMQ worker marked as possibly stalled
   marker       zset    wakes idle workers
   events       stream
   jobs         prefix  of the job hashes; the script appends an id
@@ -24,10 +24,10 @@ ROWS
   fence        int     `ats` of the claim
   reason       str
   stacktrace   bytes   JSON array of texts
-  lifo         int     1: to the front of the line, of the jobs without a priority
+  lifo         int     1: to the front of the jobs without a priority
 RETURNS
-  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
-  Sent again it answers 1: the job is no longer held by this claim.
+  for each refused row: its number from 0, then 1 lost (another claim holds the job), 2 missing or 3 done before by this claim
+  Sent again it answers 1: this claim no longer holds the job.
 ]]
 local meta, wait, paused, active, prioritized, pc, stalled, marker, events, jobs = unpack(KEYS)
 local stride, first = 6, 2

@@ -1,5 +1,5 @@
 --[[
-wait_children: let a job that ran wait for its children, which may be added by this call, and run again when they are done.
+wait_children: let a claimed job wait for its children, and run again when they are done. Children that its run gathered are added first.
 
 MOVES    active -> waiting-children, active -> wait, active -> paused, active -> prioritized
 CAUSES   release_parents, insert_flow, merge_paused
@@ -9,11 +9,11 @@ KEYS
   meta              hash    of the queue
   wait              list    ids without a priority
   paused            list    the same while the queue is paused
-  active            list    ids being run
+  active            list    ids of running jobs
   prioritized       zset    ids by priority
   pc                counter that keeps one priority first in, first out
-  waiting_children  zset    parents whose children are not all done
-  stalled           set     ids that a BullMQ worker suspects
+  waiting_children  zset    parents with open children
+  stalled           set     ids that a BullMQ worker marked as possibly stalled
   marker            zset    wakes idle workers
   events            stream
   jobs              prefix  of the job hashes; the script appends an id
@@ -29,18 +29,18 @@ ROWS
   data         bytes   JSON
   opts         bytes   JSON
   timestamp    int     ms, or empty for now
-  delay        int     ms after that; of a job with children, from the moment on when they are done
+  delay        int     ms after `timestamp`; of a job with children, ms after they are done
   priority     int     1 first; 0 is none
-  lifo         int     1: to the front, of the jobs without a priority
-  parent       str     key of the job that waits for this one, or empty
-  link         bytes   JSON: that job and what it makes of a failure, as it stands in the hash
+  lifo         int     1: to the front of the jobs without a priority
+  parent       str     key of the parent, or empty
+  link         bytes   JSON for the field `parent`: that job, and flags for a failure of this one
   also         bytes   keys of further parents, one a line, or empty
-  waits        int     1: the job has children among the rows, which follow it
+  waits        int     1: children of this job follow among the rows
 RETURNS
-  0 it waits; or all are done already and it is at the front of the line
-  1 lost, 2 missing, 4 a child has failed without which it may not complete, 5 all are done, as they were when it asked before,
-  6 a job of a child's id is there and is the child of another; nothing was written
-  Sent again it answers 1: the job is no longer held by this claim.
+  0 it waits for its children; or all are done, and it is enqueued at the front
+  1 lost, 2 missing, 4 a child failed that it needs, 5 all are done, and were when it asked before, 6 a job of a child's id exists and is
+  the child of another; nothing was written
+  Sent again it answers 1: this claim no longer holds the job.
 ]]
 local meta, wait, paused, active, prioritized, pc, waiting_children, stalled, marker, events, jobs = unpack(KEYS)
 local now, id, token, fence = unpack(ARGV, 1, 4)
@@ -73,7 +73,7 @@ local flow = release_parents(now)
 local plan, _, code = plan_flow(flow, ARGV, first)
 if not plan then return code end
 local open, done = redis.call('SCARD', job .. ':dependencies'), redis.call('HLEN', job .. ':processed') + redis.call('HLEN', job .. ':failed')
--- A job that asks again though nothing has ended since would run for ever.
+-- A job that asks again although no child has ended since would run forever.
 if #plan == 0 and open == 0 and redis.call('HGET', job, 'waited') == tostring(done) then return 5 end
 
 unlock(jobs, stalled, claim, good)

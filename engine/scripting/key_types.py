@@ -17,12 +17,12 @@ Expected = Iterable[tuple[str, str]]
 """Keys, each with the type that it should have: a word of TYPE, or "counter"."""
 
 
-def is_foreign(error: Exception) -> TypeGuard[ServerError]:
+def is_wrong_type(error: Exception) -> TypeGuard[ServerError]:
     """Whether the server says that a key is not what it was taken for."""
     return isinstance(error, ServerError) and (error.code == "WRONGTYPE" or any(said in str(error) for said in _SAID))
 
 
-async def explained(link: Link, error: ServerError, expected: Expected) -> ServerError:
+async def name_wrong_key(link: Link, error: ServerError, expected: Expected) -> ServerError:
     """An error that names the key; the one that was given if none of these is foreign by now."""
     asked = list(expected)
     try:
@@ -36,13 +36,13 @@ async def explained(link: Link, error: ServerError, expected: Expected) -> Serve
     return error
 
 
-async def ask(link: Link, wanted: str, command: str, key: str, *rest: Argument) -> Reply:
+async def call_typed(link: Link, wanted: str, command: str, key: str, *rest: Argument) -> Reply:
     """The reply to one command about one key. Raises WrongType where the key is of another type than `wanted`."""
     try:
         return await link.call(command, key, *rest)
     except ServerError as error:
-        if is_foreign(error):
-            raise await explained(link, error, [(key, wanted)]) from None
+        if is_wrong_type(error):
+            raise await name_wrong_key(link, error, [(key, wanted)]) from None
         raise
 
 

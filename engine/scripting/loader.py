@@ -21,7 +21,7 @@ from msgspec import Struct
 from engine.connection import UNASKED, Argument, Link, PatientLink, Reply, Waiter, check_access, elsewhere, not_allowed
 from engine.errors import LinkError, ScriptError, ServerBusy, ServerError
 from engine.model.keys import Keys
-from engine.scripting.key_types import explained, is_foreign
+from engine.scripting.key_types import is_wrong_type, name_wrong_key
 
 _INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*--.*$", re.MULTILINE)
@@ -106,8 +106,8 @@ class Script:
             # NOSCRIPT is said before anything runs, so sending again is safe; EVAL loads the script for the next call.
             return await link.call("EVAL", self.body, *slots[1:])
         except ServerError as error:
-            if is_foreign(error):
-                raise await self.explained(link, error, slots) from None
+            if is_wrong_type(error):
+                raise await self.name_wrong_key(link, error, slots) from None
             if misplaced := elsewhere(error, keys.pick(self.keys)):
                 raise misplaced from None
             raise
@@ -123,7 +123,7 @@ class Script:
         if about and self._is_denied(link):
             raise await not_allowed(link, self.commands & _denied[link][0], _some(about[1]))
 
-    async def explained(self, link: Link, error: ServerError, slots: Sequence[Argument]) -> ServerError:
+    async def name_wrong_key(self, link: Link, error: ServerError, slots: Sequence[Argument]) -> ServerError:
         """The error of a call with these slots that met a foreign key: one that names the key, if it can be found."""
         keys = dict(zip(self.keys, map(str, slots[2:]), strict=False))
         expected = [
@@ -145,7 +145,7 @@ class Script:
                     id for id in slots[2 + len(self.keys) + len(self.args) :: len(self.rows)] if isinstance(id, str)
                 ]
                 expected += [(keys["jobs"] + id + suffix, kind) for id in rows for suffix, kind in _BESIDE]
-        return await explained(link, error, expected)
+        return await name_wrong_key(link, error, expected)
 
     def _mentions(self, suffix: str) -> bool:
         first, second, *_ = suffix.split(":")
@@ -190,7 +190,7 @@ class _Posted:
     def set_exception(self, error: Exception) -> None:
         if isinstance(error, ServerError) and error.code == "NOSCRIPT":
             self._link.post(self._again(), "EVAL", self._script.body, *self._slots[1:])
-        elif is_foreign(error):
+        elif is_wrong_type(error):
             _in_background(self._explain(error))
         elif isinstance(error, ServerBusy) and isinstance(self._link, PatientLink) and self._link.call_wait is not None:
             _in_background(self._call_again(self._link, error))
@@ -211,7 +211,7 @@ class _Posted:
             self.set_result(reply)
 
     async def _explain(self, error: ServerError) -> None:
-        self._waiter.set_exception(await self._script.explained(self._link, error, self._slots))
+        self._waiter.set_exception(await self._script.name_wrong_key(self._link, error, self._slots))
 
 
 def _in_background(work: Coroutine[None, None, None]) -> None:

@@ -22,9 +22,9 @@ class Refusal(IntEnum):
     """This claim did the same before: an earlier send of the call."""
     DOOMED = 4
     """It was to be completed, and a child has failed without which it may not be (option `fail_parent_on_failure`)."""
-    IDLE = 5
+    NO_PROGRESS = 5
     """It asked to wait for children, and nothing has happened since it asked before."""
-    ANOTHERS = 6
+    OTHER_PARENT = 6
     """A job of the id of one of its new children is there, and is the child of another job."""
     PENDING = 7
     """It was to be completed, and children that it needs are not done: they were added while it ran."""
@@ -38,7 +38,7 @@ def read_refusals(reply: Sequence[int]) -> Refusals:
     return {reply[i]: Refusal(reply[i + 1]) for i in range(0, len(reply), 2)} if reply else {}
 
 
-def keep_slot(keep: Keep) -> str:
+def retention_slot(keep: Keep) -> str:
     """Count, age in seconds and how many go by age at most, if that is set, as scripts take them; nothing is no limit."""
     count, age = keep.count, keep.seconds
     if count is None and age is None:
@@ -56,14 +56,14 @@ def finished_slots(finished: Iterable[Finished]) -> list[Argument]:
     last, rule = None, ""
     for job, value, keep in finished:
         if keep is not last:
-            last, rule = keep, keep_slot(keep)
+            last, rule = keep, retention_slot(keep)
         # Only a job added with this option can hold a deduplication; for it the script asks the hash.
         made = "" if b'"de"' in job.opts else job.attempts_made
         slots += (job.id, job.token, job.fence, value, rule, made)
     return slots
 
 
-def claims(jobs: Sequence[Claimed]) -> Iterator[Argument]:
+def claim_slots(jobs: Sequence[Claimed]) -> Iterator[Argument]:
     """The three slots that begin the row of a claim."""
     for job in jobs:
         yield job.slot

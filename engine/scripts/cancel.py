@@ -9,7 +9,7 @@ from engine.errors import ScriptError, WrongState
 from engine.model.keys import Keys
 from engine.model.options import Keep
 from engine.scripting.loader import Now, Script
-from engine.scripting.rows import keep_slot
+from engine.scripting.rows import retention_slot
 
 _cancel = Script(
     "cancel",
@@ -41,7 +41,7 @@ _ANSWERS = {
 
 async def cancel(link: Link, keys: Keys, *, id: str, reason: str, keep: Keep, now: Now = "") -> Cancellation:
     """Cancel a job; `keep` is what is kept of failed jobs. Raises WrongState for the pending run of a schedule."""
-    answer = await _cancel(link, keys, now, id, reason, keep_slot(keep))
+    answer = await _cancel(link, keys, now, id, reason, retention_slot(keep))
     if answer == 5:
         raise WrongState(f"job {id!r} is the pending run of a schedule; remove the schedule instead")
     if answer not in _ANSWERS:

@@ -10,12 +10,12 @@ from engine.model.keys import Keys
 from engine.model.options import Keep
 from engine.model.records import Claimed, Failed
 from engine.scripting.loader import Now, Script
-from engine.scripting.rows import Refusals, keep_slot, read_refusals
+from engine.scripting.rows import Refusals, read_refusals, retention_slot
 
 _fail = Script(
     "fail",
     keys="meta wait paused active prioritized pc delayed failed stalled marker events jobs",
-    args="now letters metrics",
+    args="now dead_letters metrics",
     rows="id token fence reason keep stacktrace attempts error tenant",
 )
 
@@ -31,7 +31,7 @@ async def fail(
     keys: Keys,
     failures: Iterable[tuple[Claimed, Failed, Keep, int]],
     *,
-    letters: Keep | None = None,
+    dead_letters: Keep | None = None,
     tenants: Sequence[str] = (),
     metrics: Argument = "",
     now: Now = "",
@@ -43,7 +43,15 @@ async def fail(
     """
     slots: list[Argument] = []
     for (job, failed, keep, attempts), tenant in zip(failures, chain(tenants, repeat("")), strict=False):
-        slots += (job.slot, job.token, job.fence, failed.reason, keep_slot(keep), failed.stacktrace or b"[]", attempts)
+        slots += (
+            job.slot,
+            job.token,
+            job.fence,
+            failed.reason,
+            retention_slot(keep),
+            failed.stacktrace or b"[]",
+            attempts,
+        )
         slots += (failed.error or UNKNOWN_ERROR, tenant[:MAX_TENANT])
-    kept = "" if letters is None else keep_slot(letters) or ","
+    kept = "" if dead_letters is None else retention_slot(dead_letters) or ","
     return read_refusals(await _fail(link, keys, now, kept, metrics, rows=slots))

@@ -10,11 +10,11 @@ from engine.scripting.loader import Now, Script
 
 _find_oldest = Script("find_oldest", keys="wait paused prioritized jobs", args="now count")
 
-LOOKED_AT = 100
+MAX_READ = 100
 """Jobs next to run without a priority, and priorities, that are looked at."""
 
 
-class InLine(Struct, frozen=True):
+class WaitingJob(Struct, frozen=True):
     """A job in line; times in ms."""
 
     id: str
@@ -25,15 +25,15 @@ class InLine(Struct, frozen=True):
     opts: bytes
 
 
-async def find_oldest(link: Link, keys: Keys, *, now: Now = "") -> tuple[int, list[InLine]]:
+async def find_oldest(link: Link, keys: Keys, *, now: Now = "") -> tuple[int, list[WaitingJob]]:
     """The server's time in ms, and the jobs to choose from."""
-    moment, *rows = await _find_oldest(link, keys, now, LOOKED_AT)
-    return moment, [_in_line(*row) for row in rows]
+    moment, *rows = await _find_oldest(link, keys, now, MAX_READ)
+    return moment, [_waiting_job(*row) for row in rows]
 
 
-def _in_line(id: bytes, name: bytes, timestamp: bytes, processed_on: bytes, opts: bytes) -> InLine:
+def _waiting_job(id: bytes, name: bytes, timestamp: bytes, processed_on: bytes, opts: bytes) -> WaitingJob:
     text, spelled = id.decode(errors="replace"), name.decode(errors="replace")
-    return InLine(text, spelled, _number(timestamp), _number(processed_on), opts)
+    return WaitingJob(text, spelled, _number(timestamp), _number(processed_on), opts)
 
 
 def _number(text: bytes) -> int:

@@ -16,7 +16,7 @@ _find_stuck_schedules = Script(
 )
 
 
-class Stuck(Struct, frozen=True):
+class StuckSchedule(Struct, frozen=True):
     id: str
     due: int
     """Time of the run that is not on its way, ms."""
@@ -26,7 +26,7 @@ class Stuck(Struct, frozen=True):
 
 async def find_stuck_schedules(
     link: Link, keys: Keys, *, interval_ms: int, skip: int = 0, count: int = PER_CALL, now: Now = ""
-) -> tuple[list[Stuck], int]:
+) -> tuple[list[StuckSchedule], int]:
     """What one call finds; and how many schedules the next call of this look skips, or -1 at its end."""
     rows, skip = await _find_stuck_schedules(link, keys, now, interval_ms, skip, count)
-    return [Stuck(id.decode(errors="surrogateescape"), int(due), again == 1) for id, due, again in rows], skip
+    return [StuckSchedule(id.decode(errors="surrogateescape"), int(due), again == 1) for id, due, again in rows], skip

@@ -13,7 +13,7 @@ _finish = Script(
     "finish",
     keys="meta wait paused active prioritized pc delayed completed stalled marker events jobs",
     args="now metrics",
-    rows="id token fence value keep made",
+    rows="id token fence value keep attempts",
 )
 
 

@@ -11,7 +11,7 @@ from engine.scripting.loader import Now, Script
 _get_metrics = Script("get_metrics", keys="jobs", args="now kind start end")
 
 
-class Metered(Struct, frozen=True):
+class StoredMetrics(Struct, frozen=True):
     """What is stored of one kind; times in ms."""
 
     total: int
@@ -25,10 +25,10 @@ class Metered(Struct, frozen=True):
     """Of the minutes asked for, newest first."""
 
 
-async def get_metrics(link: Link, keys: Keys, *, kind: str, start: int, end: int, now: Now = "") -> Metered:
+async def get_metrics(link: Link, keys: Keys, *, kind: str, start: int, end: int, now: Now = "") -> StoredMetrics:
     """The counts of minutes `start` to `end`, both included, 0 for the newest; negative numbers count from the oldest."""
     total, closed, until_then, kept, counts = await _get_metrics(link, keys, now, kind, start, end)
-    return Metered(
+    return StoredMetrics(
         _number(total),
         _number(closed) if closed else None,
         _number(until_then),

@@ -12,7 +12,7 @@ _obliterate = Script(
     "obliterate",
     keys="meta id wait paused active prioritized pc delayed waiting_children completed failed stalled stalled_check"
     " repeat limiter smoothed marker events jobs",
-    args="now force count letters",
+    args="now force count dead_letters",
 )
 
 

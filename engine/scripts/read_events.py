@@ -14,7 +14,7 @@ Entry = tuple[str, list[bytes]]
 """Id of an entry of the stream; its names and values in turn."""
 
 
-class Followed(Struct, frozen=True):
+class EventPage(Struct, frozen=True):
     entries: list[Entry]
     there: bool
     """The entry that was read last is still in the stream, so nothing after it was trimmed."""
@@ -28,8 +28,8 @@ class Followed(Struct, frozen=True):
     """Entries that are left."""
 
 
-async def read_events(link: Link, keys: Keys, *, after: str, count: int, now: Now = "") -> Followed:
+async def read_events(link: Link, keys: Keys, *, after: str, count: int, now: Now = "") -> EventPage:
     """Up to `count` entries after the one of that id, and the state of the stream at the same moment."""
     entries, there, oldest, newest, added, left = await _read_events(link, keys, now, after, count)
     shown = [(id.decode(), fields) for id, fields in entries]
-    return Followed(shown, there == 1, oldest.decode(), newest.decode(), added, left)
+    return EventPage(shown, there == 1, oldest.decode(), newest.decode(), added, left)
