@@ -1,4 +1,4 @@
-"""Fail a job that waits, or ask for the end of one that runs (lua/cancel.lua)."""
+"""Cancel a job: fail it before it starts, or ask its worker to end it (lua/cancel.lua)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _cancel = Script(
 
 
 class Cancellation(Enum):
-    """What became of a job that was to be cancelled."""
+    """Result of cancelling a job."""
 
     CANCELLED = "cancelled"
-    """It waited; it has failed now and will not run."""
+    """It had not started; it has failed now and will not run."""
     ASKED = "asked"
-    """It is being run, or a parent waits for it: its worker was asked to end it. What ends first, counts."""
+    """It is running, or a parent waits for it: its worker was asked to end it. A result that comes first counts."""
     ENDED = "ended"
-    """It was completed or had failed before; nothing was written."""
+    """It had completed or failed before; nothing was written."""
     MISSING = "missing"
     """There is no such job."""
 

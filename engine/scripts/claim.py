@@ -1,4 +1,4 @@
-"""Take jobs in line for a worker (lua/claim.lua)."""
+"""Claim waiting jobs for a worker (lua/claim.lua)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ _claim = Script(
 
 
 class ClaimReply(Struct, frozen=True):
+    """Claimed jobs, and when to claim again."""
+
     jobs: list[Claimed]
     next_due: int | None
     """Milliseconds until the next delayed job is due; None without one."""
     more: bool
-    """Further jobs wait that may be claimed now."""
+    """More jobs wait that may be claimed now."""
     limited_ms: int = 0
-    """Milliseconds until a rate limit lets a job that waits start; 0 where none is in the way."""
+    """Milliseconds until a rate limit lets a waiting job start; 0 if no limit stops one."""
 
 
 async def claim(

@@ -1,4 +1,4 @@
-"""Record that jobs failed for good (lua/fail.lua)."""
+"""Record final failures of claimed jobs (lua/fail.lua)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _fail = Script(
 
 
 UNKNOWN_ERROR = "unknown"
-"""The class of an error that nobody told."""
+"""The class of an unknown error."""
 MAX_TENANT = 200
-"""Characters of a tenant's name; of a longer one the first."""
+"""Characters of a tenant's name; a longer one is cut."""
 
 
 async def fail(
@@ -36,9 +36,9 @@ async def fail(
     metrics: Argument = "",
     now: Now = "",
 ) -> Refusals:
-    """Fail at most 1,000 jobs, each with what is kept of failed jobs and the runs it was allowed.
+    """Fail at most 1,000 jobs for good, each with what is kept of failed jobs and the runs that it may have.
 
-    letters: what is kept of dead letters; None writes none. tenants: of these jobs, in their order, empty for none.
+    dead_letters: what is kept of dead letters; None writes none. tenants: of these jobs, in their order, empty for none.
     metrics: minutes of counts kept of failed jobs; "" counts none.
     """
     slots: list[Argument] = []

@@ -1,4 +1,4 @@
-"""Find dead letters (lua/find_dead_letters.lua)."""
+"""Find dead letters by page (lua/find_dead_letters.lua)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _find_dead_letters = Script(
 )
 
 Cursor = tuple[int, str]
-"""Time and id of the last letter that was looked at."""
+"""Time and id of the last letter that was read."""
 
 
 class LetterQuery(Struct, frozen=True):
-    """Which letters: empty text and None stand for any. Times in ms; `until` is the first that is too late."""
+    """Filter of dead letters: an empty text or None matches any. Times in ms; `until` is the first that is too late."""
 
     type: str = ""
     error: str = ""
@@ -34,15 +34,15 @@ class LetterQuery(Struct, frozen=True):
 
 
 class LetterPage(Struct, frozen=True):
-    """A slice of the letters that were query."""
+    """A page of the letters that match a query."""
 
     count: int
     ids: list[tuple[str, int]]
-    """For "ids": each with the time of its failure, ms."""
+    """With what="ids": each with the time of its failure, ms."""
     records: list[tuple[str, dict[bytes, bytes]]]
-    """For "records": each with its hash."""
+    """With what="records": each with its hash."""
     cursor: Cursor | None
-    """Where the next slice begins; None when all was looked at."""
+    """Where the next page begins; None after the last."""
     server_time: int
     """The server's time, ms."""
 

@@ -1,4 +1,4 @@
-"""Record the result of a job that ran, and add the jobs that it gathered (lua/finish_adding.lua)."""
+"""Record the result of a claimed job, and add the jobs that its run gathered (lua/finish_adding.lua)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show how many jobs finished in each minute (lua/get_metrics.lua)."""
+"""Return how many jobs finished in each minute (lua/get_metrics.lua)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _get_metrics = Script("get_metrics", keys="jobs", args="now kind start end")
 
 
 class StoredMetrics(Struct, frozen=True):
-    """What is stored of one kind; times in ms."""
+    """Stored counts of completed or failed jobs; times in ms."""
 
     total: int
     closed: int | None
     """When the newest minute was closed; None before the first job."""
     until_then: int
-    """Jobs counted when it was."""
+    """Jobs counted at that time."""
     kept: int
     """Minutes kept."""
     counts: list[int]
-    """Of the minutes asked for, newest first."""
+    """Of the requested minutes, newest first."""
 
 
 async def get_metrics(link: Link, keys: Keys, *, kind: str, start: int, end: int, now: Now = "") -> StoredMetrics:

@@ -1,4 +1,4 @@
-"""Put jobs of dead workers back in line (lua/recover_stalled.lua)."""
+"""Enqueue the jobs of dead workers again (lua/recover_stalled.lua)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _recover_stalled = Script(
 
 
 class Recovery(NamedTuple):
-    """back: the ids put back in line. next_ms: until the next sweep is due."""
+    """back: ids of the recovered jobs. next_ms: milliseconds until the next recovery is due."""
 
     back: list[str]
     next_ms: int
@@ -34,9 +34,10 @@ async def check_stalled(
     count: int = PER_CALL,
     now: Now = "",
 ) -> Recovery:
-    """Sweep the queue if it is due: no worker did so in the last `interval_ms`, or a lock that it saw ends before.
+    """Recover stalled jobs if it is due: no worker did so in the last `interval_ms`, or a lock has expired since.
 
-    After `gap_ms` without a look of any worker none sweeps before they have looked for `grace_ms`. `count` ids a call.
+    After an outage, `gap_ms` without this call by any worker, jobs are recovered only once workers have called it for `grace_ms`.
+    `count` ids a call.
     """
     back: list[str] = []
     skip: int | str = ""
@@ -52,7 +53,7 @@ async def check_stalled(
 async def recover_stalled(
     link: Link, keys: Keys, *, interval_ms: int, max_stalls: int, count: int = PER_CALL, now: Now = ""
 ) -> list[str]:
-    """Sweep the queue without a grace, unless another sweep is recent; the ids put back."""
+    """Recover stalled jobs without a grace, unless another recovery is recent; returns their ids."""
     found = await check_stalled(
         link, keys, interval_ms=interval_ms, max_stalls=max_stalls, gap_ms=0, grace_ms=0, count=count, now=now
     )

@@ -19,5 +19,5 @@ _release = Script(
 
 
 async def release(link: Link, keys: Keys, jobs: Sequence[Claimed], *, now: Now = "") -> Refusals:
-    """Put at most 1,000 jobs back at the front of the line, the first of them first."""
+    """Give at most 1,000 jobs back to the front of the waiting ones, in this order."""
     return read_refusals(await _release(link, keys, now, rows=claim_slots(jobs)))

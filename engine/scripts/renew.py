@@ -1,4 +1,4 @@
-"""Prolong the locks of jobs that are being run (lua/renew.lua)."""
+"""Renew the locks of running jobs (lua/renew.lua)."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ _renew = Script("renew", keys="active stalled watch jobs", args="now lock", rows
 
 
 async def renew(link: Link, keys: Keys, jobs: Sequence[Claimed], *, lock_ms: int, now: Now = "") -> Refusals:
-    """Let the locks of at most 1,000 jobs run `lock_ms` from now. A refused job is no longer this claim's."""
+    """Make the locks of at most 1,000 jobs expire `lock_ms` from now. A refused job is no longer this claim's."""
     return read_refusals(await _renew(link, keys, now, lock_ms, rows=claim_slots(jobs)))

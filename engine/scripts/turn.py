@@ -21,16 +21,18 @@ _turn = Script(
 
 
 class TurnReply(Struct, frozen=True):
+    """Refused results, claimed jobs, and when to claim again."""
+
     refused: Refusals
     jobs: list[Claimed]
     next_due: int | None
     """Milliseconds until the next delayed job is due; None without one."""
     more: bool
-    """Further jobs wait that may be claimed now."""
+    """More jobs wait that may be claimed now."""
     limited_ms: int = 0
-    """Milliseconds until a rate limit lets a job that waits start; 0 where none is in the way."""
+    """Milliseconds until a rate limit lets a waiting job start; 0 if no limit stops one."""
     empty: bool = False
-    """No job is in line. False also where the queue is paused or at its concurrency, as nobody looked."""
+    """No job waits. False also if the queue is paused or at its concurrency, because that was not checked."""
 
 
 async def turn(
@@ -69,14 +71,14 @@ def post_turn(
     metrics: Argument = "",
     worker_limit: str = "",
 ) -> None:
-    """`turn` for who wants to be told the moment the reply is read; `read_turn` reads it."""
+    """`turn` without waiting: the waiter gets the reply as soon as it is read; `read_turn` decodes it."""
     _turn.post(
         link, waiter, keys, "", token, lock_ms, worker, count, metrics, worker_limit, rows=finished_slots(finished)
     )
 
 
 def read_turn(reply: Reply, token: str) -> TurnReply:
-    """What turn.lua answered to the call of this token."""
+    """Decode the reply of turn.lua to the call of this token."""
     refused, rows, next_due, more, limited_ms = reply
     due = None if next_due < 0 else next_due
     return TurnReply(read_refusals(refused), read_claimed(rows, token), due, more == 1, limited_ms, more == 2)
