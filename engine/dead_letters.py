@@ -22,12 +22,12 @@ from engine.model.clock import monotonic, to_ms
 from engine.model.keys import Keys
 from engine.model.options import JobOptions, read_options
 from engine.model.records import Snapshot, moment
-from engine.scripting.key_types import ask
+from engine.scripting.key_types import call_typed
 from engine.scripting.pace import LETTERS_PER_CALL, PER_CALL
 from engine.scripting.snapshots import read_number, read_snapshot
 from engine.scripts.count_dead_letters import count_dead_letters
 from engine.scripts.fail import MAX_TENANT, UNKNOWN_ERROR
-from engine.scripts.find_dead_letters import Cursor, Sought, find_dead_letters
+from engine.scripts.find_dead_letters import Cursor, LetterQuery, find_dead_letters
 from engine.scripts.list_jobs import list_jobs
 from engine.scripts.purge import purge
 from engine.scripts.replay import replay
@@ -162,7 +162,7 @@ class DeadLetters:
         found: list[DeadLetter] = []
         while True:
             slice = await find_dead_letters(
-                link, self._keys, sought, what="records", newest=not oldest_first, cursor=at, look=_LISTED, most=left
+                link, self._keys, sought, what="records", newest=not oldest_first, cursor=at, scan=_LISTED, most=left
             )
             found += [self._letter(id, record) for id, record in slice.records if record]
             left, at = left - slice.count, slice.cursor
@@ -197,7 +197,7 @@ class DeadLetters:
 
     async def get(self, job_id: str) -> DeadLetter | None:
         """The letter of that job, open or replayed, or None."""
-        pairs = await ask(await self._ready(), "hash", "HGETALL", self._keys.letter(_id(job_id)))
+        pairs = await call_typed(await self._ready(), "hash", "HGETALL", self._keys.letter(_id(job_id)))
         return self._letter(job_id, dict(zip(pairs[::2], pairs[1::2], strict=True))) if pairs else None
 
     # --- telling ------------------------------------------------------------------------------------------------------
@@ -237,10 +237,10 @@ class DeadLetters:
         while True:
             most = min(pace.slice, LETTERS_PER_CALL) if edit else pace.slice
             slice = await find_dead_letters(
-                link, self._keys, sought, what="records" if edit else "ids", cursor=at, look=PER_CALL, most=most
+                link, self._keys, sought, what="records" if edit else "ids", cursor=at, scan=PER_CALL, most=most
             )
             if sought.until is None:
-                sought = structs.replace(sought, until=slice.moment + 1)
+                sought = structs.replace(sought, until=slice.server_time + 1)
             rows: list[tuple[str, int | None, bytes | None]]
             if edit is None:
                 rows = [(id, failed, None) for id, failed in slice.ids]
@@ -273,10 +273,10 @@ class DeadLetters:
         sought, gone, at = _meant(filter, everything, "purge"), 0, None
         while True:
             slice = await find_dead_letters(
-                link, self._keys, sought, what="ids", cursor=at, look=PER_CALL, most=PER_CALL
+                link, self._keys, sought, what="ids", cursor=at, scan=PER_CALL, most=PER_CALL
             )
             if sought.until is None:
-                sought = structs.replace(sought, until=slice.moment + 1)
+                sought = structs.replace(sought, until=slice.server_time + 1)
             gone += await purge(link, self._keys, slice.ids)
             at = slice.cursor
             if at is None:
@@ -300,11 +300,11 @@ class DeadLetters:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    async def _counted(self, sought: Sought, most: int | None) -> AtLeast:
+    async def _counted(self, sought: LetterQuery, most: int | None) -> AtLeast:
         link, count, looked, at = await self._ready(), 0, 0, None
         while True:
             look = PER_CALL if most is None else min(PER_CALL, most - looked)
-            slice = await find_dead_letters(link, self._keys, sought, what="count", cursor=at, look=look, most=look)
+            slice = await find_dead_letters(link, self._keys, sought, what="count", cursor=at, scan=look, most=look)
             count, looked, at = count + slice.count, looked + look, slice.cursor
             if at is None or looked == most:
                 return AtLeast(count, at is None)
@@ -383,7 +383,7 @@ class _Pace:
             await asyncio.sleep(self._due - monotonic())
 
 
-def _sought(filter: Mapping[str, Any]) -> Sought:
+def _sought(filter: Mapping[str, Any]) -> LetterQuery:
     """The filter that a caller gave by keyword. Raises InvalidOption."""
     checked: dict[str, Any] = {}
     for name, value in filter.items():
@@ -400,13 +400,13 @@ def _sought(filter: Mapping[str, Any]) -> Sought:
         else:
             known = ", ".join(DeadLetterFilter.__annotations__)
             raise InvalidOption(f"{name}: dead letters have no such filter; there are {known}")
-    sought = Sought(**checked)
+    sought = LetterQuery(**checked)
     if sought.since is not None and sought.until is not None and sought.since >= sought.until:
         raise InvalidOption("until: it is not after since, so nothing is between them")
     return sought
 
 
-def _meant(filter: Mapping[str, Any], everything: bool, verb: str) -> Sought:
+def _meant(filter: Mapping[str, Any], everything: bool, verb: str) -> LetterQuery:
     """The filter of what changes many letters: one that names none is a slip unless `everything` says it is not."""
     if not filter and not everything:
         raise InvalidOption(f"filter: none was given; name a job id or a filter, or say everything=True to {verb} all")

@@ -14,7 +14,7 @@ from engine.model.keys import Keys
 from engine.model.options import NO_OPTIONS, JobOptions, read_options
 from engine.model.records import Claimed, D, JobSignature, Returned, Snapshot, moment
 from engine.results import ResultWaiter
-from engine.scripting.key_types import ask
+from engine.scripting.key_types import call_typed
 from engine.scripting.rows import Refusal
 from engine.scripts.get_jobs import get_jobs
 from engine.scripts.get_state import get_state
@@ -213,7 +213,7 @@ class Job(Generic[D, Returned]):
         cursor: Argument = 0
         while True:
             # In pages: a parent may have any number of children, with values of any size.
-            cursor, page = await ask(
+            cursor, page = await call_typed(
                 self._link, "hash", "HSCAN", self._keys.helper(self.id, helper), cursor, "COUNT", 250
             )
             found |= {key.decode(errors="replace"): value for key, value in zip(page[::2], page[1::2], strict=True)}

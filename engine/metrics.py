@@ -18,7 +18,7 @@ from engine.model.records import moment
 from engine.scripting.pace import chunks
 from engine.scripts.count_names import count_names
 from engine.scripts.count_priorities import count_priorities
-from engine.scripts.find_oldest import InLine, find_oldest
+from engine.scripts.find_oldest import WaitingJob, find_oldest
 from engine.scripts.get_metrics import get_metrics
 
 MAX_METRICS = 20_160
@@ -112,7 +112,7 @@ async def waited_longest(link: Link, keys: Keys) -> OldestWaiting | None:
     return OldestWaiting(job.id, job.name, timedelta(milliseconds=max(0, now - since)))
 
 
-def _since(job: InLine) -> int:
+def _since(job: WaitingJob) -> int:
     """From when on a job could have run, ms."""
     try:
         delay = read_options(job.opts).delay

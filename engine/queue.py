@@ -36,7 +36,7 @@ from engine.model.options import NO_OPTIONS, NO_OPTIONS_WIRE, AddOptions, JobOpt
 from engine.model.records import Counts, D, JobSignature, NewJob, NewRow, R, Target, check_new, signature_of
 from engine.results import ResultWaiter
 from engine.schedules import Schedules
-from engine.scripting.key_types import ask
+from engine.scripting.key_types import call_typed
 from engine.scripting.loader import guard, loading
 from engine.scripting.pace import PER_CALL
 from engine.scripts.add import add
@@ -308,11 +308,11 @@ class Queue:
         return await measured(await self._ready(), self.keys, kind, start, end)
 
     async def is_paused(self) -> bool:
-        return bool(await ask(await self._ready(), "hash", "HEXISTS", self.keys.meta, "paused"))
+        return bool(await call_typed(await self._ready(), "hash", "HEXISTS", self.keys.meta, "paused"))
 
     async def rate_limit(self) -> RateLimit | None:
         """The queue's rate limit; None if it has none."""
-        said = await ask(await self._ready(), "hash", "HMGET", self.keys.meta, "max", "duration", "smooth")
+        said = await call_typed(await self._ready(), "hash", "HMGET", self.keys.meta, "max", "duration", "smooth")
         return stored_limit(*said)
 
     async def rate_limit_ttl(self, limiter: Mapping[str, Any] | RateLimit | None = None) -> int:
@@ -320,21 +320,21 @@ class Queue:
 
         limiter: that of the workers, {"max": jobs, "duration": ms}, where they have one of their own.
         """
-        return await get_rate_limit_ttl(await self._ready(), self.keys, own=worker_limit(limiter))
+        return await get_rate_limit_ttl(await self._ready(), self.keys, worker_limit=worker_limit(limiter))
 
     async def concurrency(self) -> int | None:
         """How many jobs of the queue may run at once, on all workers together; None is no limit."""
-        return stored_number(await ask(await self._ready(), "hash", "HGET", self.keys.meta, "concurrency"))
+        return stored_number(await call_typed(await self._ready(), "hash", "HGET", self.keys.meta, "concurrency"))
 
     async def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
         """The rows of a job's log, oldest first."""
-        rows = await ask(await self._ready(), "list", "LRANGE", self.keys.logs(job_id), start, end)
+        rows = await call_typed(await self._ready(), "list", "LRANGE", self.keys.logs(job_id), start, end)
         return [row.decode(errors="replace") for row in rows]
 
     async def deduplication_job_id(self, deduplication_id: str) -> str | None:
         """The id of the job that owns this deduplication, or None. While a `ttl` runs the job may be gone already."""
         check_deduplication_id(deduplication_id)
-        owner = await ask(await self._ready(), "string", "GET", self.keys.deduplication(deduplication_id))
+        owner = await call_typed(await self._ready(), "string", "GET", self.keys.deduplication(deduplication_id))
         return None if owner is None else str(owner.decode(errors="replace"))
 
     # --- telling ------------------------------------------------------------------------------------------------------

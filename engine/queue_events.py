@@ -15,7 +15,7 @@ from engine.errors import ConnectFailed, InvalidInput, InvalidOption, LinkClosed
 from engine.events import Event, Gap, event_name, id_parts, read_event
 from engine.model import wire
 from engine.model.keys import Keys
-from engine.scripts.read_events import Entry, Followed, read_events
+from engine.scripts.read_events import Entry, EventPage, read_events
 
 _A_TIME = 100
 """Entries read in one call: each may carry a whole result."""
@@ -200,7 +200,7 @@ class _Reader:
             return [], _numbered([(id.decode(), fields) for id, fields in reply[0][1]], self._place.number)
         return self._judge(await read_events(link, self._keys, after=self._place.id, count=_A_TIME))
 
-    def _judge(self, found: Followed) -> _Page:
+    def _judge(self, found: EventPage) -> _Page:
         """Whether entries are gone that were not read, by counting: a stream knows how many were ever added to it."""
         place, entries = self._place, found.entries
         passed = not found.there and (not found.left or _newer(found.oldest, place.id))
@@ -224,7 +224,7 @@ class _Reader:
         return gaps, _numbered(entries, before)
 
 
-def _lost(place: _Place, found: Followed) -> bool:
+def _lost(place: _Place, found: EventPage) -> bool:
     """Whether entries after a place that was passed are gone, or may be."""
     gone = found.added - found.left
     if place.number is not None:

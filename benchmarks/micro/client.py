@@ -24,11 +24,11 @@ from engine.model.payloads import JOB_TYPES, JobData, check
 from engine.model.records import Claimed, NewJob, NewRow, Snapshot
 from engine.scripting.rows import Refusals
 from engine.scripts.add import Added, add
-from engine.scripts.claim import Claims, claim
+from engine.scripts.claim import ClaimReply, claim
 from engine.scripts.finish import finish
 from engine.scripts.get_jobs import get_jobs
 from engine.scripts.renew import renew
-from engine.scripts.turn import Turned, turn
+from engine.scripts.turn import TurnReply, turn
 
 MANY = 100
 """Rows of the operations that are about many: what a turn of a busy worker carries."""
@@ -107,11 +107,11 @@ async def _add(link: Link) -> Added:
     return await add(link, _KEYS, _ROWS)
 
 
-async def _claim(link: Link) -> Claims:
+async def _claim(link: Link) -> ClaimReply:
     return await claim(link, _KEYS, token=_TOKEN[::-1], lock_ms=_LOCK, worker="micro", count=MANY)
 
 
-async def _turn(link: Link, jobs: Sequence[Claimed]) -> Turned:
+async def _turn(link: Link, jobs: Sequence[Claimed]) -> TurnReply:
     return await turn(link, _KEYS, _results(jobs), token=_TOKEN, lock_ms=_LOCK, worker="micro", count=MANY)
 
 

@@ -51,7 +51,7 @@ async def _fail_many(link: Link, count: int, keep: Keep, began: int = _BEGAN) ->
         ]
         tenants = [f"tenant{n % 1_000}" for n in numbers]
         now = began + first * (100 * _DAY_MS // count)
-        await fail(link, _KEYS, failures, letters=keep, tenants=tenants, now=now)
+        await fail(link, _KEYS, failures, dead_letters=keep, tenants=tenants, now=now)
 
 
 async def _measured(link: Link, what: str, work: Callable[[], Awaitable[Any]]) -> None:

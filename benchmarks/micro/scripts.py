@@ -32,7 +32,7 @@ from engine.scripts.count_priorities import count_priorities
 from engine.scripts.delay import delay
 from engine.scripts.drain import drain
 from engine.scripts.fail import fail
-from engine.scripts.find_dead_letters import Sought, find_dead_letters
+from engine.scripts.find_dead_letters import LetterQuery, find_dead_letters
 from engine.scripts.find_oldest import find_oldest
 from engine.scripts.find_stuck_schedules import find_stuck_schedules
 from engine.scripts.finish import finish
@@ -151,7 +151,7 @@ async def _failed(link: Link, keys: Keys, rows: int) -> list[str]:
 async def _buried(link: Link, keys: Keys, rows: int) -> list[str]:
     """Dead letters of jobs of which nothing else is kept."""
     jobs = await _claimed(link, keys, rows)
-    await fail(link, keys, [(job, Failed("it does not work"), Keep(count=0), 1) for job in jobs], letters=Keep())
+    await fail(link, keys, [(job, Failed("it does not work"), Keep(count=0), 1) for job in jobs], dead_letters=Keep())
     return [job.id for job in jobs]
 
 
@@ -373,7 +373,7 @@ CASES: dict[str, Case] = {
     ),
     "find_dead_letters": Case(
         _buried,
-        lambda link, keys, ids: find_dead_letters(link, keys, Sought(), what="records", look=1_000, most=1_000),
+        lambda link, keys, ids: find_dead_letters(link, keys, LetterQuery(), what="records", scan=1_000, most=1_000),
         lambda seeded, found: len(found.records),
     ),
     "count_dead_letters": Case(

@@ -1,5 +1,5 @@
--- Give up the locks of those rows. The first write of a call, and one that a full server still allows. `suspects`: whether
--- `stalled` has members, where the caller knows it (see check_claims).
+-- Deletes the locks of these rows: the first write of a call, and one that a full server still allows. `suspects`: whether `stalled` has
+-- members, where the caller knows it (see check_claims).
 local function unlock(jobs, stalled, rows, good, suspects)
   if suspects == nil then suspects = redis.call('SCARD', stalled) > 0 end
   if #good == 0 then return end

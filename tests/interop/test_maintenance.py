@@ -237,7 +237,7 @@ async def test_a_retry_of_nodes_that_resets_the_starts_lets_no_old_run_in(
     theirs = Theirs(node)
     id = await theirs.add("q", "n", {})
     (old,) = (await claim(link, KEYS, token="t1", lock_ms=HOUR, worker="w", count=1)).jobs
-    await fail(link, KEYS, [(old, Failed("boom"), Keep(), 1)], letters=Keep())
+    await fail(link, KEYS, [(old, Failed("boom"), Keep(), 1)], dead_letters=Keep())
     await theirs.call("q", "retry", "failed", {"resetAttemptsMade": True, "resetAttemptsStarted": True}, job=id)
     (new,) = (await claim(link, KEYS, token="t2", lock_ms=HOUR, worker="w", count=1)).jobs
     assert (old.id, old.fence) == (new.id, new.fence) == (id, 1)

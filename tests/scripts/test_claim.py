@@ -8,13 +8,13 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from engine.model.options import Keep
 from engine.model.records import Failed
-from engine.scripts.claim import Claims, claim
+from engine.scripts.claim import ClaimReply, claim
 from engine.scripts.fail import fail
 from engine.scripts.renew import renew
 from tests.support.queues import Held, census, dump, events, job, seed, snapshot
 
 
-async def take(link: Link, keys: Keys, count: int = 10, *, token: str = "t1", now: int = 7) -> Claims:
+async def take(link: Link, keys: Keys, count: int = 10, *, token: str = "t1", now: int = 7) -> ClaimReply:
     return await claim(link, keys, token=token, lock_ms=30_000, worker="w", count=count, now=now)
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from engine.connection import Link
 from engine.errors import ServerBusy, ServerError
-from engine.model import states, wire
 from engine.model.keys import Keys
 from engine.model.limits import RateLimit
 from engine.model.options import Keep
@@ -194,13 +193,6 @@ async def test_a_full_server_refuses_only_what_brings_something_in(link: Link, k
 async def test_a_queue_that_is_not_there_is_no_error(link: Link, keys: Keys, verb: str) -> None:
     await CALLS[verb](link, keys)
     assert await dump(link) == {}
-
-
-@pytest.mark.parametrize("verb", CALLS)
-def test_its_header_says_the_moves_that_the_table_allows(verb: str) -> None:
-    header = script(verb).header
-    assert header.moves == states.TRANSITIONS.get(verb, frozenset())
-    assert header.emits <= set(wire.EVENTS)
 
 
 TELLING = [verb for verb in CALLS if script(verb).header.emits and verb not in ("drain", "obliterate")]

@@ -66,7 +66,7 @@ async def test_where_it_cannot_be_neither_is_written(link: Link, keys: Keys, why
         await link.call("ZADD", keys.helper("a", "unsuccessful"), 1, keys.job("x"))
     before = await dump(link)
     refusal = await finish_adding(link, keys, DONE, [node("top", waits=True), node("c", "top")], now=7)
-    assert refusal is (Refusal.DOOMED if why == "doomed" else Refusal.ANOTHERS)
+    assert refusal is (Refusal.DOOMED if why == "doomed" else Refusal.OTHER_PARENT)
     assert await dump(link) == before
 
 

@@ -7,7 +7,7 @@ import pytest
 from engine.connection import Link
 from engine.model import wire
 from engine.model.keys import Keys
-from engine.scripts.recover_stalled import Swept, look, recover_stalled
+from engine.scripts.recover_stalled import Recovery, check_stalled, recover_stalled
 from engine.scripts.renew import renew
 from tests.support.queues import Held, census, check_invariants, claimed, dump, events, job, seed, snapshot
 
@@ -121,11 +121,11 @@ async def test_it_wakes_a_worker_if_one_may_claim(
 
 async def looks(link: Link, keys: Keys, *times: int) -> list[int]:
     """At which of these times a look swept a job. A gap of 60 without a look begins a grace of 40."""
-    return [now for now in times if (await looked(link, keys, now)).back]
+    return [now for now in times if (await checked(link, keys, now)).back]
 
 
-async def looked(link: Link, keys: Keys, now: int, *, interval_ms: int = 5) -> Swept:
-    return await look(link, keys, interval_ms=interval_ms, max_stalls=1, gap_ms=60, grace_ms=40, now=now)
+async def checked(link: Link, keys: Keys, now: int, *, interval_ms: int = 5) -> Recovery:
+    return await check_stalled(link, keys, interval_ms=interval_ms, max_stalls=1, gap_ms=60, grace_ms=40, now=now)
 
 
 async def test_while_anyone_looks_the_end_of_a_lock_is_a_death(link: Link, keys: Keys) -> None:
@@ -138,7 +138,7 @@ async def test_while_anyone_looks_the_end_of_a_lock_is_a_death(link: Link, keys:
 async def test_after_a_gap_the_living_get_time_to_renew(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"dead": DEAD, "a": Held()})
     assert await looks(link, keys, 0, 39) == [], "nobody had ever looked"
-    assert (await looked(link, keys, 40)).back == ["dead"]
+    assert (await checked(link, keys, 40)).back == ["dead"]
     await link.call("DEL", keys.lock("a"))
     assert await looks(link, keys, 101, 140, 141) == [141]
 
@@ -181,15 +181,17 @@ async def test_a_queue_without_running_jobs_needs_no_grace(link: Link, keys: Key
 async def test_the_next_sweep_is_due_where_a_lock_ends(link: Link, keys: Keys) -> None:
     """So the jobs of a dead worker wait for no interval beside their lock."""
     await seed(link, keys, active={"a": Held(lock_ms=50_000), "b": Held(lock_ms=30_000)})
-    await looked(link, keys, 0)
-    soon = (await looked(link, keys, 40, interval_ms=100_000)).next_ms
+    await checked(link, keys, 0)
+    soon = (await checked(link, keys, 40, interval_ms=100_000)).next_ms
     assert 20_000 <= soon <= 30_001
-    late = await looked(link, keys, 50, interval_ms=1_000_000)
+    late = await checked(link, keys, 50, interval_ms=1_000_000)
     assert late.next_ms == soon - 10, "whoever looks is answered the same"
     await link.call("DEL", keys.lock("b"))
-    assert await looked(link, keys, 90, interval_ms=100_000) == Swept([], soon - 50)
+    assert await checked(link, keys, 90, interval_ms=100_000) == Recovery([], soon - 50)
     at = 40 + soon
-    assert (await look(link, keys, interval_ms=100_000, max_stalls=1, gap_ms=at, grace_ms=1, now=at)).back == ["b"]
+    assert (await check_stalled(link, keys, interval_ms=100_000, max_stalls=1, gap_ms=at, grace_ms=1, now=at)).back == [
+        "b"
+    ]
 
 
 async def test_many_ends_of_locks_are_no_more_than_five_sweeps_an_interval(link: Link, keys: Keys) -> None:

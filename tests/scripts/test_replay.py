@@ -84,7 +84,7 @@ async def test_a_job_that_fails_after_its_replay_has_an_open_letter_again(link: 
     await bury_jobs(link, keys, {"a": Death(3, error="Old")})
     await replay(link, keys, [("a", None, None)], by="x", now=4)
     jobs = (await claim(link, keys, token="t2", lock_ms=9_000, worker="w", count=1, now=4)).jobs
-    await fail(link, keys, [(jobs[0], Failed("boom", error="New"), ALL, 1)], letters=ALL, now=5)
+    await fail(link, keys, [(jobs[0], Failed("boom", error="New"), ALL, 1)], dead_letters=ALL, now=5)
     found = await shelves(link, keys)
     assert (found["open"], found["errors"], "replayed" in found) == ({"a": 5}, {"New": 1}, False)
     assert found["letter:a:record"]["times"] == "2"
