@@ -18,7 +18,8 @@ from msgspec import Struct, structs
 from engine.connection import Link
 from engine.errors import InvalidOption, LetterNotFound
 from engine.model import codec
-from engine.model.clock import monotonic, to_ms
+from engine.model.checks import flag, is_number, whole_number
+from engine.model.clock import monotonic, time_ms, to_ms
 from engine.model.keys import Keys
 from engine.model.options import JobOptions, read_options
 from engine.model.records import Snapshot, moment
@@ -157,7 +158,7 @@ class DeadLetters:
         **filter: Unpack[DeadLetterFilter],
     ) -> DeadLetterPage:
         """Up to `limit` letters, at most 1,000, the newest failure first; `cursor` of one page asks for the next."""
-        sought, left, at = _sought(filter), _count("limit", limit, _MOST), _read_cursor(cursor)
+        sought, left, at = _sought(filter), whole_number("limit", limit, 1, _MOST), _read_cursor(cursor)
         link = await self._ready()
         found: list[DeadLetter] = []
         while True:
@@ -179,7 +180,7 @@ class DeadLetters:
 
     async def at_least(self, *, look: int = 10_000, **filter: Unpack[DeadLetterFilter]) -> AtLeast:
         """How many letters there are, after reading `look` of them at most; all, where none need be read (see `count`)."""
-        return await self._counted(_sought(filter), _count("look", look, 10_000_000))
+        return await self._counted(_sought(filter), whole_number("look", look, 1, 10_000_000))
 
     async def groups(self, by: Group, *, limit: int = 100) -> dict[str, int]:
         """How many open letters each type, error, tenant or day has: the `limit` largest groups, or the newest days.
@@ -188,7 +189,7 @@ class DeadLetters:
         """
         if by not in get_args(Group):
             raise InvalidOption(f"by: {by!r} is no group; letters are grouped by {', '.join(get_args(Group))}")
-        most = _count("limit", limit, _MOST_DAYS if by == "day" else _MOST)
+        most = whole_number("limit", limit, 1, _MOST_DAYS if by == "day" else _MOST)
         found = await count_dead_letters(await self._ready(), self._keys, by=by, most=most)
         if by == "day":
             dated = [(moment(int(day) * 86_400_000), count) for day, count in found]
@@ -370,7 +371,7 @@ class _Pace:
     """Holds a replay to so many jobs a second, in ten calls a second or fewer."""
 
     def __init__(self, rate: float | None) -> None:
-        if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1e9):
+        if rate is not None and (not is_number(rate) or not 0 < rate < 1e9):
             raise InvalidOption(f"rate: {rate!r} is not a number of jobs a second above 0; leave it out for no limit")
         self.slice = PER_CALL if rate is None else max(1, min(LETTERS_PER_CALL, int(rate / 10)))
         self._rate = rate
@@ -392,11 +393,9 @@ def _sought(filter: Mapping[str, Any]) -> LetterQuery:
                 raise InvalidOption(f"{name}: {value!r} is empty or not text; leave it out to mean any")
             checked[name] = value
         elif name in ("since", "until"):
-            checked[name] = _time(name, value)
+            checked[name] = time_ms(name, value)
         elif name == "replayed":
-            if not isinstance(value, bool):
-                raise InvalidOption(f"replayed: {value!r} is neither True nor False")
-            checked[name] = value
+            checked[name] = flag(name, value)
         else:
             known = ", ".join(DeadLetterFilter.__annotations__)
             raise InvalidOption(f"{name}: dead letters have no such filter; there are {known}")
@@ -418,22 +417,6 @@ def _meant(filter: Mapping[str, Any], everything: bool, verb: str) -> LetterQuer
 def _alone(filter: Mapping[str, Any]) -> None:
     if filter:
         raise InvalidOption(f"{next(iter(filter))}: a job id names one letter; give either an id or a filter")
-
-
-def _time(name: str, value: Any) -> int:
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise InvalidOption(f"{name}: {value!r} has no time zone; use datetime.now(UTC) or another aware datetime")
-        return to_ms(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
-        raise InvalidOption(f"{name}: {value!r} is neither an aware datetime nor Unix milliseconds")
-    return value
-
-
-def _count(name: str, value: Any, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise InvalidOption(f"{name}: {value!r} is not a whole number between 1 and {most:,}")
-    return value
 
 
 def _id(value: Any) -> str:

@@ -7,10 +7,8 @@ The line's: `LinkError` and what stands below it; the request may or may not hav
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal
 
 
 class CorralError(Exception):
@@ -38,22 +36,6 @@ class InvalidData(InvalidInput):
 
 class PayloadTooLarge(InvalidInput):
     """Job data over the size that the queue allows."""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'delay'?` for a near miss of a known word, such as its camelCase; else the empty text."""
-    names = list(known)
-    snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in word).strip("_")
-    found = [snake] if snake in names else difflib.get_close_matches(snake, names, 1, 0.7)
-    return f"; did you mean {found[0]!r}?" if found else ""
-
-
-def check_fields(name: str, given: Mapping[str, Any], fields: Iterable[str]) -> None:
-    """Raise InvalidOption if the dict of an option has a field that is not one of these."""
-    for field in given:
-        if field not in (known := tuple(fields)):
-            suggestion = did_you_mean(str(field), known)
-            raise InvalidOption(f"{name}: {field!r} is not a field; it has {', '.join(known)}{suggestion}")
 
 
 class UnknownJobType(InvalidInput):

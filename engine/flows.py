@@ -11,9 +11,10 @@ from typing import Any, Generic
 from msgspec import Struct
 
 from engine.connection import DEFAULT_WAIT, Argument, Connection, Link, RedisPyLink, RedisSettings, open_link
-from engine.errors import InvalidInput, InvalidName, QueueClosed, ServerError
+from engine.errors import InvalidName, QueueClosed, ServerError
 from engine.job import Job, added_job, known_job, stored_job
 from engine.model import wire
+from engine.model.checks import whole_number
 from engine.model.clock import duration_ms
 from engine.model.flow_rows import FlowJob, plan
 from engine.model.keys import Keys
@@ -123,8 +124,7 @@ class FlowProducer:
         were removed are not shown.
         """
         for name, value in (("depth", depth), ("max_children", max_children)):
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000:
-                raise InvalidInput(f"{name}: {value!r} is not a whole number between 1 and 1,000")
+            whole_number(name, value, 1, 1_000)
         found = await self._read([(Keys(queue, self.prefix), job_id)], depth, max_children)
         return found[0]
 

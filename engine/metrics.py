@@ -12,6 +12,7 @@ from msgspec import Struct
 from engine.connection import Link
 from engine.errors import InvalidOption
 from engine.model import states, wire
+from engine.model.checks import is_whole, whole_number
 from engine.model.keys import Keys
 from engine.model.options import read_options
 from engine.model.records import moment
@@ -66,7 +67,7 @@ async def measured(link: Link, keys: Keys, kind: Finished, start: int, end: int)
     if kind not in get_args(Finished):
         raise InvalidOption(f"kind: {kind!r} is not counted; give completed or failed")
     for name, value in (("start", start), ("end", end)):
-        if isinstance(value, bool) or not isinstance(value, int):
+        if not is_whole(value):
             raise InvalidOption(f"{name}: {value!r} is not a whole number; 0 is the newest minute, -1 the oldest")
     found = await get_metrics(link, keys, kind=kind, start=start, end=end)
     newest = None
@@ -80,8 +81,7 @@ async def counted_per_priority(link: Link, keys: Keys, asked: Iterable[int] | No
         return await count_priorities(link, keys)
     wanted = list(dict.fromkeys(asked))
     for priority in wanted:
-        if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= wire.MAX_PRIORITY:
-            raise InvalidOption(f"priorities: {priority!r} is none; give whole numbers from 0 to {wire.MAX_PRIORITY:,}")
+        whole_number("priorities", priority, 0, wire.MAX_PRIORITY)
     found: dict[int, int] = {}
     for some in chunks(wanted):
         found |= await count_priorities(link, keys, some)
@@ -91,8 +91,7 @@ async def counted_per_priority(link: Link, keys: Keys, asked: Iterable[int] | No
 async def counted_per_type(link: Link, keys: Keys, state: str, limit: int) -> CountsPerType:
     if state not in _STATES:
         raise InvalidOption(f"state: {state!r} is no state; it is one of {', '.join(sorted(_STATES))}")
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise InvalidOption(f"limit: {limit!r} is not a whole number over 0; it is how many jobs are looked at")
+    whole_number("limit", limit, 1, hint="it is how many jobs are read")
     counts: Counter[str] = Counter()
     seen, wanted, looked_at = 0, 0, 0
     while seen < limit and looked_at == wanted:

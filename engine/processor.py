@@ -32,6 +32,7 @@ from msgspec import Struct
 from engine.errors import InvalidInput, InvalidOption, Retry, UnrecoverableError
 from engine.job import Job
 from engine.model.backoff import Backoff, BackoffOption
+from engine.model.checks import whole_number
 from engine.model.clock import duration_ms
 from engine.model.options import limit_ms
 from engine.model.records import Addable, D, JobSignature, R
@@ -76,8 +77,7 @@ class Batch(Struct, frozen=True):
 
     @classmethod
     def check(cls, size: Any, wait: Any) -> Batch:
-        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_BATCH:
-            raise InvalidOption(f"size: {size!r} is not a whole number between 1 and {MAX_BATCH:,}")
+        whole_number("size", size, 1, MAX_BATCH)
         ms = duration_ms("wait", wait)
         if ms > MAX_BATCH_WAIT:
             raise InvalidOption(

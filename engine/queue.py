@@ -28,6 +28,7 @@ from engine.metrics import (
 )
 from engine.middleware import AroundAdd, HookedAdds, check_middleware
 from engine.model import codec, wire
+from engine.model.checks import whole_number
 from engine.model.clock import duration_ms
 from engine.model.flow_rows import node_row
 from engine.model.keys import Keys, check_deduplication_id
@@ -435,8 +436,7 @@ class Queue:
 
     async def clean(self, state: State, *, grace: int | timedelta = 0, limit: int = 1000) -> list[str]:
         """Remove up to `limit` jobs of a state that are older than `grace` (ms or timedelta); their ids. 0 is no limit."""
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-            raise InvalidOption(f"limit: {limit!r} is not a whole number; 0 removes all")
+        whole_number("limit", limit, hint="0 removes all")
         grace_ms = duration_ms("grace", grace)
         return await clean(await self._ready(), self.keys, state=state, grace_ms=grace_ms, limit=limit or None)
 
@@ -536,6 +536,5 @@ class Queue:
 
 
 def _events(value: int | None) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise InvalidOption(f"max_events: {value!r} is not a whole number; 0 writes no events, None leaves what is set")
-    return value
+    hint = "0 writes no events, None keeps the queue's setting"
+    return None if value is None else whole_number("max_events", value, hint=hint)

@@ -17,6 +17,7 @@ from engine.connection import Link
 from engine.errors import InvalidOption, ScheduleNotFound, WrongState
 from engine.job import Job
 from engine.model import codec
+from engine.model.checks import flag
 from engine.model.clock import from_ms
 from engine.model.cron import MISFIRE_AFTER, Misfire, Overlap, Timetable
 from engine.model.keys import Keys, check_schedule_id
@@ -158,8 +159,7 @@ class Schedules:
             if options.get(option) is not None:
                 raise InvalidOption(f"{option}: {why}")
         checked = JobOptions.check(options)
-        if not isinstance(immediately, bool):
-            raise InvalidOption(f"immediately: {immediately!r} is neither True nor False")
+        flag("immediately", immediately)
         table = Timetable.check(
             cron=cron,
             tz=tz,

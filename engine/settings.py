@@ -14,9 +14,10 @@ from typing import Any
 from msgspec import Struct
 
 from engine.connection import DEFAULT_WAIT, RedisSettings
-from engine.errors import InvalidOption, did_you_mean
+from engine.errors import InvalidOption
 from engine.metrics import MAX_METRICS
 from engine.model import wire
+from engine.model.checks import did_you_mean
 from engine.model.clock import MAX_DURATION_MS
 from engine.model.payloads import JOB_TYPES
 

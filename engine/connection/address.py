@@ -15,7 +15,8 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 
 from msgspec import Struct, structs
 
-from engine.errors import InvalidOption, did_you_mean
+from engine.errors import InvalidOption
+from engine.model.checks import did_you_mean, whole_number
 from engine.model.clock import read_duration
 
 _TLS_BY_SCHEME = {"redis": False, "rediss": True, "valkey": False, "valkeys": True}
@@ -51,13 +52,14 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
     """Milliseconds or timedelta that one call may take."""
 
     def __post_init__(self) -> None:
-        _check(self.host, "host", str, self.host != "", "give a name or an address")
-        _check(self.port, "port", int, _within(self.port, 1, 65535), "give a whole number from 1 to 65535")
-        _check(self.db, "db", int, _within(self.db, 0, 2**31 - 1), "give a whole number from 0 (a cluster has only 0)")
+        if not isinstance(self.host, str) or not self.host:
+            raise InvalidOption(f"redis host: {self.host!r} is not a host; give a name or an IP address")
+        whole_number("redis port", self.port, 1, 65535)
+        whole_number("redis db", self.db, 0, 2**31 - 1, "a cluster has only 0")
         for name in ("connect_timeout", "call_timeout"):
             value = getattr(self, name)
             ms = round(_seconds(value) * 1000) if isinstance(value, timedelta) else value
-            _check(ms, name, int, _within(ms, 1, 86_400_000), "give milliseconds or a timedelta, over 0, a day at most")
+            whole_number(f"redis {name}", ms, 1, 86_400_000, "give milliseconds or a timedelta, up to one day")
             structs.force_setattr(self, name, ms)
         if self.tls_key and not self.tls_cert:
             raise InvalidOption("redis tls_key: a key without a certificate; give tls_cert too")
@@ -191,15 +193,6 @@ _DEFAULTS: dict[str, Any] = {field.name: field.default for field in structs.fiel
 
 def _seconds(duration: int | timedelta) -> float:
     return duration.total_seconds() if isinstance(duration, timedelta) else duration / 1000
-
-
-def _within(value: Any, low: float, high: float) -> bool:
-    return isinstance(value, int | float) and low <= value <= high
-
-
-def _check(value: object, name: str, kind: type | tuple[type, ...], good: bool, remedy: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, kind) or not good:
-        raise InvalidOption(f"redis {name}: {value!r} will not do; {remedy}")
 
 
 def _fields(url: str) -> dict[str, Any]:

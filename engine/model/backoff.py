@@ -10,7 +10,8 @@ from typing import Any, Required, TypedDict, cast
 
 from msgspec import Struct
 
-from engine.errors import InvalidOption, check_fields
+from engine.errors import InvalidOption
+from engine.model.checks import check_fields, is_number
 from engine.model.clock import MAX_DURATION_MS, duration_ms
 
 BUILT_IN = ("fixed", "exponential", "list")
@@ -62,8 +63,10 @@ class Backoff(Struct, frozen=True, omit_defaults=True):
         jitter = value.jitter
         if jitter is None:
             jitter = DEFAULT_JITTER if value.type in BUILT_IN else None
-        elif isinstance(jitter, bool) or not isinstance(jitter, int | float) or not 0 <= jitter <= 1:
-            raise InvalidOption(f"backoff.jitter: {jitter!r} is not between 0 and 1")
+        elif not is_number(jitter) or not 0 <= jitter <= 1:
+            raise InvalidOption(
+                f"backoff.jitter: {jitter!r} is not a number from 0 to 1; 0.25 varies a delay by a quarter"
+            )
         return cls(value.type, duration_ms("backoff.delay", value.delay), jitter, _delays(value))
 
 

@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from engine.errors import InvalidOption
+from engine.model.checks import is_whole, whole_number
 
 
 def monotonic() -> float:
@@ -19,11 +20,21 @@ def from_ms(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
-def to_ms(moment: datetime) -> int:
-    """Unix milliseconds of an aware datetime."""
-    if moment.tzinfo is None:
-        raise InvalidOption(f"timestamp: {moment!r} has no time zone; use datetime.now(UTC) or another aware datetime")
-    return round(moment.timestamp() * 1000)
+def to_ms(time: datetime) -> int:
+    """Unix milliseconds of an aware datetime. Raises InvalidOption for one without a time zone."""
+    return time_ms("timestamp", time)
+
+
+def time_ms(name: str, value: datetime | int) -> int:
+    """Unix milliseconds of an option that is an aware datetime, or Unix milliseconds already.
+
+    Raises InvalidOption, naming the option, for anything else.
+    """
+    if not isinstance(value, datetime):
+        return whole_number(name, value, hint="give Unix milliseconds or an aware datetime")
+    if value.tzinfo is None:
+        raise InvalidOption(f"{name}: {value!r} has no time zone; use datetime.now(UTC) or another aware datetime")
+    return round(value.timestamp() * 1000)
 
 
 def duration_ms(name: str, value: int | timedelta) -> int:
@@ -33,7 +44,7 @@ def duration_ms(name: str, value: int | timedelta) -> int:
     """
     if isinstance(value, timedelta):
         value = round(value.total_seconds() * 1000)
-    if isinstance(value, bool) or not isinstance(value, int):
+    if not is_whole(value):
         raise InvalidOption(f"{name}: {value!r} is not a duration; give whole milliseconds or a timedelta")
     if value < 0:
         raise InvalidOption(f"{name}: {value} is negative; give 0 or more milliseconds")

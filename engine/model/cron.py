@@ -20,7 +20,8 @@ from cronsim import CronSim, CronSimError
 from msgspec import Struct
 
 from engine.errors import InvalidOption
-from engine.model.clock import duration_ms, to_ms
+from engine.model.checks import LARGEST, is_whole, whole_number
+from engine.model.clock import duration_ms, time_ms
 
 Misfire = Literal["skip", "once"] | int
 Overlap = Literal["allow", "skip", "queue"]
@@ -203,11 +204,12 @@ class Timetable(Struct, frozen=True, kw_only=True):
                     raise InvalidOption(f"offset: {offset} ms is not below `every`, which is {every}")
                 if start is not None:
                     raise InvalidOption("offset: `start` says already when the first run is; leave one of the two out")
-        start, end = _time("start", start), _time("end", end)
+        start = None if start is None else time_ms("start", start)
+        end = None if end is None else time_ms("end", end)
         if start is not None and end is not None and end < start:
             raise InvalidOption("end: it is before `start`, so that no run would be in between")
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit < 2**53):
-            raise InvalidOption(f"limit: {limit!r} is not a whole number of 1 or more runs")
+        if limit is not None:
+            whole_number("limit", limit, 1, LARGEST, "it counts runs; leave it out for no limit")
         if overlap not in ("allow", "skip", "queue"):
             raise InvalidOption(f"overlap: {overlap!r} is none of 'allow', 'skip' and 'queue'")
         return cls(
@@ -338,23 +340,11 @@ def _made_up(misfire: Any) -> int:
         return 0
     if misfire == "once":
         return 1
-    if isinstance(misfire, bool) or not isinstance(misfire, int) or not 1 <= misfire <= MAX_CATCH_UP:
+    if not is_whole(misfire) or not 1 <= misfire <= MAX_CATCH_UP:
         raise InvalidOption(
             f"misfire: {misfire!r} is none of 'skip', 'once' and the missed runs to make up for, 1 to {MAX_CATCH_UP}"
         )
     return misfire
-
-
-def _time(name: str, value: Any) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise InvalidOption(f"{name}: {value!r} has no time zone; use an aware datetime")
-        return to_ms(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
-        raise InvalidOption(f"{name}: {value!r} is neither an aware datetime nor whole Unix milliseconds")
-    return value
 
 
 def _stored(text: str | None) -> int | None:

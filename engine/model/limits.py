@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from engine.errors import InvalidOption, RateLimited
+from engine.model.checks import flag, whole_number
 from engine.model.clock import duration_ms
 from engine.model.records import Delayed, Limited
 
@@ -26,16 +27,11 @@ class RateLimit(Struct, frozen=True):
     @classmethod
     def check(cls, name: str, max: Any, duration: Any, smooth: Any = False) -> RateLimit:
         """The limit that a caller asked for. `duration` in ms or as timedelta. Raises InvalidOption, naming what is wrong."""
-        if isinstance(max, bool) or not isinstance(max, int) or not 1 <= max <= _MOST:
-            raise InvalidOption(
-                f"{name}.max: {max!r} is not a whole number from 1 to {_MOST:,}; to let nothing start, pause the queue"
-            )
+        whole_number(f"{name}.max", max, 1, _MOST, "to start no job, pause the queue")
         ms = duration_ms(f"{name}.duration", duration)
         if ms < 1:
             raise InvalidOption(f"{name}.duration: {ms} ms is less than 1; durations are in milliseconds")
-        if not isinstance(smooth, bool):
-            raise InvalidOption(f"{name}.smooth: {smooth!r} is neither True nor False")
-        if smooth and max > ms * _PER_MS:
+        if flag(f"{name}.smooth", smooth) and max > ms * _PER_MS:
             raise InvalidOption(
                 f"{name}.max: {max:,} in {ms} ms are too many to be spread; at most {ms * _PER_MS:,}, or leave smooth out"
             )
@@ -62,11 +58,7 @@ def worker_limit(value: Any) -> str:
 
 def check_concurrency(value: Any) -> int:
     """How many jobs of a queue run at once. Raises InvalidOption."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST:
-        raise InvalidOption(
-            f"concurrency: {value!r} is not a whole number from 1 to {_MOST:,}; to let nothing start, pause the queue"
-        )
-    return value
+    return whole_number("concurrency", value, 1, _MOST, "to start no job, pause the queue")
 
 
 def stored_limit(max: bytes | None, duration: bytes | None, smooth: bytes | None) -> RateLimit | None:

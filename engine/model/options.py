@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, Required, TypedDict
 
 import msgspec
 from msgspec import Struct
 
-from engine.errors import InvalidOption, check_fields, did_you_mean
+from engine.errors import InvalidOption
 from engine.model import wire
 from engine.model.backoff import Backoff, BackoffOption
-from engine.model.clock import duration_ms, to_ms
+from engine.model.checks import LARGEST, check_fields, did_you_mean, flag, is_number, whole_number
+from engine.model.clock import duration_ms, time_ms
 from engine.model.keys import check_deduplication_id, check_job_id, check_queue_name
 
 
@@ -45,24 +46,24 @@ class Keep(Struct, frozen=True):
         """
         match value:
             case Keep(count, age, limit):
-                if limit is not None and _whole(f"{name}.limit", limit) == 0:
+                if limit is not None and whole_number(f"{name}.limit", limit) == 0:
                     raise InvalidOption(
                         f"{name}.limit: 0 would keep jobs over their age forever; leave `age` out for that"
                     )
                 return cls(
-                    None if count is None else _whole(f"{name}.count", count),
+                    None if count is None else whole_number(f"{name}.count", count),
                     None if age is None else duration_ms(f"{name}.age", age),
                     limit,
                 )
             case bool():
                 return cls(count=0) if value else cls()
             case int():
-                return cls(count=_whole(name, value))
+                return cls(count=whole_number(name, value))
             case Mapping():
                 check_fields(name, value, ("count", "age", "limit"))
                 age = value.get("age")
                 if age is not None and not isinstance(age, timedelta):
-                    age = _whole(f"{name}.age", age, "seconds") * 1000
+                    age = whole_number(f"{name}.age", age, hint="it is in seconds, as BullMQ's is") * 1000
                 return cls.check(name, cls(value.get("count"), age, value.get("limit")))
         raise InvalidOption(f"{name}: {value!r} is none of True, False, a count, or Keep(count=100, age=86_400_000)")
 
@@ -127,7 +128,7 @@ class Deduplication(Struct, frozen=True, rename="camel", omit_defaults=True):
                 raise InvalidOption(
                     f"{name}.ttl: 0 ms is no time at all; leave it out to hold until the job has finished"
                 )
-        flags = {field: _flag(f"{name}.{field}", value.get(field, False)) for field in cls.__struct_fields__[2:]}
+        flags = {field: flag(f"{name}.{field}", value.get(field, False)) for field in cls.__struct_fields__[2:]}
         chosen = [field for field in ("replace", "reschedule", "keep_last_if_active") if flags[field]]
         if len(chosen) > 1:
             raise InvalidOption(f"{name}: {' and '.join(chosen)} say different things of the same job; choose one")
@@ -436,7 +437,7 @@ _STORED = msgspec.json.Decoder(dict[str, Any])
 
 def _number(value: Any, otherwise: Any) -> Any:
     """A count or duration that any producer stored, or `otherwise`."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
+    if not is_number(value) or not 0 <= value <= LARGEST:
         return otherwise
     return int(value)
 
@@ -445,38 +446,12 @@ def _numbers(value: Any) -> tuple[int, ...]:
     return tuple(_number(one, 0) for one in value) if isinstance(value, list) else ()
 
 
-def _whole(name: str, value: Any, unit: str = "") -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
-        raise InvalidOption(f"{name}: {value!r} is not a whole number of 0 or more{' ' + unit if unit else ''}")
-    return value
-
-
 def limit_ms(name: str, value: int | timedelta) -> int:
     """Whole milliseconds of a limit. Raises InvalidOption for what is no duration, and for 0, which nothing could keep."""
     ms = duration_ms(name, value)
     if not ms:
         raise InvalidOption(f"{name}: 0 is a limit that no run can keep; leave it out for none")
     return ms
-
-
-def _attempts(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1_000_000:
-        raise InvalidOption(
-            f"{name}: {value!r} is not a whole number between 0 and 1,000,000; it counts runs, the first included"
-        )
-    return value
-
-
-def _priority(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= wire.MAX_PRIORITY:
-        raise InvalidOption(f"{name}: {value!r} is not a whole number between 0 (goes first) and {wire.MAX_PRIORITY}")
-    return value
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidOption(f"{name}: {value!r} is neither True nor False")
-    return value
 
 
 def _job_id(name: str, value: Any) -> str:
@@ -490,47 +465,41 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
-def _moment(name: str, value: Any) -> int:
+def _start_time(name: str, value: Any) -> int:
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise InvalidOption(f"{name}: {value!r} is not an aware datetime; give datetime.now(UTC) + timedelta(hours=1)")
-    return to_ms(value)
+    return time_ms(name, value)
 
 
 def _run_at(checked: dict[str, Any]) -> None:
-    """Write the moment as BullMQ stores it: the time at which the job was made, and a delay from then on."""
+    """Replace `run_at` by what BullMQ stores: the time at which the job was made, and a delay from that time."""
     if "delay" in checked:
-        raise InvalidOption("run_at: `delay` says when the job runs too; leave one of the two out")
-    moment = checked.pop("run_at")
+        raise InvalidOption("run_at: `delay` is given too, and both set when the job runs; leave one of them out")
+    start = checked.pop("run_at")
     made = checked.setdefault("timestamp", time.time_ns() // 1_000_000)
-    checked["delay"] = duration_ms("run_at", max(0, moment - made))
-
-
-def _timestamp(name: str, value: Any) -> int:
-    if isinstance(value, datetime):
-        return to_ms(value)
-    return _whole(name, value, "Unix milliseconds")
+    checked["delay"] = duration_ms("run_at", max(0, start - made))
 
 
 _CHECKS: dict[str, Any] = {
-    "attempts": _attempts,
+    "attempts": partial(whole_number, high=1_000_000, hint="it counts runs, the first included"),
     "backoff": lambda name, value: Backoff.check(value),
     "delay": duration_ms,
-    "run_at": _moment,
+    "run_at": _start_time,
     "timeout": limit_ms,
     "expires_in": limit_ms,
-    "priority": _priority,
-    "lifo": _flag,
+    "priority": partial(whole_number, high=wire.MAX_PRIORITY, hint="0 runs first, then 1, 2, ..."),
+    "lifo": flag,
     "job_id": _job_id,
-    "timestamp": _timestamp,
+    "timestamp": time_ms,
     "remove_on_complete": Keep.check,
     "remove_on_fail": Keep.check,
-    "keep_logs": _whole,
-    "stack_trace_limit": _whole,
-    "size_limit": _whole,
+    "keep_logs": whole_number,
+    "stack_trace_limit": whole_number,
+    "size_limit": whole_number,
     "deduplication": Deduplication.check,
     "telemetry": _text,
     "parent": Parent.check,
-    **dict.fromkeys(POLICIES, _flag),
+    **dict.fromkeys(POLICIES, flag),
 }
 _ELSEWHERE: dict[str, tuple[str, str]] = {
     "countdown": ("Celery", "delay=, in ms or a timedelta"),

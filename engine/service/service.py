@@ -15,6 +15,7 @@ from engine.errors import InvalidOption, UnknownJobType
 from engine.job import Job, stored_job
 from engine.middleware import AroundAdd, AroundRun, check_middleware
 from engine.model import wire
+from engine.model.checks import is_number, whole_number
 from engine.model.payloads import JOB_TYPES, JobData, check
 from engine.processor import as_processor
 from engine.queue import Queue
@@ -296,9 +297,7 @@ def _known(job_type: str) -> None:
 
 def _attempts(retries: int) -> int:
     """BullMQ's count of runs in all, for the specification's count of runs after the first."""
-    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries < 1_000_000:
-        raise InvalidOption(f"retries: {retries!r} is not a whole number between 0 and 999,999")
-    return retries + 1
+    return whole_number("retries", retries, 0, 999_999, "it counts runs after the first") + 1
 
 
 def _wire_priority(priority: int) -> int:
@@ -306,15 +305,11 @@ def _wire_priority(priority: int) -> int:
 
     Never BullMQ's 0, which goes before every other: a plain job would overtake an urgent one.
     """
-    if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= HIGHEST_PRIORITY:
-        raise InvalidOption(
-            f"priority: {priority!r} is not a whole number between 0 (last) and {HIGHEST_PRIORITY} (first)"
-        )
-    return wire.MAX_PRIORITY - priority
+    return wire.MAX_PRIORITY - whole_number("priority", priority, 0, HIGHEST_PRIORITY, "the highest runs first")
 
 
 def _result(job: Job[Any, Any], status: Status) -> JobResult:
-    progress = job.progress if isinstance(job.progress, int | float) and not isinstance(job.progress, bool) else None
+    progress = job.progress if is_number(job.progress) else None
     return JobResult(
         job_id=job.id,
         status=status,

@@ -24,6 +24,7 @@ from engine.metrics import MAX_METRICS
 from engine.middleware import AroundRun, check_middleware
 from engine.model import wire
 from engine.model.backoff import BUILT_IN, Strategy, check_strategy_name
+from engine.model.checks import whole_number
 from engine.model.clock import duration_ms, duration_s, monotonic
 from engine.model.codec import check_type
 from engine.model.keys import Keys
@@ -593,9 +594,7 @@ def _commands() -> list[str]:
 
 
 def _count(name: str, value: Any, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InvalidOption(f"{name}: {value!r} is not a whole number between {low:,} and {high:,}")
-    return value
+    return whole_number(name, value, low, high)
 
 
 def _milliseconds(name: str, value: int | timedelta, low: int, high: int) -> int:

@@ -10,7 +10,7 @@ import pytest
 from engine import Job, Queue, Worker
 from engine.connection import Argument, Link
 from engine.model.keys import Keys
-from tests.support.queues import events
+from tests.support.keyspace import events
 from tests.support.running import running, until
 
 pytestmark = [pytest.mark.asyncio(loop_factories=["uvloop"]), pytest.mark.usefixtures("damaged")]

@@ -15,10 +15,11 @@ from engine import Job, Queue, Worker
 from engine.connection import Link
 from engine.model.keys import Keys
 from tests.support.damage import Damage
+from tests.support.keyspace import census
 from tests.support.operating import operate
-from tests.support.queues import census, seed
 from tests.support.reading import read_everything
 from tests.support.running import running, until
+from tests.support.seeding import seed
 
 pytestmark = [pytest.mark.asyncio(loop_factories=["uvloop"]), pytest.mark.usefixtures("damaged")]
 

@@ -25,7 +25,7 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripting.loader import lua_folder
 from engine.scripts.add import add
-from tests.support.queues import dump
+from tests.support.keyspace import dump
 
 pytestmark = pytest.mark.timeout(120)
 

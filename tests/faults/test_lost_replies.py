@@ -22,9 +22,9 @@ from engine.scripting.rows import Refusal
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish
 from engine.scripts.recover_claim import recover_claim
-from tests.support.letters import Death, bury_jobs
+from tests.support.dead_letters import Death, fail_jobs
+from tests.support.invariants import violations
 from tests.support.proxy import Proxy
-from tests.support.queues import violations
 from tests.support.running import running, until
 
 
@@ -90,7 +90,7 @@ async def test_a_claim_and_a_finish_can_be_sent_again(direct: Queue, proxy: Prox
 async def test_a_replay_whose_reply_is_lost_is_made_again_and_runs_no_job_twice(
     direct: Queue, proxy: Proxy, replies: int
 ) -> None:
-    await bury_jobs(direct.link, direct.keys, {f"j{n}": Death(n) for n in range(250)})
+    await fail_jobs(direct.link, direct.keys, {f"j{n}": Death(n) for n in range(250)})
     with pytest.raises(LetterNotFound):
         await direct.dead_letters.replay("none")  # the server has the script now, so no NOSCRIPT is what gets lost
 

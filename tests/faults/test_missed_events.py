@@ -18,8 +18,8 @@ from engine.errors import ServerError
 from engine.model.keys import Keys
 from engine.scripts.progress import progress
 from tests.support.proxy import Proxy
-from tests.support.queues import Held, claimed, seed
 from tests.support.running import until
+from tests.support.seeding import Held, claimed, seed
 
 
 async def write(link: Link, keys: Keys, numbers: range) -> None:

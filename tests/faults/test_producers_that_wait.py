@@ -19,7 +19,7 @@ from engine import FlowJob, FlowProducer, JobQueueService, NewJob, Queue, RedisS
 from engine.connection import Connection, RedisPyLink, open_link
 from engine.connection.embedded import EmbeddedServer
 from engine.errors import AuthFailed, ConnectFailed, OutcomeUnknown, ServerBusy
-from tests.support.queues import violations
+from tests.support.invariants import violations
 from tests.support.running import until
 
 LONG = 60_000

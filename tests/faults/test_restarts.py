@@ -12,7 +12,7 @@ import pytest
 from engine import Job, NewJob, Queue, Worker
 from engine.connection.embedded import EmbeddedServer
 from engine.errors import LinkError
-from tests.support.queues import violations
+from tests.support.invariants import violations
 from tests.support.running import running, until
 
 

@@ -19,7 +19,9 @@ from engine.scripts.claim import claim
 from engine.scripts.finish import finish
 from engine.scripts.recover_stalled import recover_stalled
 from tests.support.calls import CALLS, script, seed_for_all
-from tests.support.queues import Held, census, claimed, seed, violations
+from tests.support.invariants import violations
+from tests.support.keyspace import census
+from tests.support.seeding import Held, claimed, seed
 
 _BREAK = """
 local redis = { call = redis.call, pcall = redis.pcall, writes = 0 }

@@ -19,7 +19,7 @@ from engine.scripts.delay import delay
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
 from engine.scripts.init_queue import init_queue
-from tests.support.queues import snapshot
+from tests.support.keyspace import snapshot
 
 GOLDEN = Path(__file__).with_name("keyspace.json")
 OPTS = b'{"attempts":0}'

@@ -44,7 +44,8 @@ from tests.interop.side import modules
 from tests.interop.soaking.run import Plan, Soak
 from tests.interop.soaking.sides import VERSIONS
 from tests.interop.soaking.verdict import Verdict
-from tests.support.queues import all_keyspaces, violations
+from tests.support.invariants import violations
+from tests.support.keyspace import all_keyspaces
 
 JOBS_OF_A_BLOW = 400
 SHOWN = 10

@@ -13,9 +13,9 @@ from engine.connection import Link
 from engine.errors import InvalidData
 from engine.model.keys import Keys
 from tests.interop.side import VERSIONS, NodeSide
-from tests.support.queues import job as stored
-from tests.support.queues import seed
+from tests.support.keyspace import job as stored
 from tests.support.running import running, until
+from tests.support.seeding import seed
 
 pytestmark = [
     pytest.mark.asyncio(loop_factories=["uvloop"]),

@@ -21,7 +21,8 @@ from engine.scripts.fail import fail
 from engine.scripts.finish import finish
 from tests.interop.side import VERSIONS, NodeError, NodeSide
 from tests.interop.sides import Ours, Theirs, both, counted
-from tests.support.queues import census, dump, violations
+from tests.support.invariants import violations
+from tests.support.keyspace import census, dump
 from tests.support.running import running
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])

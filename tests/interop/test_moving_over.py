@@ -12,7 +12,7 @@ from engine.cli.migrate.findings import QueueReport, Report
 from engine.connection import Link, RedisSettings
 from engine.model.keys import Keys
 from tests.interop.side import NodeSide
-from tests.support.queues import dump
+from tests.support.keyspace import dump
 
 pytestmark = [
     pytest.mark.asyncio(loop_factories=["uvloop"]),

@@ -14,7 +14,7 @@ from engine.model.clock import to_ms
 from engine.model.keys import Keys
 from tests.interop.port.driver import Ported, PortSide, need_port
 from tests.interop.sides import Ours, Side, as_node_shows, counted
-from tests.support.queues import events as event_log
+from tests.support.keyspace import events as event_log
 from tests.support.running import until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])

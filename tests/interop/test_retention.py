@@ -11,8 +11,9 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from tests.interop.side import VERSIONS, NodeSide
 from tests.interop.sides import both
-from tests.support.queues import dump, seed
+from tests.support.keyspace import dump
 from tests.support.running import until
+from tests.support.seeding import seed
 
 pytestmark = [
     pytest.mark.asyncio(loop_factories=["uvloop"]),

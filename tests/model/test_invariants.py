@@ -9,7 +9,8 @@ from engine.model.keys import Keys
 from engine.model.options import Keep
 from engine.model.records import Counts
 from tests.support.calls import seed_for_all
-from tests.support.queues import Held, check_invariants, seed, violations
+from tests.support.invariants import check_invariants, violations
+from tests.support.seeding import Held, seed
 
 DAMAGE: dict[str, tuple[str, list[Argument]]] = {
     "in two places": ("I1 'w1' is in wait and failed", ["ZADD", "bull:q:failed", 1, "w1"]),

@@ -34,7 +34,8 @@ from engine.scripts.renew import renew
 from engine.scripts.replay import NotReplayed, replay
 from engine.scripts.retry import retry
 from engine.scripts.turn import turn
-from tests.support.queues import census, dump, violations
+from tests.support.invariants import violations
+from tests.support.keyspace import census, dump
 
 MAX_STALLS = 1
 OPTS = b'{"attempts":1000}'

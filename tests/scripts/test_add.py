@@ -10,7 +10,8 @@ from engine.model.keys import Keys
 from engine.model.records import NewRow
 from engine.scripts.add import Added, add
 from engine.scripts.claim import claim
-from tests.support.queues import Held, census, dump, events, job, seed, snapshot
+from tests.support.keyspace import census, dump, events, job, snapshot
+from tests.support.seeding import Held, seed
 
 
 def row(id: str = "", **fields: object) -> NewRow:

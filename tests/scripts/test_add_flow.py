@@ -12,7 +12,9 @@ from engine.model.records import NewRow, NodeRow
 from engine.scripts.add_flow import NotAdded, add_flow
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish
-from tests.support.queues import check_invariants, dump, events, seed, snapshot
+from tests.support.invariants import check_invariants
+from tests.support.keyspace import dump, events, snapshot
+from tests.support.seeding import seed
 
 OTHER = Keys("other")
 

@@ -10,8 +10,9 @@ import pytest
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.advance_schedule import Advanced, Chain, Start
-from tests.support.queues import Held, dump, events, job, seed
+from tests.support.keyspace import dump, events, job
 from tests.support.schedules import advance, begin, places, seed_schedule
+from tests.support.seeding import Held, seed
 
 DONE = Advanced(Chain.ADVANCED, Start.RUN)
 ELSEWHERE = Advanced(Chain.ELSEWHERE, Start.RUN)

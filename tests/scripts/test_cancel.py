@@ -19,7 +19,8 @@ from engine.scripts.recover_stalled import recover_stalled
 from engine.scripts.release import release
 from engine.scripts.reprocess import reprocess
 from engine.scripts.retry import retry
-from tests.support.queues import Held, census, claimed, dump, events, job, seed, snapshot
+from tests.support.keyspace import census, dump, events, job, snapshot
+from tests.support.seeding import Held, claimed, seed
 
 ALL = Keep()
 

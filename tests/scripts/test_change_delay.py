@@ -8,7 +8,8 @@ from engine.connection import Link
 from engine.errors import JobNotFound, WrongState
 from engine.model.keys import Keys
 from engine.scripts.change_delay import change_delay
-from tests.support.queues import dump, seed, snapshot
+from tests.support.keyspace import dump, snapshot
+from tests.support.seeding import seed
 
 
 async def test_the_new_delay_counts_from_now_and_keeps_the_order_of_adding(link: Link, keys: Keys) -> None:

@@ -10,7 +10,8 @@ from engine.connection import Link
 from engine.errors import JobNotFound
 from engine.model.keys import Keys
 from engine.scripts.change_priority import change_priority
-from tests.support.queues import Held, census, dump, job, seed
+from tests.support.keyspace import census, dump, job
+from tests.support.seeding import Held, seed
 
 LINE: dict[str, Any] = {"wait": ["w", "x", "y"], "prioritized": {"p": 2, "q": 2}}
 

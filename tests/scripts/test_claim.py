@@ -11,7 +11,8 @@ from engine.model.records import Failed
 from engine.scripts.claim import ClaimReply, claim
 from engine.scripts.fail import fail
 from engine.scripts.renew import renew
-from tests.support.queues import Held, census, dump, events, job, seed, snapshot
+from tests.support.keyspace import census, dump, events, job, snapshot
+from tests.support.seeding import Held, seed
 
 
 async def take(link: Link, keys: Keys, count: int = 10, *, token: str = "t1", now: int = 7) -> ClaimReply:

@@ -10,7 +10,8 @@ from engine.connection import Link
 from engine.errors import InvalidOption
 from engine.model.keys import Keys
 from engine.scripts.clean import clean
-from tests.support.queues import Held, census, dump, events, seed
+from tests.support.keyspace import census, dump, events
+from tests.support.seeding import Held, seed
 
 PLACES: dict[str, dict[str, Any]] = {
     "waiting": {"wait": ["a", "b", "c", "d"]},

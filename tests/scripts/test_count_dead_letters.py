@@ -5,13 +5,13 @@ from __future__ import annotations
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.count_dead_letters import count_dead_letters
-from tests.support.letters import Death, bury_jobs
+from tests.support.dead_letters import Death, fail_jobs
 
 DAY = 86_400_000
 
 
 async def test_open_letters_are_counted_by_kind_the_largest_first(link: Link, keys: Keys) -> None:
-    await bury_jobs(
+    await fail_jobs(
         link,
         keys,
         {
@@ -26,7 +26,7 @@ async def test_open_letters_are_counted_by_kind_the_largest_first(link: Link, ke
 
 
 async def test_days_are_told_the_newest_first_and_empty_ones_not_at_all(link: Link, keys: Keys) -> None:
-    await bury_jobs(link, keys, {"a": Death(0), "b": Death(DAY - 1), "c": Death(DAY), "d": Death(900 * DAY + 5)})
+    await fail_jobs(link, keys, {"a": Death(0), "b": Death(DAY - 1), "c": Death(DAY), "d": Death(900 * DAY + 5)})
     assert await count_dead_letters(link, keys, by="day", most=9) == [("900", 1), ("1", 1), ("0", 2)]
     assert await count_dead_letters(link, keys, by="day", most=2) == [("900", 1), ("1", 1)]
 

@@ -7,7 +7,8 @@ import pytest
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.count_names import count_names
-from tests.support.queues import dump, seed
+from tests.support.keyspace import dump
+from tests.support.seeding import seed
 
 
 async def test_it_counts_a_page_of_any_state_in_the_order_in_which_jobs_run(link: Link, keys: Keys) -> None:

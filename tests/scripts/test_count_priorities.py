@@ -6,7 +6,8 @@ from engine.connection import Link
 from engine.model import wire
 from engine.model.keys import Keys
 from engine.scripts.count_priorities import count_priorities
-from tests.support.queues import dump, seed
+from tests.support.keyspace import dump
+from tests.support.seeding import seed
 
 
 async def test_it_counts_those_asked_about_or_all_that_are_there(link: Link, keys: Keys) -> None:

@@ -8,7 +8,8 @@ from engine.model.records import Claimed, Delayed, Retrying
 from engine.scripting.rows import Refusal
 from engine.scripts.claim import claim
 from engine.scripts.delay import delay
-from tests.support.queues import Held, census, claimed, dump, seed, snapshot
+from tests.support.keyspace import census, dump, snapshot
+from tests.support.seeding import Held, claimed, seed
 
 
 async def test_a_delayed_job_waits_from_now_on_and_has_used_an_attempt(link: Link, keys: Keys) -> None:

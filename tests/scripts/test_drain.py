@@ -7,7 +7,8 @@ import pytest
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.drain import drain
-from tests.support.queues import Held, census, dump, seed
+from tests.support.keyspace import census, dump
+from tests.support.seeding import Held, seed
 
 
 async def test_all_that_wait_go_and_nothing_else(link: Link, keys: Keys) -> None:

@@ -25,7 +25,8 @@ from engine.scripts.finish import finish
 from engine.scripts.recover_stalled import recover_stalled
 from engine.scripts.remove import remove
 from engine.scripts.turn import turn
-from tests.support.queues import Held, census, dump, events, job, seed, snapshot
+from tests.support.keyspace import census, dump, events, job, snapshot
+from tests.support.seeding import Held, seed
 
 KEEP_LAST = {"keep_last_if_active": True}
 

@@ -24,7 +24,8 @@ from engine.scripts.remove import remove
 from engine.scripts.reprocess import reprocess
 from engine.scripts.turn import turn
 from tests.faults.test_write_prefix import Breaking
-from tests.support.queues import Held, claimed, events, seed, snapshot
+from tests.support.keyspace import events, snapshot
+from tests.support.seeding import Held, claimed, seed
 
 UP = Keys("up")
 """The queue of the parents."""

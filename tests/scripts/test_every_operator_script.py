@@ -42,8 +42,9 @@ from engine.scripts.reprocess import reprocess
 from engine.scripts.resume import resume
 from engine.scripts.update_data import update_data
 from tests.support.calls import seed_for_all
-from tests.support.queues import claimed, dump, events
+from tests.support.keyspace import dump, events
 from tests.support.schedules import advance, seed_schedule, upsert
+from tests.support.seeding import claimed
 
 CALLS: dict[str, Callable[[Link, Keys], Awaitable[Any]]] = {
     "progress": lambda link, keys: progress(link, keys, [("a", claimed("a"), b"1"), ("w1", None, b"2")], now=7),

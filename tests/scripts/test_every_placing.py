@@ -43,9 +43,10 @@ from engine.scripts.retry import retry
 from engine.scripts.turn import turn
 from engine.scripts.wait_children import wait_children
 from tests.scripts.test_add_flow import node
-from tests.support.letters import Death, bury_jobs
-from tests.support.queues import Held, census, claimed, job, seed
+from tests.support.dead_letters import Death, fail_jobs
+from tests.support.keyspace import census, job
 from tests.support.schedules import advance, begin, seed_schedule, upsert
+from tests.support.seeding import Held, claimed, seed
 
 Step = Callable[[Link, Keys], Awaitable[Any]]
 OTHER = Keys("other")
@@ -85,7 +86,7 @@ async def _dropped(link: Link, keys: Keys) -> None:
 
 async def _replayable(link: Link, keys: Keys) -> None:
     await link.call("HDEL", keys.meta, "paused")
-    await bury_jobs(link, keys, {"a": Death(3)})
+    await fail_jobs(link, keys, {"a": Death(3)})
     await link.call("HSET", keys.meta, "paused", 1)
 
 

@@ -9,7 +9,7 @@ from engine.errors import ServerBusy, ServerError
 from engine.model.keys import Keys
 from engine.scripting.rows import Refusal
 from tests.support.calls import CALLS, FENCED, script, seed_for_all
-from tests.support.queues import dump, events
+from tests.support.keyspace import dump, events
 
 SORTED = ("prioritized", "delayed", "completed", "failed", "repeat", "marker")
 OWN = ("jobs", "stalled_check", "watch")

@@ -11,9 +11,10 @@ from engine.model.options import Keep
 from engine.model.records import Failed
 from engine.scripting.rows import Refusal
 from engine.scripts.fail import fail
-from tests.support.letters import Death, bury_jobs, shelves
-from tests.support.queues import Held, census, claimed, dump, events, job, seed, snapshot
-from tests.support.shelves import shelves_of
+from tests.support.dead_letter_indexes import index_names
+from tests.support.dead_letters import Death, fail_jobs, stored_dead_letters
+from tests.support.keyspace import census, dump, events, job, snapshot
+from tests.support.seeding import Held, claimed, seed
 
 ALL = Keep()
 
@@ -105,14 +106,14 @@ async def test_a_dead_letter_tells_all_of_a_job_of_which_nothing_else_is_kept(li
     await seed(link, keys, active={"a": Held(fence=4)}, jobs={"a": fields})
     failure = (claimed("a", fence=4), Failed("boom", b'["x","y"]', "KeyError"), Keep(count=0), 3)
     assert await fail(link, keys, [failure], dead_letters=ALL, tenants=["t1"], now=7) == {}
-    assert await shelves(link, keys) == {
+    assert await stored_dead_letters(link, keys) == {
         "letter:a:record": {
             "name": "sms", "data": '{"n":1}', "opts": '{"attempts":3}', "timestamp": "5", "priority": "2", "ats": "4",
             "stc": "1", "pb": "w", "processedOn": "1", "finishedOn": "7", "failedReason": "boom",
             "stacktrace": '["x","y"]', "atm": "3", "error": "KeyError", "tenant": "t1", "times": "1",
         },
         "open": {"a": 7},
-        **{name: {"a": 7} for name in shelves_of({"type": "sms", "error": "KeyError", "tenant": "t1"})},
+        **{name: {"a": 7} for name in index_names({"type": "sms", "error": "KeyError", "tenant": "t1"})},
         "types": {"sms": 1}, "errors": {"KeyError": 1}, "tenants": {"t1": 1},
     }  # fmt: skip
     assert await job(link, keys, "a") == {}
@@ -122,7 +123,7 @@ async def test_a_failure_that_is_refused_or_sent_twice_writes_no_letter(link: Li
     await seed(link, keys, active={"a": Held(), "b": Held(token="t9")})
     rows = [(claimed(id), Failed("boom"), ALL, 1) for id in "ab"]
     assert await fail(link, keys, rows, dead_letters=ALL, now=7) == {1: Refusal.LOST}
-    assert (await shelves(link, keys))["open"] == {"a": 7}
+    assert (await stored_dead_letters(link, keys))["open"] == {"a": 7}
     before = await dump(link)
     assert await fail(link, keys, rows, dead_letters=ALL, now=8) == {0: Refusal.DONE, 1: Refusal.LOST}
     assert await dump(link) == before
@@ -134,12 +135,12 @@ async def test_a_failure_that_is_refused_or_sent_twice_writes_no_letter(link: Li
 )
 async def test_letters_have_a_retention_of_their_own(link: Link, keys: Keys, letters: Keep, left: str) -> None:
     deaths = {"a": Death(1_000), "b": Death(2_000, type="other"), "c": Death(3_000), "d": Death(4_000)}
-    await bury_jobs(link, keys, deaths, letters=letters, keep=ALL)
-    assert sorted((await shelves(link, keys))["open"]) == list(left)
+    await fail_jobs(link, keys, deaths, letters=letters, keep=ALL)
+    assert sorted((await stored_dead_letters(link, keys))["open"]) == list(left)
     assert (await census(link, keys))["failed"] == list("abcd")
 
 
-FOREIGN = ["open", "replayed", "types", "errors", *shelves_of({"type": "n", "error": "KeyError", "tenant": "t1"})]
+FOREIGN = ["open", "replayed", "types", "errors", *index_names({"type": "n", "error": "KeyError", "tenant": "t1"})]
 
 
 @pytest.mark.usefixtures("damaged")
@@ -165,6 +166,6 @@ async def test_a_foreign_key_at_a_letters_place_costs_that_letter_only(link: Lin
     await seed(link, keys, active={"a": Held(), "b": Held()})
     await link.call("SET", keys.letter("a"), "foreign")
     assert await fail(link, keys, [(claimed(id), Failed("boom"), ALL, 1) for id in "ab"], dead_letters=ALL, now=7) == {}
-    found = await shelves(link, keys)
+    found = await stored_dead_letters(link, keys)
     assert (found["letter:a:record"], found["open"]) == ("foreign", {"b": 7})
     assert (await census(link, keys))["failed"] == ["a", "b"]

@@ -11,7 +11,7 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.find_dead_letters import LetterQuery, find_dead_letters
 from engine.scripts.replay import replay
-from tests.support.letters import Death, bury_jobs
+from tests.support.dead_letters import Death, fail_jobs
 
 DEATHS = {
     f"j{n}": Death(
@@ -66,7 +66,7 @@ async def found_by(link: Link, keys: Keys, sought: LetterQuery, *, newest: bool,
 async def test_every_filter_finds_what_it_names_in_order_whatever_the_slices(
     link: Link, keys: Keys, newest: bool, scan: int, most: int
 ) -> None:
-    await bury_jobs(link, keys, DEATHS)
+    await fail_jobs(link, keys, DEATHS)
     for sought in SOUGHT:
         want = wanted(sought)
         assert await found_by(link, keys, sought, newest=newest, scan=scan, most=most) == (
@@ -75,7 +75,7 @@ async def test_every_filter_finds_what_it_names_in_order_whatever_the_slices(
 
 
 async def test_they_are_counted(link: Link, keys: Keys) -> None:
-    await bury_jobs(link, keys, DEATHS)
+    await fail_jobs(link, keys, DEATHS)
     for sought in SOUGHT:
         counted, cursor = 0, None
         while True:
@@ -87,7 +87,7 @@ async def test_they_are_counted(link: Link, keys: Keys) -> None:
 
 
 async def test_what_is_asked_together_is_counted_in_one_look(link: Link, keys: Keys) -> None:
-    await bury_jobs(link, keys, DEATHS)
+    await fail_jobs(link, keys, DEATHS)
     for sought in SOUGHT:
         if not sought.text:
             slice = await find_dead_letters(link, keys, sought, what="count", scan=1, most=1, now=50)
@@ -100,14 +100,14 @@ async def test_values_that_look_like_others_end_are_kept_apart(link: Link, keys:
         "b": Death(2, type="x", error="y:1:z", tenant="t"),
         "c": Death(3, type="x", error="y", tenant="1:z"),
     }
-    await bury_jobs(link, keys, deaths)
+    await fail_jobs(link, keys, deaths)
     for id, death in deaths.items():
         sought = LetterQuery(type=death.type, error=death.error, tenant=death.tenant)
         assert await found_by(link, keys, sought, newest=False, scan=9, most=9) == [id]
 
 
 async def test_a_walk_goes_on_where_the_letter_of_its_cursor_has_gone(link: Link, keys: Keys) -> None:
-    await bury_jobs(link, keys, DEATHS)
+    await fail_jobs(link, keys, DEATHS)
     left = set(DEATHS)
     cursor: Any = None
     for _ in range(100):
@@ -121,7 +121,7 @@ async def test_a_walk_goes_on_where_the_letter_of_its_cursor_has_gone(link: Link
 
 
 async def test_replayed_ones_are_found_apart(link: Link, keys: Keys) -> None:
-    await bury_jobs(link, keys, DEATHS)
+    await fail_jobs(link, keys, DEATHS)
     await replay(link, keys, [("j3", None, None), ("j4", None, None)], by="x", now=60)
     for sought, ids in (
         (LetterQuery(replayed=True), ["j3", "j4"]),
@@ -133,7 +133,7 @@ async def test_replayed_ones_are_found_apart(link: Link, keys: Keys) -> None:
 
 
 async def test_records_come_whole(link: Link, keys: Keys) -> None:
-    await bury_jobs(link, keys, {"a": Death(3, reason='„ä“ 🚀 \x1b[31m"\n')}, jobs={"a": {"data": b"\xff\x00"}})
+    await fail_jobs(link, keys, {"a": Death(3, reason='„ä“ 🚀 \x1b[31m"\n')}, jobs={"a": {"data": b"\xff\x00"}})
     (id, record), *rest = (
         await find_dead_letters(link, keys, LetterQuery(), what="records", scan=9, most=9, now=50)
     ).records

@@ -7,7 +7,8 @@ import pytest
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.find_oldest import MAX_READ, WaitingJob, find_oldest
-from tests.support.queues import dump, seed
+from tests.support.keyspace import dump
+from tests.support.seeding import seed
 
 
 async def test_it_shows_those_next_to_run_and_the_first_of_each_priority(link: Link, keys: Keys) -> None:

@@ -7,8 +7,9 @@ import pytest
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.find_stuck_schedules import StuckSchedule, find_stuck_schedules
-from tests.support.queues import dump, seed
+from tests.support.keyspace import dump
 from tests.support.schedules import seed_schedule
+from tests.support.seeding import seed
 
 LOOK = 100
 

@@ -9,7 +9,9 @@ from engine.model.keys import Keys
 from engine.model.options import Keep, read_options
 from engine.scripting.rows import Refusal
 from engine.scripts.finish import finish
-from tests.support.queues import Held, census, check_invariants, claimed, dump, events, job, seed, snapshot
+from tests.support.invariants import check_invariants
+from tests.support.keyspace import census, dump, events, job, snapshot
+from tests.support.seeding import Held, claimed, seed
 
 ALL = Keep()
 

@@ -11,7 +11,8 @@ from engine.model.options import Keep
 from engine.scripting.rows import Refusal
 from engine.scripts.finish_adding import finish_adding
 from tests.scripts.test_add_flow import OTHER, node
-from tests.support.queues import Held, claimed, dump, seed, snapshot
+from tests.support.keyspace import dump, snapshot
+from tests.support.seeding import Held, claimed, seed
 
 DONE = (claimed("a"), b'{"ok":true}', Keep())
 

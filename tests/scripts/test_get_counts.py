@@ -6,7 +6,8 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from engine.model.records import Counts
 from engine.scripts.get_counts import get_counts
-from tests.support.queues import Held, check_invariants, seed
+from tests.support.invariants import check_invariants
+from tests.support.seeding import Held, seed
 
 
 async def test_each_state_is_counted_as_itself(link: Link, keys: Keys) -> None:

@@ -6,7 +6,8 @@ from engine.connection import Argument, Link
 from engine.model.keys import Keys
 from engine.model.records import Snapshot
 from engine.scripts.get_jobs import get_jobs
-from tests.support.queues import Held, dump, seed
+from tests.support.keyspace import dump
+from tests.support.seeding import Held, seed
 
 
 async def test_a_job_is_shown_with_all_its_fields(link: Link, keys: Keys) -> None:

@@ -16,7 +16,8 @@ from engine.scripts.fail import fail
 from engine.scripts.finish import finish
 from engine.scripts.get_metrics import StoredMetrics, get_metrics
 from engine.scripts.turn import turn
-from tests.support.queues import Held, claimed, dump, seed
+from tests.support.keyspace import dump
+from tests.support.seeding import Held, claimed, seed
 
 MINUTE = 60_000
 

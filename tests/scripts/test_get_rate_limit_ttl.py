@@ -8,7 +8,8 @@ from engine.connection import Link
 from engine.errors import ServerError
 from engine.model.keys import Keys
 from engine.scripts.get_rate_limit_ttl import get_rate_limit_ttl
-from tests.support.queues import dump, seed
+from tests.support.keyspace import dump
+from tests.support.seeding import seed
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.get_results import Answer, get_results
-from tests.support.queues import Held, dump, seed
+from tests.support.keyspace import dump
+from tests.support.seeding import Held, seed
 
 
 async def test_each_end_has_its_answer(link: Link, keys: Keys) -> None:

@@ -7,7 +7,8 @@ import pytest
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.get_state import get_state
-from tests.support.queues import Held, dump, seed
+from tests.support.keyspace import dump
+from tests.support.seeding import Held, seed
 
 
 async def test_every_place_has_its_word(link: Link, keys: Keys) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.init_queue import init_queue
-from tests.support.queues import dump, seed
+from tests.support.keyspace import dump
+from tests.support.seeding import seed
 
 
 async def test_a_new_queue_can_be_found(link: Link, keys: Keys) -> None:

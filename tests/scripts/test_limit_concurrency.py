@@ -7,7 +7,8 @@ import pytest
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.limit_concurrency import limit_concurrency
-from tests.support.queues import Held, dump, seed, snapshot
+from tests.support.keyspace import dump, snapshot
+from tests.support.seeding import Held, seed
 
 
 async def test_it_is_written_as_bullmq_has_it_and_taken_away(link: Link, keys: Keys) -> None:

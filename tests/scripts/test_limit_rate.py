@@ -15,8 +15,9 @@ from engine.scripts.claim import ClaimReply, claim
 from engine.scripts.get_rate_limit_ttl import get_rate_limit_ttl
 from engine.scripts.limit_rate import limit_rate
 from engine.scripts.turn import turn
-from tests.support.queues import Held, claimed, dump, seed, snapshot
+from tests.support.keyspace import dump, snapshot
 from tests.support.running import until
+from tests.support.seeding import Held, claimed, seed
 
 HOUR = 3_600_000
 

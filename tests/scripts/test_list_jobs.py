@@ -11,7 +11,8 @@ from engine.errors import InvalidOption
 from engine.model.keys import Keys
 from engine.scripts.claim import claim
 from engine.scripts.list_jobs import list_jobs
-from tests.support.queues import Held, dump, seed
+from tests.support.keyspace import dump
+from tests.support.seeding import Held, seed
 
 
 async def ids(link: Link, keys: Keys, **asked: Any) -> list[str]:

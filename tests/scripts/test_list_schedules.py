@@ -7,8 +7,9 @@ import pytest
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.list_schedules import StoredSchedule, list_schedules
-from tests.support.queues import dump, seed
+from tests.support.keyspace import dump
 from tests.support.schedules import seed_schedule
+from tests.support.seeding import seed
 
 FIELDS = {"name": "n", "every": "100", "offset": "0", "data": '{"a":1}', "ic": "3"}
 OF_RUN = ("{}", "{}")

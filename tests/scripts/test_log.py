@@ -6,7 +6,8 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripting.rows import Refusal
 from engine.scripts.log import log
-from tests.support.queues import Held, claimed, dump, seed, snapshot
+from tests.support.keyspace import dump, snapshot
+from tests.support.seeding import Held, claimed, seed
 
 
 async def test_rows_are_appended_and_counted(link: Link, keys: Keys) -> None:

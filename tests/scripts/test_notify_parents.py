@@ -15,7 +15,9 @@ from engine.scripts.finish import finish
 from engine.scripts.get_state import get_state
 from engine.scripts.notify_parents import notify_parents
 from tests.scripts.test_add_flow import DIAMOND, OTHER, node
-from tests.support.queues import check_invariants, dump, seed, snapshot
+from tests.support.invariants import check_invariants
+from tests.support.keyspace import dump, snapshot
+from tests.support.seeding import seed
 
 PATIENCE = 1_000
 

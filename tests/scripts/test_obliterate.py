@@ -11,8 +11,9 @@ from engine.scripts.check_dead_letters import check_dead_letters
 from engine.scripts.obliterate import obliterate
 from engine.scripts.pause import pause
 from engine.scripts.replay import replay
-from tests.support.letters import Death, bury_jobs
-from tests.support.queues import Held, census, dump, seed
+from tests.support.dead_letters import Death, fail_jobs
+from tests.support.keyspace import census, dump
+from tests.support.seeding import Held, seed
 
 
 async def seed_full(link: Link, keys: Keys, *, paused: bool = True, active: bool = True) -> None:
@@ -44,7 +45,7 @@ async def seed_full(link: Link, keys: Keys, *, paused: bool = True, active: bool
     ):
         await link.call(*command)
     deaths = {f"d{n}": Death(n, type=f"t{n % 3}", tenant=f"t{n % 5}") for n in range(300)}
-    await bury_jobs(link, keys, deaths)
+    await fail_jobs(link, keys, deaths)
     await replay(link, keys, [(f"d{n}", None, None) for n in range(100)], by="x", now=7)
     await check_dead_letters(link, keys, threshold=9, now=8)
 
@@ -89,7 +90,7 @@ async def test_a_queue_that_is_not_there_is_no_error(link: Link, keys: Keys) -> 
 
 
 async def test_dead_letters_of_a_queue_that_has_nothing_else_go_too(link: Link, keys: Keys) -> None:
-    await bury_jobs(link, keys, {f"d{n}": Death(n) for n in range(5)})
+    await fail_jobs(link, keys, {f"d{n}": Death(n) for n in range(5)})
     await link.call("DEL", keys.events, keys.marker)
     await link.call("HSET", keys.meta, "paused", 1)
     await obliterate(link, keys, count=2, now=7)
@@ -99,7 +100,7 @@ async def test_dead_letters_of_a_queue_that_has_nothing_else_go_too(link: Link, 
 @pytest.mark.parametrize("count", [1, 1_000])
 async def test_dead_letters_stay_where_they_are_to_be_kept(link: Link, keys: Keys, count: int) -> None:
     await seed(link, keys, wait=["a", "b"], failed={"d1": 1}, meta={"paused": 1})
-    await bury_jobs(link, keys, {f"d{n}": Death(n) for n in range(5)})
+    await fail_jobs(link, keys, {f"d{n}": Death(n) for n in range(5)})
     dead = {key: value for key, value in (await dump(link)).items() if ":corral:dead:" in key}
     await obliterate(link, keys, dead_letters=False, count=count, now=7)
     assert await dump(link) == dead

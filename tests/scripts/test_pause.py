@@ -10,7 +10,8 @@ from engine.model.records import NewRow
 from engine.scripts.add import add
 from engine.scripts.claim import claim
 from engine.scripts.pause import pause
-from tests.support.queues import Held, census, dump, events, seed, snapshot
+from tests.support.keyspace import census, dump, events, snapshot
+from tests.support.seeding import Held, seed
 
 
 async def test_waiting_jobs_are_put_aside_in_their_order(link: Link, keys: Keys) -> None:

@@ -6,7 +6,8 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripting.rows import Refusal
 from engine.scripts.progress import progress
-from tests.support.queues import Held, claimed, dump, events, job, seed
+from tests.support.keyspace import dump, events, job
+from tests.support.seeding import Held, claimed, seed
 
 MIB = 2**20
 

@@ -7,7 +7,8 @@ import pytest
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.promote import promote
-from tests.support.queues import Held, census, dump, events, seed, snapshot
+from tests.support.keyspace import census, dump, events, snapshot
+from tests.support.seeding import Held, seed
 
 
 async def test_due_jobs_get_in_line_by_their_priority_and_no_other_does(link: Link, keys: Keys) -> None:

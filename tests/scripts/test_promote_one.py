@@ -8,7 +8,8 @@ from engine.connection import Link
 from engine.errors import JobNotFound, WrongState
 from engine.model.keys import Keys
 from engine.scripts.promote_one import promote_one
-from tests.support.queues import census, dump, events, job, seed
+from tests.support.keyspace import census, dump, events, job
+from tests.support.seeding import seed
 
 
 @pytest.mark.parametrize(("priority", "place"), [(0, "wait"), (3, "prioritized")])

@@ -9,7 +9,8 @@ from engine.scripting.rows import Refusal
 from engine.scripts.claim import ClaimReply, claim
 from engine.scripts.get_rate_limit_ttl import get_rate_limit_ttl
 from engine.scripts.rate_limit import rate_limit
-from tests.support.queues import Held, census, claimed, dump, job, seed, snapshot
+from tests.support.keyspace import census, dump, job, snapshot
+from tests.support.seeding import Held, claimed, seed
 
 FULL = "9007199254740991"
 

@@ -8,7 +8,7 @@ from engine.connection import Link
 from engine.errors import ServerError
 from engine.model.keys import Keys
 from engine.scripts.read_events import EventPage, read_events
-from tests.support.queues import dump
+from tests.support.keyspace import dump
 
 
 async def write(link: Link, keys: Keys, *numbers: int) -> None:

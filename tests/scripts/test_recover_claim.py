@@ -8,7 +8,8 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.claim import claim
 from engine.scripts.recover_claim import recover_claim
-from tests.support.queues import Held, census, dump, seed
+from tests.support.keyspace import census, dump
+from tests.support.seeding import Held, seed
 
 
 @pytest.mark.parametrize("count", [1, 2, 1_000])

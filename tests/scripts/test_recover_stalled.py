@@ -9,7 +9,9 @@ from engine.model import wire
 from engine.model.keys import Keys
 from engine.scripts.recover_stalled import Recovery, check_stalled, recover_stalled
 from engine.scripts.renew import renew
-from tests.support.queues import Held, census, check_invariants, claimed, dump, events, job, seed, snapshot
+from tests.support.invariants import check_invariants
+from tests.support.keyspace import census, dump, events, job, snapshot
+from tests.support.seeding import Held, claimed, seed
 
 DEAD = Held("t0", lock_ms=None)
 

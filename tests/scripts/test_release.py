@@ -11,7 +11,8 @@ from engine.scripting.rows import Refusal
 from engine.scripts.add import add
 from engine.scripts.claim import claim
 from engine.scripts.release import release
-from tests.support.queues import Held, census, claimed, dump, seed, snapshot
+from tests.support.keyspace import census, dump, snapshot
+from tests.support.seeding import Held, claimed, seed
 
 
 async def test_a_released_job_is_first_in_line_and_has_used_no_attempt(link: Link, keys: Keys) -> None:

@@ -10,7 +10,8 @@ from engine.connection import Link
 from engine.errors import JobLocked, JobNotFound, WrongState
 from engine.model.keys import Keys
 from engine.scripts.remove import NotRemoved, remove
-from tests.support.queues import Held, census, dump, events, seed, snapshot
+from tests.support.keyspace import census, dump, events, snapshot
+from tests.support.seeding import Held, seed
 
 PLACES: dict[str, dict[str, Any]] = {
     "wait": {"wait": ["x", "a", "y"]},

@@ -8,7 +8,8 @@ from engine.connection import Link
 from engine.errors import ServerError
 from engine.model.keys import Keys
 from engine.scripts.remove_deduplication import remove_deduplication
-from tests.support.queues import Held, dump, seed, snapshot
+from tests.support.keyspace import dump, snapshot
+from tests.support.seeding import Held, seed
 
 
 async def test_it_is_free_and_sent_again_it_was(link: Link, keys: Keys) -> None:

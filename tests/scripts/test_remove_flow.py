@@ -12,7 +12,8 @@ from engine.scripts.claim import claim
 from engine.scripts.finish import finish
 from engine.scripts.remove_flow import NotRemovedFlow, remove_flow
 from tests.scripts.test_add_flow import DIAMOND, OTHER, node
-from tests.support.queues import dump, seed, snapshot
+from tests.support.keyspace import dump, snapshot
+from tests.support.seeding import seed
 
 TREE = [
     node("top", waits=True),

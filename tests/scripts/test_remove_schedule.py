@@ -7,8 +7,9 @@ import pytest
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.remove_schedule import remove_schedule
-from tests.support.queues import dump, events, seed, snapshot
+from tests.support.keyspace import dump, events, snapshot
 from tests.support.schedules import places, seed_schedule
+from tests.support.seeding import seed
 
 
 @pytest.mark.parametrize("place", ["delayed", "wait", "paused", "prioritized"])

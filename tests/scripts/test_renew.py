@@ -6,7 +6,8 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripting.rows import Refusal
 from engine.scripts.renew import renew
-from tests.support.queues import Held, claimed, dump, seed, snapshot
+from tests.support.keyspace import dump, snapshot
+from tests.support.seeding import Held, claimed, seed
 
 
 async def test_a_renewed_lock_runs_from_now_and_the_suspicion_ends(link: Link, keys: Keys) -> None:

@@ -16,7 +16,8 @@ from engine.scripts.finish import finish
 from engine.scripts.progress import progress
 from engine.scripts.recover_stalled import recover_stalled
 from engine.scripts.reprocess import NotReprocessed, reprocess
-from tests.support.queues import Held, census, claimed, dump, events, job, seed
+from tests.support.keyspace import census, dump, events, job
+from tests.support.seeding import Held, claimed, seed
 
 
 @pytest.mark.parametrize(("place", "field"), [("failed", "failedReason"), ("completed", "returnvalue")])

@@ -9,7 +9,8 @@ from engine.model.keys import Keys
 from engine.scripts.claim import claim
 from engine.scripts.pause import pause
 from engine.scripts.resume import resume
-from tests.support.queues import Held, census, dump, events, seed, snapshot
+from tests.support.keyspace import census, dump, events, snapshot
+from tests.support.seeding import Held, seed
 
 
 async def test_a_pause_and_a_resume_leave_the_line_as_it_was(link: Link, keys: Keys) -> None:

@@ -9,7 +9,8 @@ from engine.model.keys import Keys
 from engine.model.records import Retrying
 from engine.scripting.rows import Refusal
 from engine.scripts.retry import retry
-from tests.support.queues import Held, census, claimed, dump, seed, snapshot
+from tests.support.keyspace import census, dump, snapshot
+from tests.support.seeding import Held, claimed, seed
 
 
 async def test_a_retried_job_is_last_in_line_and_has_used_an_attempt(link: Link, keys: Keys) -> None:

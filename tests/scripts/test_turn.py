@@ -13,7 +13,8 @@ from engine.scripts.claim import claim
 from engine.scripts.finish import finish
 from engine.scripts.turn import TurnReply, turn
 from tests.support.calls import seed_for_all
-from tests.support.queues import Held, census, claimed, dump, events, seed, snapshot
+from tests.support.keyspace import census, dump, events, snapshot
+from tests.support.seeding import Held, claimed, seed
 
 ALL = Keep()
 

@@ -8,7 +8,8 @@ from engine.connection import Link
 from engine.errors import JobNotFound, LockLost, PayloadTooLarge
 from engine.model.keys import Keys
 from engine.scripts.update_data import update_data
-from tests.support.queues import Held, claimed, dump, job, seed
+from tests.support.keyspace import dump, job
+from tests.support.seeding import Held, claimed, seed
 
 
 async def test_data_is_replaced_by_a_producer_and_by_the_claim_that_holds_the_job(link: Link, keys: Keys) -> None:

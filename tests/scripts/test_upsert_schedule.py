@@ -10,8 +10,9 @@ import pytest
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.upsert_schedule import NotUpserted
-from tests.support.queues import dump, events, job, seed, snapshot
+from tests.support.keyspace import dump, events, job, snapshot
 from tests.support.schedules import HEAD, places, seed_schedule, upsert
+from tests.support.seeding import seed
 
 
 async def test_a_new_schedule_has_a_run_that_waits_as_bullmq_writes_it(link: Link, keys: Keys) -> None:

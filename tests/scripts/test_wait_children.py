@@ -10,7 +10,8 @@ from engine.model.keys import Keys
 from engine.scripting.rows import Refusal
 from engine.scripts.wait_children import wait_children
 from tests.scripts.test_add_flow import OTHER, node
-from tests.support.queues import Held, claimed, dump, seed, snapshot
+from tests.support.keyspace import dump, snapshot
+from tests.support.seeding import Held, claimed, seed
 
 
 async def test_it_adds_children_and_waits_for_them(link: Link, keys: Keys) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.write_dead_letters import write_dead_letters
-from tests.support.letters import ALL, Death, bury_jobs, shelves
-from tests.support.queues import Held, dump, seed
+from tests.support.dead_letters import ALL, Death, fail_jobs, stored_dead_letters
+from tests.support.keyspace import dump
+from tests.support.seeding import Held, seed
 
 
 async def test_a_failed_job_gets_a_letter_from_what_its_hash_says(link: Link, keys: Keys) -> None:
     await seed(link, keys, failed={"f": 3}, jobs={"f": {"name": "sms", "data": '{"a":1}', "failedReason": "no", "stacktrace": '["x"]', "pb": "w9"}})  # fmt: skip
     assert await write_dead_letters(link, keys, [("f", "TypeError", "t1")], now=7) == 1
-    assert await shelves(link, keys) == {
+    assert await stored_dead_letters(link, keys) == {
         "letter:f:record": {
             "name": "sms", "data": '{"a":1}', "opts": "{}", "timestamp": "0", "priority": "0", "ats": "1", "pb": "w9",
             "processedOn": "0", "finishedOn": "3", "failedReason": "no", "stacktrace": '["x"]', "atm": "1",
@@ -44,10 +45,10 @@ async def test_only_failed_jobs_get_one(link: Link, keys: Keys) -> None:
 
 
 async def test_a_job_that_failed_again_elsewhere_gets_its_letter_written_over(link: Link, keys: Keys) -> None:
-    await bury_jobs(link, keys, {"f": Death(3, error="Old", tenant="t1")}, keep=ALL)
+    await fail_jobs(link, keys, {"f": Death(3, error="Old", tenant="t1")}, keep=ALL)
     await link.call("HSET", keys.job("f"), "finishedOn", 9)
     await link.call("ZADD", keys.failed, 9, "f")
     assert await write_dead_letters(link, keys, [("f", "New", "")], now=10) == 1
-    found = await shelves(link, keys)
+    found = await stored_dead_letters(link, keys)
     assert (found["errors"], found["open"], found.get("tenants")) == ({"New": 1}, {"f": 9}, None)
     assert found["letter:f:record"]["times"] == "2"

@@ -24,7 +24,7 @@ from engine.scripts.release import release
 from engine.scripts.renew import renew
 from engine.scripts.retry import retry
 from engine.scripts.turn import turn
-from tests.support.queues import Held, claimed, seed
+from tests.support.seeding import Held, claimed, seed
 
 Call = Callable[[Link, Keys], Awaitable[Any]]
 

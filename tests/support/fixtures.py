@@ -15,7 +15,8 @@ from engine.connection import Link
 from engine.connection.address import RedisSettings
 from engine.connection.connection import Connection
 from engine.model.keys import Keys
-from tests.support.queues import all_keyspaces, violations
+from tests.support.invariants import violations
+from tests.support.keyspace import all_keyspaces
 
 
 @pytest.fixture

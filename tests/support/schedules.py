@@ -8,7 +8,8 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.advance_schedule import Advanced, advance_schedule
 from engine.scripts.upsert_schedule import NotUpserted, upsert_schedule
-from tests.support.queues import Held, seed, snapshot
+from tests.support.keyspace import snapshot
+from tests.support.seeding import Held, seed
 
 HEAD = b'{"attempts":2,"repeat":{"every":100,"count":1},"repeatJobKey":"s","jobId":"repeat:s:'
 

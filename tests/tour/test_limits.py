@@ -111,10 +111,10 @@ async def test_or_only_one_job_waits_and_the_others_go_on(redis_url: str) -> Non
 async def test_a_wrong_limit_is_refused_when_it_is_set(redis_url: str) -> None:
     async with Queue("sms", redis=redis_url) as queue:
         for wrong, said in (
-            (queue.set_rate_limit(0, 1_000), "to let nothing start, pause the queue"),
+            (queue.set_rate_limit(0, 1_000), "to start no job, pause the queue"),
             (queue.set_rate_limit(5, 0), "durations are in milliseconds"),
             (queue.set_rate_limit(5_000, 1, smooth=True), "leave smooth out"),
-            (queue.set_concurrency(0), "to let nothing start, pause the queue"),
+            (queue.set_concurrency(0), "to start no job, pause the queue"),
         ):
             with pytest.raises(InvalidOption, match=said):
                 await wrong

@@ -40,7 +40,7 @@ async def test_a_queue_that_nobody_watches_writes_no_events_and_its_results_can_
 
 
 async def test_a_number_of_events_that_is_none_is_refused() -> None:
-    with pytest.raises(InvalidOption, match="max_events: -1 is not a whole number; 0 writes no events"):
+    with pytest.raises(InvalidOption, match="max_events: -1 is not a whole number of 0 or more; 0 writes no events"):
         Queue("q", max_events=-1)
 
 

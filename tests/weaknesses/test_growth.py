@@ -12,8 +12,9 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.get_state import get_state
 from engine.scripts.remove import NotRemoved, remove
-from tests.support.queues import census, dump, seed
+from tests.support.keyspace import census, dump
 from tests.support.running import running, until
+from tests.support.seeding import seed
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 

@@ -16,9 +16,10 @@ from engine.model.options import Keep
 from engine.model.records import Claimed
 from engine.scripting.rows import Refusal
 from engine.scripts.finish import finish
-from tests.support.queues import Held, events, seed, snapshot
-from tests.support.queues import job as stored
+from tests.support.keyspace import events, snapshot
+from tests.support.keyspace import job as stored
 from tests.support.running import running, until
+from tests.support.seeding import Held, seed
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 

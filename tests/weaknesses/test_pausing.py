@@ -19,8 +19,9 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from tests.interop.side import NodeSide, need
 from tests.interop.standing import StandingNodeSide
-from tests.support.queues import census, events, seed
+from tests.support.keyspace import census, events
 from tests.support.running import running, until
+from tests.support.seeding import seed
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 

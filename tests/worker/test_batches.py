@@ -12,8 +12,8 @@ from engine import Job, NewJob, Queue, Retry, Worker, batch_processor, errors, p
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.worker.process.stack_dump import Running, describe
-from tests.support.queues import job as stored
-from tests.support.queues import snapshot
+from tests.support.keyspace import job as stored
+from tests.support.keyspace import snapshot
 from tests.support.running import until
 
 SHORT: dict[str, Any] = {"lock_duration": 600, "lock_renew": 100}

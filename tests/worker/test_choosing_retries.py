@@ -11,8 +11,8 @@ import pytest
 from engine import Deduplication, Job, NewJob, Queue, Retry, Snooze, Worker, errors, processor
 from engine.connection import Link
 from engine.model.keys import Keys
-from tests.support.queues import job as stored
-from tests.support.queues import snapshot
+from tests.support.keyspace import job as stored
+from tests.support.keyspace import snapshot
 from tests.support.running import until
 
 KINDS = ("loop", "thread", "process")

@@ -14,9 +14,9 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.claim import claim
 from engine.worker import slots as crews
+from tests.support.keyspace import events
+from tests.support.keyspace import job as stored
 from tests.support.probes import beat, child, hang
-from tests.support.queues import events
-from tests.support.queues import job as stored
 from tests.support.running import until
 
 

@@ -18,8 +18,8 @@ from engine.errors import JobFailed
 from engine.model.keys import Keys
 from engine.model.options import JobOptions
 from engine.scripting.loader import loading
+from tests.support.invariants import check_invariants
 from tests.support.proxy import Proxy
-from tests.support.queues import check_invariants
 from tests.support.running import running, until
 
 QUEUES = ("one", "two", "three")

@@ -17,9 +17,10 @@ from engine.connection import Link
 from engine.errors import InvalidOption
 from engine.model.keys import Keys
 from tests.support.daemons import daemon
+from tests.support.keyspace import events
 from tests.support.ledger import LEDGER, Ledger
-from tests.support.queues import Held, events, seed
 from tests.support.running import until
+from tests.support.seeding import Held, seed
 
 LONG = 60_000
 """A drain delay, ms, that no test lives through: who is late for want of a signal fails it."""

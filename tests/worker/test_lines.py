@@ -11,8 +11,8 @@ from engine import Job, Queue, Worker
 from engine.connection import RedisSettings, open_link
 from engine.connection.embedded import EmbeddedServer
 from engine.model.keys import Keys
+from tests.support.invariants import check_invariants
 from tests.support.proxy import Proxy
-from tests.support.queues import check_invariants
 from tests.support.running import until
 
 

@@ -14,7 +14,7 @@ from engine.connection import Link
 from engine.connection.embedded import EmbeddedServer
 from engine.model.keys import Keys
 from engine.scripts.claim import claim
-from tests.support.queues import snapshot
+from tests.support.keyspace import snapshot
 from tests.support.running import until
 
 SHORT: dict[str, Any] = {"lock_duration": 600, "lock_renew": 100, "stalled_interval": 200}

@@ -16,8 +16,8 @@ from engine.connection import Argument, Link, RedisSettings, Waiter
 from engine.connection.embedded import EmbeddedServer
 from engine.errors import ServerError
 from engine.model.keys import Keys
-from tests.support.queues import Held, seed
 from tests.support.running import running
+from tests.support.seeding import Held, seed
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 damaged = pytest.mark.usefixtures("damaged")

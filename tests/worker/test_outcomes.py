@@ -12,7 +12,7 @@ import pytest
 from engine import Job, NewJob, Queue, Worker, errors, processor
 from engine.connection import Link
 from engine.model.keys import Keys
-from tests.support.queues import job as stored
+from tests.support.keyspace import job as stored
 from tests.support.running import until
 
 

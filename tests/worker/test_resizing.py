@@ -73,7 +73,7 @@ async def test_a_concurrency_that_cannot_be_is_refused_and_changes_nothing(redis
 
     worker = Worker("q", run, redis=redis_url, concurrency=10)
     for value in (0, -1, 2.5, True, None, 100_001):
-        with pytest.raises(InvalidOption, match=r"concurrency: .* is not a whole number between 1 and 100,000"):
+        with pytest.raises(InvalidOption, match=r"concurrency: .* is not a whole number from 1 to 100,000"):
             worker.concurrency = value  # type: ignore[assignment]
     with pytest.raises(InvalidOption, match="takes batches of 10 jobs"):
         worker.concurrency = 9

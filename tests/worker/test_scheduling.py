@@ -14,7 +14,7 @@ from engine.errors import ConnectFailed
 from engine.model.keys import Keys
 from engine.model.records import Claimed
 from engine.worker.loops.scheduling import Scheduling
-from tests.support.queues import check_invariants
+from tests.support.invariants import check_invariants
 from tests.support.running import running, until
 
 LOOK = 100

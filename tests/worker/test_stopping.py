@@ -12,7 +12,7 @@ from engine import Job, Queue, Worker, errors
 from engine.connection import Link
 from engine.model.clock import monotonic
 from engine.model.keys import Keys
-from tests.support.queues import snapshot
+from tests.support.keyspace import snapshot
 from tests.support.running import until
 
 

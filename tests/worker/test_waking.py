@@ -8,8 +8,8 @@ from typing import Any
 from engine import Job, Queue, Worker
 from engine.connection import Link
 from engine.model.keys import Keys
-from tests.support.queues import seed
 from tests.support.running import until
+from tests.support.seeding import seed
 
 
 async def echo(job: Job[Any]) -> Any:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from engine.connection import Link
 from engine.errors import InvalidOption
+from engine.model.checks import is_whole
 from engine.model.keys import Keys
 from engine.model.options import Keep
 from engine.scripts.check_dead_letters import check_dead_letters
@@ -77,6 +78,6 @@ def check_alert(value: Any) -> tuple[int, Tell] | None:
     match value:
         case None:
             return None
-        case (int(threshold), tell) if not isinstance(threshold, bool) and threshold >= 0 and callable(tell):
+        case (int(threshold), tell) if is_whole(threshold) and threshold >= 0 and callable(tell):
             return threshold, tell
     raise InvalidOption(f"dead_letter_alert: {value!r} is not a threshold and a function, such as (100, tell_the_team)")

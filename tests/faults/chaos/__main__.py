@@ -3,7 +3,7 @@
     python -m tests.faults.chaos --seconds 180 --rate 300 --daemons 2 --seed 7 --fsync always
 
 Every chance comes from the seed; what the processes make of it differs from run to run. nemesis.py has the faults.
-The last line has the figures. What is charged, with the numbers of invariants as tests/support/queues.py has them:
+The last line has the figures. What is charged, with the numbers of invariants as tests/support/invariants.py has them:
 
 lost              An add was acknowledged, and the job is nowhere (I2). All jobs are kept.
 completed twice   The ends of two claims were accepted as a job's completion (I6). It may start twice, if its daemon was

@@ -19,8 +19,9 @@ from tests.faults.chaos.nemesis import Nemesis, open_link
 from tests.faults.chaos.plan import QUEUE, Plan, address
 from tests.faults.chaos.unit import Unit
 from tests.faults.chaos.verdict import Answer, Evidence, Exited, Killed, Noted
+from tests.support.invariants import violations
+from tests.support.keyspace import census, events
 from tests.support.proxy import Proxy
-from tests.support.queues import census, events, violations
 
 MAX_EVENTS = 10**8
 """Nothing of the stream is cut off: it is compared to the ledgers."""

@@ -24,7 +24,7 @@ from tests.interop.soaking.pace import Pace
 from tests.interop.soaking.sides import QUEUE, SIDES, Side, all_sides, heard_path, line_of_entry
 from tests.interop.soaking.verdict import Added, Evidence, Verdict, judge
 from tests.interop.soaking.wishes import Batch, wishes
-from tests.support.queues import PAGE, census
+from tests.support.keyspace import PAGE, census
 from tests.support.running import until
 
 PATIENCE = 120.0

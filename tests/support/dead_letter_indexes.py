@@ -1,4 +1,4 @@
-"""What must hold of the dead letters in a queue's dump. Knows no server."""
+"""Judge the dead letters in a queue's dump: every index has exactly the letters that it should. Talks to no server."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ HEAD = "corral:dead:"
 _KINDS = {"type": "name", "error": "error", "tenant": "tenant"}
 
 
-def shelves_of(said: Mapping[str, str]) -> list[str]:
-    """The shelves of an open letter of this type, error and tenant: for each alone, and for those together."""
+def index_names(said: Mapping[str, str]) -> list[str]:
+    """Names of the indexes that hold an open letter of this type, error and tenant: one for each combination."""
     chosen = [kinds for count in range(1, len(said) + 1) for kinds in combinations(said, count)]
     return [
         ":".join(["+".join(kinds), *(f"{len(said[kind].encode())}:{said[kind]}" for kind in kinds), "ids"])
@@ -20,8 +20,8 @@ def shelves_of(said: Mapping[str, str]) -> list[str]:
     ]
 
 
-def misshelved(found: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the dead letters in a queue's dump, whose names are without the queue's prefix."""
+def misindexed(found: Mapping[str, Any]) -> list[str]:
+    """The indexes that differ from the letters, one line each. `found` is a dump, its names without the queue's prefix."""
     dead = {name.removeprefix(HEAD): value for name, value in found.items() if name.startswith(HEAD)}
     records = {
         name.removeprefix("letter:").removesuffix(":record"): value
@@ -36,7 +36,7 @@ def misshelved(found: Mapping[str, Any]) -> list[str]:
             continue
         wanted["open"][id] = at
         said = {kind: value for kind, field in _KINDS.items() if (value := record.get(field))}
-        for name in shelves_of(said):
+        for name in index_names(said):
             wanted.setdefault(name, {})[id] = at
         for kind, value in said.items():
             groups = wanted.setdefault(f"{kind}s", {})

@@ -1,4 +1,4 @@
-"""Dead letters in the keyspace: make some, and read them back."""
+"""Dead letters for tests: make jobs fail for good, and read what is stored of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from engine.model.keys import Keys
 from engine.model.options import Keep
 from engine.model.records import Failed
 from engine.scripts.fail import fail
-from tests.support.queues import Held, claimed, dump, seed
-from tests.support.shelves import HEAD
+from tests.support.dead_letter_indexes import HEAD
+from tests.support.keyspace import dump
+from tests.support.seeding import Held, claimed, seed
 
 ALL = Keep()
 NONE = Keep(count=0)
@@ -29,7 +30,7 @@ class Death(Struct, frozen=True):
     reason: str = "boom"
 
 
-async def bury_jobs(
+async def fail_jobs(
     link: Link,
     keys: Keys,
     deaths: Mapping[str, Death],
@@ -38,7 +39,7 @@ async def bury_jobs(
     letters: Keep | None = ALL,
     jobs: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Let these jobs run and fail, each at its time. `keep` is what stays of failed jobs; nothing without."""
+    """Make each of these jobs fail for good at its time. `keep`: which failed jobs stay; by default none."""
     for id, death in deaths.items():
         fields = {"name": death.type, **(jobs or {}).get(id, {})}
         await seed(link, keys, active={id: Held()}, jobs={id: fields})
@@ -49,7 +50,7 @@ async def bury_jobs(
         assert refused == {}
 
 
-async def shelves(link: Link, keys: Keys) -> dict[str, Any]:
-    """All that is stored of dead letters, by the rest of the key's name."""
+async def stored_dead_letters(link: Link, keys: Keys) -> dict[str, Any]:
+    """Every key that belongs to dead letters: the part of its name after `HEAD` -> its value."""
     found = await dump(link, keys.jobs + HEAD)
     return {name.removeprefix(keys.jobs + HEAD): value for name, value in found.items()}
