@@ -27,7 +27,7 @@ _IN_A_TICK = 32
 """Jobs that a call waits for while it could leave: with so many in hand it goes, and the server works on it meanwhile."""
 
 
-class Known(Struct, frozen=True):
+class ExistingJob(Struct, frozen=True):
     """No job was made: the one of this id is there already and stands for the new one."""
 
     id: str
@@ -54,7 +54,7 @@ class AddBatcher:
         self.cap = cap
         self._link: Link | None = None
         self._rows: list[NewRow] = []
-        self._futures: list[asyncio.Future[str | Known]] = []
+        self._futures: list[asyncio.Future[str | ExistingJob]] = []
         self._flush_due = False
         self._under_way = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -68,10 +68,10 @@ class AddBatcher:
         """A call leaves at the end of this tick and has enough: prepare no more before the next tick."""
         return self._flush_due and len(self._rows) >= _IN_A_TICK
 
-    def put(self, link: Link, row: NewRow) -> asyncio.Future[str | Known]:
+    def put(self, link: Link, row: NewRow) -> asyncio.Future[str | ExistingJob]:
         """Send the row with the next call; the future has the job's id once the server has it, or whose job is there."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[str | Known] = loop.create_future()
+        future: asyncio.Future[str | ExistingJob] = loop.create_future()
         self._link = link
         self._rows.append(row)
         self._futures.append(future)
@@ -140,10 +140,12 @@ class AddBatcher:
 class _Lot:
     """The rows of one call, and who waits for the id of each."""
 
-    __slots__ = ("_adder", "_futures", "_rows")
+    __slots__ = ("_batcher", "_futures", "_rows")
 
-    def __init__(self, adder: AddBatcher, rows: Sequence[NewRow], futures: list[asyncio.Future[str | Known]]) -> None:
-        self._adder = adder
+    def __init__(
+        self, batcher: AddBatcher, rows: Sequence[NewRow], futures: list[asyncio.Future[str | ExistingJob]]
+    ) -> None:
+        self._batcher = batcher
         self._rows = rows
         self._futures = futures
 
@@ -153,20 +155,20 @@ class _Lot:
 
     def set_result(self, reply: Reply) -> None:
         try:
-            added = read_added(reply, self._rows, self._adder.cap)
-            ids: Sequence[str | Known] = added.ids
+            added = read_added(reply, self._rows, self._batcher.cap)
+            ids: Sequence[str | ExistingJob] = added.ids
             if added.known:
-                ids = [Known(id) if number in added.known else id for number, id in enumerate(added.ids)]
+                ids = [ExistingJob(id) if number in added.known else id for number, id in enumerate(added.ids)]
         except Exception as error:
             self.set_exception(error)
             return
         for future, job_id in zip(self._futures, ids, strict=True):
             if not future.done():
                 future.set_result(job_id)
-        self._adder.ended()
+        self._batcher.ended()
 
     def set_exception(self, error: Exception) -> None:
         for future in self._futures:
             if not future.done():
                 future.set_exception(error)
-        self._adder.ended()
+        self._batcher.ended()

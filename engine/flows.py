@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -10,9 +9,18 @@ from typing import Any, Generic
 
 from msgspec import Struct
 
-from engine.connection import DEFAULT_WAIT, Argument, Connection, Link, RedisPyLink, RedisSettings, open_link
-from engine.errors import InvalidInput, InvalidName, QueueClosed, ServerError
-from engine.job import Job, added_job, known_job, stored_job
+from engine.connection import (
+    DEFAULT_WAIT,
+    Argument,
+    Connection,
+    Link,
+    RedisPyLink,
+    RedisSettings,
+    SharedLink,
+    open_link,
+)
+from engine.errors import InvalidInput, InvalidName, ServerError
+from engine.job import Job, added_job, existing_job, stored_job
 from engine.model import wire
 from engine.model.clock import duration_ms
 from engine.model.flow_rows import FlowJob, plan
@@ -58,14 +66,11 @@ class FlowProducer:
         self.prefix = prefix
         self._wait = duration_ms("wait", wait)
         self._redis = link.settings if link is not None else RedisSettings.parse(redis)
-        self._shared = link
-        self._closed = False
-        self._link: Connection | RedisPyLink | None = None
-        self._opening = asyncio.Lock()
-        self._answers: dict[str, ResultWaiter] = {}
+        self._shared = SharedLink("the FlowProducer", self._connect, lent=link)
+        self._results: dict[str, ResultWaiter] = {}
 
     def __repr__(self) -> str:
-        return f"<FlowProducer {self.prefix}: {'open' if self._link else 'not connected'}>"
+        return f"<FlowProducer {self.prefix}: {'open' if self._shared.link else 'not connected'}>"
 
     async def __aenter__(self) -> FlowProducer:
         await self.open()
@@ -76,19 +81,15 @@ class FlowProducer:
 
     async def open(self) -> FlowProducer:
         """Connect, within `wait`, also after `close`. Raises ConnectFailed or AuthFailed with what to do."""
-        self._closed = False
-        await self._ready()
+        await self._shared.open()
         return self
 
     async def close(self) -> None:
         """Close the connection; later calls raise QueueClosed. May be called twice."""
-        self._closed = True
-        answers, self._answers = list(self._answers.values()), {}
-        for one in answers:
-            await one.close()
-        link, self._link = self._link, None
-        if link is not None and link is not self._shared:
-            await link.close()
+        waiters, self._results = list(self._results.values()), {}
+        for waiter in waiters:
+            await waiter.close()
+        await self._shared.close()
 
     async def add(self, tree: FlowJob[Data, Result]) -> FlowNode[Data, Result]:
         """Add a tree of at most 500 jobs, all or none, in one step; the tree of the jobs that were made.
@@ -99,7 +100,7 @@ class FlowProducer:
         that is there is the child of another; OutcomeUnknown when the connection was lost before the reply.
         """
         planned = plan(tree, self.prefix)
-        link = await self._ready()
+        link = await self._shared.ready()
         await guard(link, planned[0].keys)
         added = await add_flow(link, planned[0].keys, [one.node for one in planned])
         if isinstance(added, tuple):
@@ -107,12 +108,12 @@ class FlowProducer:
             raise added[1].error(Parent("", ""), row.id)
         made: dict[int, FlowNode] = {}
         for one, job_id in zip(reversed(planned), reversed(added), strict=True):
-            job, row, answers = one.job, one.node.row, self._answered(one.keys)
+            job, row, results = one.job, one.node.row, self._waiter(one.keys)
             if job_id is None:
-                handle: Job[Any, Any] = known_job(link, one.keys, row.id, job.name, answers, job.signature)
+                handle: Job[Any, Any] = existing_job(link, one.keys, row.id, job.name, results, job.signature)
             else:
                 data = job.data if job.signature is None else job.signature.decode(row.data)
-                handle = added_job(link, one.keys, row.id, job.name, data, job.options, answers, job.signature)
+                handle = added_job(link, one.keys, row.id, job.name, data, job.options, results, job.signature)
             made[id(one.job)] = FlowNode(handle, [made[id(child)] for child in job.children])
         return made[id(tree)]
 
@@ -134,7 +135,7 @@ class FlowProducer:
         Raises JobLocked, and removes nothing, while a worker runs one of them. A parent of the job waits for it no longer.
         A tree of more than 100 jobs takes several steps; what a worker takes between two of them stays, with those above it.
         """
-        link, keys = await self._ready(), Keys(queue, self.prefix)
+        link, keys = await self._shared.ready(), Keys(queue, self.prefix)
         await guard(link, keys)
         refused = await remove_flow(link, keys, id=job_id)
         if refused is None:
@@ -146,7 +147,7 @@ class FlowProducer:
     # --- inside -------------------------------------------------------------------------------------------------------
 
     async def _read(self, jobs: list[tuple[Keys, str]], depth: int, most: int) -> list[FlowNode | None]:
-        link = await self._ready()
+        link = await self._shared.ready()
         ids: dict[str, list[str]] = {}
         queues = {keys.jobs: keys for keys, _ in jobs}
         for keys, job_id in jobs:
@@ -155,7 +156,7 @@ class FlowProducer:
         for name, keys in queues.items():
             for snapshot in await get_jobs(link, keys, ids[name]):
                 if snapshot is not None:
-                    stored[keys.job(snapshot.id)] = stored_job(link, keys, snapshot, self._answered(keys))
+                    stored[keys.job(snapshot.id)] = stored_job(link, keys, snapshot, self._waiter(keys))
         nodes = {key: FlowNode(job, []) for key, job in stored.items()}
         below: list[tuple[FlowNode, Keys, str]] = []
         for keys, job_id in {keys.job(id): (keys, id) for keys, id in jobs}.values() if depth > 1 else ():
@@ -186,19 +187,13 @@ class FlowProducer:
                 children.append((Keys(queue, prefix), child))
         return children
 
-    async def _ready(self) -> Connection | RedisPyLink:
-        async with self._opening:
-            if self._link is None:
-                if self._closed:
-                    raise QueueClosed("the FlowProducer")
-                wait = self._wait / 1000
-                self._link = self._shared or await open_link(self._redis, prelude=loading("add_flow"), call_wait=wait)
-            return self._link
+    async def _connect(self) -> Connection | RedisPyLink:
+        return await open_link(self._redis, prelude=loading("add_flow"), call_wait=self._wait / 1000)
 
-    def _answered(self, keys: Keys) -> ResultWaiter:
-        answers = self._answers.get(keys.jobs)
-        if answers is None:
-            assert self._link is not None
+    def _waiter(self, keys: Keys) -> ResultWaiter:
+        waiter = self._results.get(keys.jobs)
+        if waiter is None:
+            assert self._shared.link is not None
             listen = partial(open_link, self._redis, name=keys.client_name(":qe"))
-            answers = self._answers[keys.jobs] = ResultWaiter(self._link, keys, listen)
-        return answers
+            waiter = self._results[keys.jobs] = ResultWaiter(self._shared.link, keys, listen)
+        return waiter

@@ -38,16 +38,15 @@ class Job(Generic[D, Returned]):
     """
 
     __slots__ = (
-        "_answers", "_beat", "_claimed", "_gathered", "_keys", "_link", "_opts", "_signature", "_stop", "attempts_made", "attempts_started", "data",
-        "deduplicated", "delay", "failed_reason",
-        "finished_on", "id", "name", "priority", "processed_on", "progress", "queue_name", "return_value", "stacktrace",
-        "stalls", "timestamp",
+        "_beat", "_claimed", "_gathered", "_keys", "_link", "_opts", "_results", "_signature", "_stop", "attempts_made",
+        "attempts_started", "data", "deduplicated", "delay", "failed_reason", "finished_on", "id", "name", "priority",
+        "processed_on", "progress", "queue_name", "return_value", "stacktrace", "stalls", "timestamp",
     )  # fmt: skip
 
     def __init__(self, link: Link, keys: Keys, id: str, name: str, data: D, opts: JobOptions | bytes) -> None:
         self._link = link
         self._keys = keys
-        self._answers: ResultWaiter | None = None
+        self._results: ResultWaiter | None = None
         self._claimed: Claimed | None = None
         self._stop: CorralError | None = None
         self._beat = 0.0
@@ -154,13 +153,13 @@ class Job(Generic[D, Returned]):
         event has left the stream before it was read.
         """
         kind = Any if self._signature is None else self._signature.result
-        if self._answers is not None:
-            return cast(Returned, await self._answers.wait(self.id, timeout, kind))
-        answers = ResultWaiter(self._link, self._keys)
+        if self._results is not None:
+            return cast(Returned, await self._results.wait(self.id, timeout, kind))
+        results = ResultWaiter(self._link, self._keys)
         try:
-            return cast(Returned, await answers.wait(self.id, timeout, kind))
+            return cast(Returned, await results.wait(self.id, timeout, kind))
         finally:
-            await answers.close()
+            await results.close()
 
     async def update_progress(self, value: Any) -> None:
         """Report how far the job is: a number from 0 to 100, or any JSON value. Raises LockLost if another run took over."""
@@ -254,13 +253,13 @@ def stored_job(
     link: Link,
     keys: Keys,
     snapshot: Snapshot,
-    answers: ResultWaiter | None = None,
+    results: ResultWaiter | None = None,
     signature: JobSignature | None = None,
 ) -> Job[Any, Any]:
     """The handle of a job that was read from the queue; without a signature data that is not JSON stands as text."""
     data = plain_value(snapshot.data) if signature is None else signature.decode(snapshot.data)
     job: Job[Any, Any] = Job(link, keys, snapshot.id, snapshot.name, data, snapshot.opts)
-    job._answers = answers
+    job._results = results
     job._signature = signature
     job._read(snapshot)
     return job
@@ -273,12 +272,12 @@ def added_job(
     name: str,
     data: D,
     options: JobOptions,
-    answers: ResultWaiter | None = None,
+    results: ResultWaiter | None = None,
     signature: JobSignature | None = None,
 ) -> Job[D]:
     """The handle of a job that was just added."""
     job: Job[D] = Job(link, keys, id, name, data, options)
-    job._answers = answers
+    job._results = results
     if signature is not None:
         job._signature = signature
     job.delay = options.delay
@@ -286,16 +285,16 @@ def added_job(
     return job
 
 
-def known_job(
+def existing_job(
     link: Link,
     keys: Keys,
     id: str,
     name: str,
-    answers: ResultWaiter | None = None,
+    results: ResultWaiter | None = None,
     signature: JobSignature | None = None,
 ) -> Job[Any, Any]:
     """The handle of a job that was there already, of which only the id is known."""
-    job = added_job(link, keys, id, name, None, NO_OPTIONS, answers, signature)
+    job = added_job(link, keys, id, name, None, NO_OPTIONS, results, signature)
     job.deduplicated = True
     return job
 

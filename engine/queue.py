@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 from msgspec import UNSET
 
-from engine.batching import AddBatcher, Known, lots
-from engine.connection import DEFAULT_WAIT, Connection, Link, RedisPyLink, RedisSettings, open_link
+from engine.batching import AddBatcher, ExistingJob, lots
+from engine.connection import DEFAULT_WAIT, Connection, Link, RedisPyLink, RedisSettings, SharedLink, open_link
 from engine.dead_letters import DeadLetters
-from engine.errors import InvalidInput, InvalidOption, QueueClosed
-from engine.job import Job, added_job, known_job, stored_job, type_job
+from engine.errors import InvalidInput, InvalidOption
+from engine.job import Job, added_job, existing_job, stored_job, type_job
 from engine.metrics import (
     CountsPerType,
     Finished,
@@ -60,9 +60,6 @@ from engine.scripts.remove import NotRemoved, remove
 from engine.scripts.remove_deduplication import remove_deduplication
 from engine.scripts.reprocess import reprocess
 from engine.scripts.resume import resume
-
-if TYPE_CHECKING:
-    from engine.sync.queue import SyncQueue
 
 State = Literal["waiting", "active", "delayed", "prioritized", "completed", "failed", "waiting-children", "paused"]
 
@@ -109,12 +106,9 @@ class Queue:
         self._max_payload = max_payload
         self._max_events = _events(max_events)
         self._wait = duration_ms("wait", wait)
-        self._shared = link
-        self._closed = False
-        self._link: Connection | RedisPyLink | None = None
-        self._opening: asyncio.Task[Connection | RedisPyLink] | None = None
-        self._answers: ResultWaiter | None = None
-        self._adder = AddBatcher(self.keys, max_payload)
+        self._shared = SharedLink(f"queue {name!r}", self._connect, prepare=self._prepare, lent=link)
+        self._results: ResultWaiter | None = None
+        self._batcher = AddBatcher(self.keys, max_payload)
         self._middleware = check_middleware(middleware)
         if self._middleware:
             # In their place, not asked for in each of them: without middleware a job's way is as short as ever.
@@ -122,7 +116,7 @@ class Queue:
             self.add, self.add_many = hooked.add, hooked.add_many  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
-        return f"<Queue {self.name}: {'open' if self._link else 'not connected'}, {self._adder!r}>"
+        return f"<Queue {self.name}: {'open' if self._shared.link else 'not connected'}, {self._batcher!r}>"
 
     async def __aenter__(self) -> Queue:
         await self.open()
@@ -135,20 +129,16 @@ class Queue:
         """Connect, within `wait`, also after `close`. Raises ConnectFailed or AuthFailed with what to do, and ServerUnfit for a
         server that cannot hold the queue.
         """
-        self._closed = False
-        await self._ready()
+        await self._shared.open()
         return self
 
     async def close(self) -> None:
         """Send what was added, then close the connection; later calls raise QueueClosed. May be called twice."""
-        self._closed = True
-        await self._adder.close()
-        if self._answers is not None:
-            await self._answers.close()
-            self._answers = None
-        link, self._link = self._link, None
-        if link is not None and link is not self._shared:
-            await link.close()
+        await self._batcher.close()
+        if self._results is not None:
+            await self._results.close()
+            self._results = None
+        await self._shared.close()
 
     # --- adding -------------------------------------------------------------------------------------------------------
 
@@ -172,7 +162,7 @@ class Queue:
         With a `parent`: raises JobNotFound where that is not there, WrongState where this job is another's child already.
         """
         checked = JobOptions.check(options)
-        while self._adder.crowded:  # noqa: ASYNC110 - for the next tick, not for a time
+        while self._batcher.crowded:  # noqa: ASYNC110 - for the next tick, not for a time
             await asyncio.sleep(0)
         signature = None
         if not isinstance(name, str):
@@ -183,17 +173,17 @@ class Queue:
         row = self._row(name, data, checked)
         if signature is not None:
             data = signature.decode(row.data)
-        link = self._link or await self._ready()
+        link = self._shared.link or await self._shared.ready()
         if checked.parent is not None:
             return await self._add_child(link, row, checked, checked.parent, data, signature)
-        job_id = await self._adder.put(link, row)
-        if isinstance(job_id, Known):
-            return known_job(link, self.keys, job_id.id, name, self._answered(), signature)
-        return added_job(link, self.keys, job_id, name, data, checked, self._answered(), signature)
+        job_id = await self._batcher.put(link, row)
+        if isinstance(job_id, ExistingJob):
+            return existing_job(link, self.keys, job_id.id, name, self._waiter(), signature)
+        return added_job(link, self.keys, job_id, name, data, checked, self._waiter(), signature)
 
     async def add_many(self, jobs: Iterable[NewJob[D, R]]) -> list[Job[D, R]]:
         """Add jobs in their order, up to 250 a call. All are checked before the first call; each call is all or none."""
-        link, answers = await self._ready(), self._answered()
+        link, results = await self._shared.ready(), self._waiter()
         new = list(jobs)
         try:
             rows = [self._row(job.name, job.data, job.options) for job in new]
@@ -211,11 +201,11 @@ class Queue:
         async def put(lot: Sequence[NewRow], jobs_of_lot: Sequence[NewJob]) -> list[Job[Any, Any]]:
             added = await add(link, self.keys, lot, cap=self._max_payload)
             made: list[Job[Any, Any]] = [
-                added_job(link, self.keys, job_id, job.name, job.data, job.options, answers)
+                added_job(link, self.keys, job_id, job.name, job.data, job.options, results)
                 for job_id, job in zip(added.ids, jobs_of_lot, strict=True)
             ]
             for number in added.known:
-                made[number] = known_job(link, self.keys, added.ids[number], made[number].name, answers)
+                made[number] = existing_job(link, self.keys, added.ids[number], made[number].name, results)
             return made
 
         calls, first = [], 0
@@ -237,8 +227,8 @@ class Queue:
         if isinstance(added, tuple):
             raise added[1].error(parent, row.id)
         if added[0] is None:
-            return known_job(link, self.keys, row.id, row.name, self._answered(), signature)
-        return added_job(link, self.keys, added[0], row.name, data, options, self._answered(), signature)
+            return existing_job(link, self.keys, row.id, row.name, self._waiter(), signature)
+        return added_job(link, self.keys, added[0], row.name, data, options, self._waiter(), signature)
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
@@ -252,8 +242,8 @@ class Queue:
         Raises InvalidData for data or a result that the processor's types do not fit.
         """
         signature = None if processor is None else signature_of(processor)
-        found = (await get_jobs(await self._ready(), self.keys, [job_id]))[0]
-        return None if found is None else stored_job(self.link, self.keys, found, self._answered(), signature)
+        found = (await get_jobs(await self._shared.ready(), self.keys, [job_id]))[0]
+        return None if found is None else stored_job(self.link, self.keys, found, self._waiter(), signature)
 
     async def jobs(
         self, state: State, start: int = 0, end: int = 99, *, newest_first: bool = False
@@ -264,25 +254,25 @@ class Queue:
         a page may have fewer jobs than it has numbers. `corral migrate check` names such ids.
         """
         found: list[Job[Any, Any]] = []
-        link, answers = await self._ready(), self._answered()
+        link, results = await self._shared.ready(), self._waiter()
         for first in range(start, end + 1, PER_CALL):
             last = min(end, first + PER_CALL - 1)
             rows = await list_jobs(link, self.keys, state=state, start=first, end=last, ascending=not newest_first)
-            found += [stored_job(self.link, self.keys, row, answers) for row in rows if row.is_there]
+            found += [stored_job(self.link, self.keys, row, results) for row in rows if row.is_there]
             if len(rows) < last - first + 1:
                 break
         return found
 
     async def counts(self) -> Counts:
         """How many jobs are in each state."""
-        return await get_counts(await self._ready(), self.keys)
+        return await get_counts(await self._shared.ready(), self.keys)
 
     async def counts_per_priority(self, priorities: Iterable[int] | None = None) -> dict[int, int]:
         """How many jobs in line have each of these priorities, 0 being those without one.
 
         None asks for all that are in line, at most the first 250.
         """
-        return await counted_per_priority(await self._ready(), self.keys, priorities)
+        return await counted_per_priority(await self._shared.ready(), self.keys, priorities)
 
     async def counts_per_type(self, state: State = "waiting", *, limit: int = 10_000) -> CountsPerType:
         """How many of the first `limit` jobs in a state have each name.
@@ -290,14 +280,14 @@ class Queue:
         A walk, 1,000 jobs a call and some 2 ms of the server for each call: jobs that move meanwhile may be missed or
         counted twice. The answer says whether all were looked at; if not, it is a sample of those that come next.
         """
-        return await counted_per_type(await self._ready(), self.keys, state, limit)
+        return await counted_per_type(await self._shared.ready(), self.keys, state, limit)
 
     async def oldest_waiting(self) -> OldestWaiting | None:
         """The job in line that could have run for the longest time, or None: what an alert on a stuck queue asks.
 
         Looks at the 100 jobs next to run without a priority and at the first job of each of the first 100 priorities.
         """
-        return await waited_longest(await self._ready(), self.keys)
+        return await waited_longest(await self._shared.ready(), self.keys)
 
     async def metrics(self, kind: Finished, start: int = 0, end: int = -1) -> Metrics:
         """How many jobs were completed, or failed for good, in each minute; needs a worker with `metrics=`.
@@ -305,14 +295,14 @@ class Queue:
         kind: "completed" or "failed". start, end: the first and last minute, both included; 0 is the newest, -1 the
         oldest that is kept.
         """
-        return await measured(await self._ready(), self.keys, kind, start, end)
+        return await measured(await self._shared.ready(), self.keys, kind, start, end)
 
     async def is_paused(self) -> bool:
-        return bool(await ask(await self._ready(), "hash", "HEXISTS", self.keys.meta, "paused"))
+        return bool(await ask(await self._shared.ready(), "hash", "HEXISTS", self.keys.meta, "paused"))
 
     async def rate_limit(self) -> RateLimit | None:
         """The queue's rate limit; None if it has none."""
-        said = await ask(await self._ready(), "hash", "HMGET", self.keys.meta, "max", "duration", "smooth")
+        said = await ask(await self._shared.ready(), "hash", "HMGET", self.keys.meta, "max", "duration", "smooth")
         return stored_limit(*said)
 
     async def rate_limit_ttl(self, limiter: Mapping[str, Any] | RateLimit | None = None) -> int:
@@ -320,32 +310,32 @@ class Queue:
 
         limiter: that of the workers, {"max": jobs, "duration": ms}, where they have one of their own.
         """
-        return await get_rate_limit_ttl(await self._ready(), self.keys, own=worker_limit(limiter))
+        return await get_rate_limit_ttl(await self._shared.ready(), self.keys, own=worker_limit(limiter))
 
     async def concurrency(self) -> int | None:
         """How many jobs of the queue may run at once, on all workers together; None is no limit."""
-        return stored_number(await ask(await self._ready(), "hash", "HGET", self.keys.meta, "concurrency"))
+        return stored_number(await ask(await self._shared.ready(), "hash", "HGET", self.keys.meta, "concurrency"))
 
     async def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
         """The rows of a job's log, oldest first."""
-        rows = await ask(await self._ready(), "list", "LRANGE", self.keys.logs(job_id), start, end)
+        rows = await ask(await self._shared.ready(), "list", "LRANGE", self.keys.logs(job_id), start, end)
         return [row.decode(errors="replace") for row in rows]
 
     async def deduplication_job_id(self, deduplication_id: str) -> str | None:
         """The id of the job that owns this deduplication, or None. While a `ttl` runs the job may be gone already."""
         check_deduplication_id(deduplication_id)
-        owner = await ask(await self._ready(), "string", "GET", self.keys.deduplication(deduplication_id))
+        owner = await ask(await self._shared.ready(), "string", "GET", self.keys.deduplication(deduplication_id))
         return None if owner is None else str(owner.decode(errors="replace"))
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
     async def pause(self) -> None:
         """Let workers take no further jobs; those being run are finished. Adding goes on."""
-        await pause(await self._ready(), self.keys)
+        await pause(await self._shared.ready(), self.keys)
 
     async def resume(self) -> None:
         """Let workers take jobs again, in the old order."""
-        await resume(await self._ready(), self.keys)
+        await resume(await self._shared.ready(), self.keys)
 
     async def set_rate_limit(self, max: int, duration: int | timedelta, *, smooth: bool = False) -> None:
         """Let at most `max` jobs start in each window of `duration` (ms or timedelta), on all workers together.
@@ -356,24 +346,24 @@ class Queue:
         Raises InvalidOption.
         """
         limit = RateLimit.check("rate limit", max, duration, smooth)
-        await limit_rate(await self._ready(), self.keys, limit)
+        await limit_rate(await self._shared.ready(), self.keys, limit)
 
     async def remove_rate_limit(self) -> bool:
         """Let jobs start as fast as they can, also those that a `RateLimited` holds up; False if nothing was limited."""
-        return await limit_rate(await self._ready(), self.keys, None)
+        return await limit_rate(await self._shared.ready(), self.keys, None)
 
     async def set_concurrency(self, concurrency: int) -> None:
         """Let at most so many jobs run at once, on all workers together. Those being run go on. Raises InvalidOption."""
         checked = check_concurrency(concurrency)
-        await limit_concurrency(await self._ready(), self.keys, checked)
+        await limit_concurrency(await self._shared.ready(), self.keys, checked)
 
     async def remove_concurrency(self) -> bool:
         """Let as many jobs run at once as the workers have slots; False if there was no limit."""
-        return await limit_concurrency(await self._ready(), self.keys, None)
+        return await limit_concurrency(await self._shared.ready(), self.keys, None)
 
     async def remove(self, job_id: str) -> bool:
         """Remove a job; False if there is none. Raises JobLocked while a worker runs it."""
-        refused = (await remove(await self._ready(), self.keys, [job_id])).get(job_id)
+        refused = (await remove(await self._shared.ready(), self.keys, [job_id])).get(job_id)
         if refused is None:
             return True
         if refused is NotRemoved.MISSING:
@@ -410,16 +400,16 @@ class Queue:
 
     async def promote(self, job_id: str) -> None:
         """Put a delayed job in line now. Raises JobNotFound, WrongState."""
-        await promote_one(await self._ready(), self.keys, id=job_id)
+        await promote_one(await self._shared.ready(), self.keys, id=job_id)
 
     async def change_delay(self, job_id: str, delay: int | timedelta) -> None:
         """Let a delayed job start `delay` from now. Raises JobNotFound, WrongState."""
-        await change_delay(await self._ready(), self.keys, id=job_id, delay_ms=duration_ms("delay", delay))
+        await change_delay(await self._shared.ready(), self.keys, id=job_id, delay_ms=duration_ms("delay", delay))
 
     async def change_priority(self, job_id: str, priority: int, *, lifo: bool = False) -> None:
         """Give a job another priority (0 goes first); with `lifo`, before its equals. Raises JobNotFound."""
         checked = JobOptions.check({"priority": priority})
-        await change_priority(await self._ready(), self.keys, id=job_id, priority=checked.priority, lifo=lifo)
+        await change_priority(await self._shared.ready(), self.keys, id=job_id, priority=checked.priority, lifo=lifo)
 
     async def remove_deduplication(self, deduplication_id: str) -> bool:
         """Let this deduplication's id be free: the next add makes a job. False if no job owned it.
@@ -427,18 +417,18 @@ class Queue:
         What `keep_last_if_active` kept for the owner's end becomes a job now.
         """
         check_deduplication_id(deduplication_id)
-        return await remove_deduplication(await self._ready(), self.keys, deduplication=deduplication_id)
+        return await remove_deduplication(await self._shared.ready(), self.keys, deduplication=deduplication_id)
 
     async def drain(self, *, delayed: bool = False) -> int:
         """Remove all jobs that wait, and with `delayed` those that are delayed; how many went."""
-        return await drain(await self._ready(), self.keys, delayed=delayed)
+        return await drain(await self._shared.ready(), self.keys, delayed=delayed)
 
     async def clean(self, state: State, *, grace: int | timedelta = 0, limit: int = 1000) -> list[str]:
         """Remove up to `limit` jobs of a state that are older than `grace` (ms or timedelta); their ids. 0 is no limit."""
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
             raise InvalidOption(f"limit: {limit!r} is not a whole number; 0 removes all")
         grace_ms = duration_ms("grace", grace)
-        return await clean(await self._ready(), self.keys, state=state, grace_ms=grace_ms, limit=limit or None)
+        return await clean(await self._shared.ready(), self.keys, state=state, grace_ms=grace_ms, limit=limit or None)
 
     async def obliterate(self, *, force: bool = False, dead_letters: bool = True) -> None:
         """Remove the queue with everything in it, its dead letters too. It must be paused.
@@ -447,71 +437,38 @@ class Queue:
         BullMQ's own `obliterate` always leaves them, as it does not know them: call this one to remove them.
         Raises WrongState.
         """
-        await obliterate(await self._ready(), self.keys, force=force, dead_letters=dead_letters)
+        await obliterate(await self._shared.ready(), self.keys, force=force, dead_letters=dead_letters)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
         """The jobs that failed for good: list, count and group them, replay them, purge them."""
-        return DeadLetters(self.keys, self._ready, self._max_payload)
+        return DeadLetters(self.keys, self._shared.ready, self._max_payload)
 
     @cached_property
     def schedules(self) -> Schedules:
         """Jobs that are made again and again: by cron patterns, or at intervals."""
-        return Schedules(self.keys, self._ready, self._max_payload, self.add_many)
-
-    @cached_property
-    def sync(self) -> SyncQueue:
-        """This queue for code without an event loop: the same names, each call blocks, on a connection of its own."""
-        from engine.sync.queue import SyncQueue  # it is built on this module
-
-        return SyncQueue(
-            self.name,
-            redis=self._redis,
-            prefix=self.keys.prefix,
-            max_payload=self._max_payload,
-            max_events=self._max_events,
-            wait=self._wait,
-            middleware=self._middleware,
-        )
+        return Schedules(self.keys, self._shared.ready, self._max_payload, self.add_many)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
     @property
     def link(self) -> Link:
-        """The open connection."""
-        if self._link is None:
+        """The open connection. Raises InvalidInput before the queue is open."""
+        if self._shared.link is None:
             raise InvalidInput("queue: not connected; use `async with Queue(...)` or await queue.open() first")
-        return self._link
-
-    async def _ready(self) -> Link:
-        if self._link is not None:
-            return self._link
-        if self._closed:
-            raise QueueClosed(f"queue {self.name!r}")
-        if self._opening is None:
-            self._opening = asyncio.create_task(self._connect())
-        try:
-            self._link = await asyncio.shield(self._opening)
-        finally:
-            if self._opening is not None and self._opening.done():
-                self._opening = None
-        return self._link
+        return self._shared.link
 
     async def _connect(self) -> Connection | RedisPyLink:
-        link = self._shared or await open_link(self._redis, prelude=loading("add"), call_wait=self._wait / 1000)
-        try:
-            await guard(link, self.keys)
-            await init_queue(link, self.keys, version=f"corral:{wire.VERSION}", max_events=self._max_events)
-        except BaseException:
-            if link is not self._shared:
-                await link.close()
-            raise
-        return link
+        return await open_link(self._redis, prelude=loading("add"), call_wait=self._wait / 1000)
 
-    def _answered(self) -> ResultWaiter:
-        if self._answers is None:
-            self._answers = ResultWaiter(self.link, self.keys, self._listen)
-        return self._answers
+    async def _prepare(self, link: Link) -> None:
+        await guard(link, self.keys)
+        await init_queue(link, self.keys, version=f"corral:{wire.VERSION}", max_events=self._max_events)
+
+    def _waiter(self) -> ResultWaiter:
+        if self._results is None:
+            self._results = ResultWaiter(self.link, self.keys, self._listen)
+        return self._results
 
     async def _listen(self) -> Connection | RedisPyLink:
         return await open_link(self._redis, name=self.keys.client_name(":qe"))

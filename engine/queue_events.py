@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from msgspec import Struct
 
-from engine.connection import Connection, RedisPyLink, RedisSettings, open_link
+from engine.connection import Connection, Link, RedisPyLink, RedisSettings, SharedLink, open_link
 from engine.errors import ConnectFailed, InvalidInput, InvalidOption, LinkClosed, OutcomeUnknown, ServerBusy
 from engine.events import Event, Gap, event_name, id_parts, read_event
 from engine.model import wire
@@ -63,13 +63,13 @@ class QueueEvents:
         self.queue_name = queue_name
         self._keys = Keys(queue_name, prefix)
         self._settings = RedisSettings.parse(redis)
-        self._link: Connection | RedisPyLink | None = None
+        self._shared = SharedLink(f"QueueEvents of {queue_name!r}", self._connect, prepare=self._remember_newest)
         self._opened = _Place("0-0", 0)
         self._place = self._opened
         self._reading = False
 
     def __repr__(self) -> str:
-        return f"<QueueEvents of {self.queue_name}: {f'after {self._place}' if self._link else 'not connected'}>"
+        return f"<QueueEvents of {self.queue_name}: {f'after {self._place}' if self._shared.link else 'not connected'}>"
 
     async def __aenter__(self) -> QueueEvents:
         return await self.open()
@@ -87,22 +87,19 @@ class QueueEvents:
 
     async def open(self) -> QueueEvents:
         """Connect, and remember what the newest event is. Raises ConnectFailed or AuthFailed with what to do."""
-        if self._link is None:
-            link = await open_link(self._settings, name=self._keys.client_name(":qe"))
-            try:
-                found = await read_events(link, self._keys, after="0-0", count=0)
-            except BaseException:
-                await link.close()
-                raise
-            self._opened = self._place = _Place(found.newest, found.added)
-            self._link = link
+        await self._shared.open()
         return self
+
+    async def _connect(self) -> Connection | RedisPyLink:
+        return await open_link(self._settings, name=self._keys.client_name(":qe"))
+
+    async def _remember_newest(self, link: Link) -> None:
+        found = await read_events(link, self._keys, after="0-0", count=0)
+        self._opened = self._place = _Place(found.newest, found.added)
 
     async def close(self) -> None:
         """Close the connection; who reads is given no further event. May be called twice."""
-        link, self._link = self._link, None
-        if link is not None:
-            await link.close()
+        await self._shared.close()
 
     def events(self, after: str = "$", *, names: Iterable[str] | None = None) -> AsyncIterator[Event]:
         """Every event after a place, without end.
@@ -121,10 +118,10 @@ class QueueEvents:
         if isinstance(names, str):
             raise InvalidOption(f"names: {names!r} is text; give a list of names, such as [{names!r}]")
         wanted = None if names is None else frozenset(names)
-        if self._link is None:
+        if self._shared.link is None:
             raise InvalidInput("events: not connected; use `async with QueueEvents(...)` or await open() first")
         self._place = place
-        return _Reader(self, self._link, self._keys, place, wanted)
+        return _Reader(self, self._shared.link, self._keys, place, wanted)
 
 
 class _Reader:
@@ -150,7 +147,7 @@ class _Reader:
             raise InvalidInput("events: another task reads them; make another QueueEvents for a second reader")
         self._of._reading = True
         try:
-            while self._of._link is self._link:
+            while self._of._shared.link is self._link:
                 if (event := self._next()) is not None:
                     return event
                 try:
@@ -178,7 +175,7 @@ class _Reader:
 
     async def _rest(self, error: Exception) -> None:
         self._look = True
-        if self._of._link is self._link:
+        if self._of._shared.link is self._link:
             logger.warning("the events of %s cannot be read: %s (trying again)", self._keys.queue, error)
             await asyncio.sleep(_REST)
 

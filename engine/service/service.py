@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from engine.connection import Connection, RedisPyLink, open_link
+from engine.connection import Connection, RedisPyLink, SharedLink, open_link
 from engine.errors import InvalidOption, UnknownJobType
 from engine.job import Job, stored_job
 from engine.middleware import AroundAdd, AroundRun, check_middleware
@@ -97,7 +97,7 @@ class JobQueueService:
         self._dependencies = dependencies
         self._processors: dict[str, Any] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._link: Connection | RedisPyLink | None = None
+        self._shared = SharedLink("JobQueueService", self._connect, prepare=self._open_queues)
         for job_type, given in (processors or {}).items():
             self.register_processor(job_type, given)
 
@@ -107,7 +107,7 @@ class JobQueueService:
         return cls(settings, **options)
 
     def __repr__(self) -> str:
-        state = f"{len(self._running)} workers" if self._running else "open" if self._link else "not connected"
+        state = f"{len(self._running)} workers" if self._running else "open" if self._shared.link else "not connected"
         return f"<JobQueueService: {state}>"
 
     async def __aenter__(self) -> JobQueueService:
@@ -119,13 +119,7 @@ class JobQueueService:
 
     async def open(self) -> JobQueueService:
         """Connect, within the settings' `wait`, and create the queues. Raises ConnectFailed or AuthFailed with what to do."""
-        if self._link is None:
-            self._link = await open_link(self.settings.redis, call_wait=self.settings.wait / 1000)
-            for job_type in JOB_TYPES:
-                queue = Queue(
-                    f"{job_type}-queue", link=self._link, prefix=self.settings.prefix, middleware=self._around_add
-                )
-                self.queues[job_type] = await queue.open()
+        await self._shared.open()
         return self
 
     async def close(self, timeout: int | timedelta = 30_000) -> None:
@@ -136,10 +130,8 @@ class JobQueueService:
         self._running.clear()
         for queue in self.queues.values():
             await queue.close()
+        await self._shared.close()
         self.queues.clear()
-        link, self._link = self._link, None
-        if link is not None:
-            await link.close()
 
     # --- adding -------------------------------------------------------------------------------------------------------
 
@@ -255,6 +247,18 @@ class JobQueueService:
             run.add_done_callback(_log_end)
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    async def _connect(self) -> Connection | RedisPyLink:
+        return await open_link(self.settings.redis, call_wait=self.settings.wait / 1000)
+
+    async def _open_queues(self, link: Connection | RedisPyLink) -> None:
+        queues = {
+            job_type: Queue(f"{job_type}-queue", link=link, prefix=self.settings.prefix, middleware=self._around_add)
+            for job_type in JOB_TYPES
+        }
+        for queue in queues.values():
+            await queue.open()
+        self.queues = queues
 
     def _queue(self, job_type: str) -> Queue:
         _known(job_type)
