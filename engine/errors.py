@@ -69,7 +69,7 @@ class JobNotFound(CorralError, LookupError):
         self.job_id = job_id
 
 
-class LetterNotFound(CorralError, LookupError):
+class DeadLetterNotFound(CorralError, LookupError):
     """No dead letter of a job of that id."""
 
     def __init__(self, job_id: str, queue: str = "") -> None:

@@ -48,7 +48,7 @@ class CountsPerType(Struct, frozen=True):
 
     counts: dict[str, int]
     """By name, the most first. A job whose hash is gone counts under ""."""
-    looked_at: int
+    scanned: int
     complete: bool
     """Whether all were looked at; else these are the next to run, due, or the first finished."""
 

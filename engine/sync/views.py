@@ -115,8 +115,8 @@ class SyncDeadLetters:
     def count(self, **filter: Unpack[DeadLetterFilter]) -> int:
         return self._call(lambda queue: queue.dead_letters.count(**filter))
 
-    def at_least(self, *, look: int = 10_000, **filter: Unpack[DeadLetterFilter]) -> AtLeast:
-        return self._call(lambda queue: queue.dead_letters.at_least(look=look, **filter))
+    def at_least(self, *, limit: int = 10_000, **filter: Unpack[DeadLetterFilter]) -> AtLeast:
+        return self._call(lambda queue: queue.dead_letters.at_least(limit=limit, **filter))
 
     def groups(self, by: Group, *, limit: int = 100) -> dict[str, int]:
         return self._call(lambda queue: queue.dead_letters.groups(by, limit=limit))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine import AtLeast, DeadLetter, DeadLetterAlert, Job, NewJob, Queue, Worker, processor
-from engine.errors import InvalidOption, JobFailed, LetterNotFound, WrongState
+from engine.errors import DeadLetterNotFound, InvalidOption, JobFailed, WrongState
 from engine.model.clock import monotonic
 from tests.support.running import running, until
 from tests.tour.test_command_line import Corral
@@ -86,8 +86,8 @@ async def test_letters_are_listed_counted_and_grouped_by_what_they_have_in_commo
         assert await dead.count(type="send") == 6
         assert await dead.count(error="ConnectionError", tenant="t1") == 3
         assert await dead.count(text="no route to m3") == 1
-        assert await dead.at_least(text="no route", look=2) == AtLeast(count=2, is_all=False)
-        assert await dead.at_least(text="no route") == AtLeast(count=6, is_all=True)
+        assert await dead.at_least(text="no route", limit=2) == AtLeast(count=2, complete=False)
+        assert await dead.at_least(text="no route") == AtLeast(count=6, complete=True)
         assert await dead.count(since=began) == 7
         assert await dead.count(until=began) == 0
 
@@ -132,7 +132,7 @@ async def test_a_replay_puts_jobs_back_in_line_once(redis_url: str, shop: Shop) 
         assert letter.replayed_on is not None
         with pytest.raises(WrongState, match="replayed before"):
             await dead.replay(jobs[0].id)
-        with pytest.raises(LetterNotFound):
+        with pytest.raises(DeadLetterNotFound):
             await dead.replay("no-such-job")
 
 
@@ -257,10 +257,10 @@ async def test_the_command_line_does_the_same(redis_url: str, shop: Shop) -> Non
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"typ": "sms"}, "typ: dead letters have no such filter"),
+    ({"typ": "sms"}, "typ: not a filter of dead letters"),
     ({"type": ""}, "type: '' is empty"),
     ({"since": datetime(2026, 1, 1)}, "since: .* no time zone"),
-    ({"since": 5, "until": 5}, "until: it is not after since"),
+    ({"since": 5, "until": 5}, "until: not after since="),
     ({"until": "yesterday"}, "until: 'yesterday' is neither"),
     ({"replayed": 1}, "replayed: 1 is neither"),
     ({"text": 7}, "text: 7 is empty or not text"),
@@ -287,7 +287,7 @@ async def test_what_would_change_all_by_a_slip_is_refused(redis_url: str) -> Non
             (dead.replay("1", type="sms"), "either an id or a filter"),
             (dead.replay(replayed=True), "replayed once"),
             (dead.list(limit=0), "limit: 0"),
-            (dead.at_least(text="x", look=0), "look: 0"),
+            (dead.at_least(text="x", limit=0), "limit: 0"),
             (dead.list(cursor="x"), "cursor: 'x'"),
             (dead.groups("hour"), "by: 'hour'"),  # type: ignore[arg-type]
             (dead.get(""), "job_id: ''"),

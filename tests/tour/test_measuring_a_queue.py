@@ -70,14 +70,14 @@ async def test_what_waits_is_counted_by_priority_and_by_name(redis_url: str) -> 
 
         # A walk may be cut short; then it is a sample of the jobs that come next.
         sample = await queue.counts_per_type("waiting", limit=2)
-        assert (sample.counts, sample.looked_at, sample.complete) == ({"sms": 2}, 2, False)
+        assert (sample.counts, sample.scanned, sample.complete) == ({"sms": 2}, 2, False)
 
 
 async def test_a_long_line_is_walked_in_pages(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
         await queue.add_many([NewJob("sms" if n % 3 else "email") for n in range(2_500)])
         found = await queue.counts_per_type()
-        assert (found.counts, found.looked_at, found.complete) == ({"sms": 1_666, "email": 834}, 2_500, True)
+        assert (found.counts, found.scanned, found.complete) == ({"sms": 1_666, "email": 834}, 2_500, True)
         assert (await queue.counts_per_type(limit=2_500)).complete
         assert not (await queue.counts_per_type(limit=2_000)).complete
 
