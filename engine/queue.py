@@ -11,7 +11,7 @@ from typing import Any, Literal, Unpack, overload
 
 from msgspec import UNSET
 
-from engine.batching import AddBatcher, ExistingJob, lots
+from engine.batching import AddBatcher, ExistingJob, batches
 from engine.connection import DEFAULT_WAIT, Connection, Link, RedisPyLink, RedisSettings, SharedLink, open_link
 from engine.dead_letters import DeadLetters
 from engine.errors import InvalidInput, InvalidOption
@@ -198,21 +198,21 @@ class Queue:
         if any(job.options.parent is not None for job in new):
             raise InvalidOption("parent: add_many makes jobs without one; use `queue.add`, or a FlowProducer")
 
-        async def put(lot: Sequence[NewRow], jobs_of_lot: Sequence[NewJob]) -> list[Job[Any, Any]]:
-            added = await add(link, self.keys, lot, cap=self._max_payload)
+        async def put(batch: Sequence[NewRow], jobs_of_batch: Sequence[NewJob]) -> list[Job[Any, Any]]:
+            added = await add(link, self.keys, batch, cap=self._max_payload)
             made: list[Job[Any, Any]] = [
                 added_job(link, self.keys, job_id, job.name, job.data, job.options, results)
-                for job_id, job in zip(added.ids, jobs_of_lot, strict=True)
+                for job_id, job in zip(added.ids, jobs_of_batch, strict=True)
             ]
             for number in added.known:
                 made[number] = existing_job(link, self.keys, added.ids[number], made[number].name, results)
             return made
 
         calls, first = [], 0
-        for lot in lots(rows):
-            calls.append(asyncio.create_task(put(lot, new[first : first + len(lot)])))
-            first += len(lot)
-            # Lets the lot leave: the server works on it while the next is packed.
+        for batch in batches(rows):
+            calls.append(asyncio.create_task(put(batch, new[first : first + len(batch)])))
+            first += len(batch)
+            # Sends the batch: the server works on it while the next one is packed.
             await asyncio.sleep(0)
         made = [job for some in await asyncio.gather(*calls) for job in some]
         for number, (signature, data) in typed.items():

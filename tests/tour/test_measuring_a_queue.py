@@ -122,11 +122,13 @@ async def test_what_cannot_be_asked_is_refused(redis_url: str) -> None:
     with pytest.raises(InvalidOption, match="metrics: 0 is not a whole number between 1 and 20,160"):
         Worker("q", work, metrics=0)
     async with Queue("q", redis=redis_url) as queue:
-        with pytest.raises(InvalidOption, match="kind: 'stalled' is not counted; give completed or failed"):
+        with pytest.raises(InvalidOption, match="kind: 'stalled' is not counted; give 'completed' or 'failed'"):
             await queue.metrics("stalled")  # type: ignore[arg-type]
-        with pytest.raises(InvalidOption, match="priorities: -1 is none; give whole numbers from 0 to 2,097,151"):
+        with pytest.raises(
+            InvalidOption, match="priorities: -1 is not a priority; give whole numbers from 0 to 2,097,151"
+        ):
             await queue.counts_per_priority([-1])
-        with pytest.raises(InvalidOption, match="state: 'done' is no state; it is one of active, "):
+        with pytest.raises(InvalidOption, match="state: 'done' is not a state; states are active, "):
             await queue.counts_per_type("done")  # type: ignore[arg-type]
-        with pytest.raises(InvalidOption, match="limit: 0 is not a whole number over 0"):
+        with pytest.raises(InvalidOption, match="limit: 0 is not a whole number above 0"):
             await queue.counts_per_type(limit=0)

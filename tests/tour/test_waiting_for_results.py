@@ -66,5 +66,5 @@ async def test_a_large_result_is_given_in_full_and_the_stream_stays_small(redis_
         # Asked late: from the job where it is kept, else from its event, else from nowhere.
         assert (await kept.result(timeout=10_000)).startswith("-1 ")
         assert (await jobs[-1].result(timeout=10_000)).startswith("13 ")
-        with pytest.raises(JobNotFound, match="removed or trimmed by retention"):
+        with pytest.raises(JobNotFound, match="removed, also by retention"):
             await jobs[0].result(timeout=10_000)

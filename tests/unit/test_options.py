@@ -41,8 +41,8 @@ def test_a_word_that_is_no_option_gets_the_right_one(word: str) -> None:
 
 
 FIELDS: list[tuple[dict[str, Any], str]] = [
-    ({"backoff": {"type": "fixed", "dely": 5}}, "backoff: 'dely' .*did you mean 'delay'"),
-    ({"remove_on_fail": {"cuont": 5}}, "remove_on_fail: 'cuont' .*did you mean 'count'"),
+    ({"backoff": {"type": "fixed", "dely": 5}}, "backoff: unknown field 'dely'.*did you mean 'delay'"),
+    ({"remove_on_fail": {"cuont": 5}}, "remove_on_fail: unknown field 'cuont'.*did you mean 'count'"),
     ({"deduplication": {"id": "x", "keepLastIfActive": True}}, "did you mean 'keep_last_if_active'"),
     ({"backoff": {"type": "expo", "delay": 5}}, "backoff.type: 'expo' .*did you mean 'exponential'"),
     ({"backoff": {"type": "Fixed", "delay": 5}}, "did you mean 'fixed'"),
