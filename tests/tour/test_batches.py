@@ -94,7 +94,7 @@ async def test_a_worker_too_small_for_a_batch_is_refused_when_it_is_made() -> No
     async def one(job: Job[Any]) -> None: ...
     async def many(jobs: list[Job[Any]]) -> None: ...
 
-    with pytest.raises(errors.InvalidInput, match="is given a list of jobs"):
+    with pytest.raises(errors.InvalidInput, match="gets a list of jobs"):
         batch_processor("sms", size=2)(one)  # type: ignore[arg-type]
     with pytest.raises(errors.InvalidInput, match="write @batch_processor"):
         processor("sms")(many)  # type: ignore[arg-type]
