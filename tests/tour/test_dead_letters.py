@@ -1,4 +1,4 @@
-"""Jobs that failed for good: look at them, group them, run them again, forget them."""
+"""Dead letters: list, group, replay and purge jobs that failed for good."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def fail_some(queue: Queue, count: int = 6) -> list[Job[Any]]:
     return jobs
 
 
-async def test_a_dead_letter_says_what_happened_and_outlives_its_job(redis_url: str, shop: Shop) -> None:
+async def test_a_dead_letter_outlives_its_job(redis_url: str, shop: Shop) -> None:
     async with Queue("q", redis=redis_url) as queue, running(shop.worker(redis_url, name="w1")):
         job = await queue.add("send", {"to": "ann", "subAccountId": "t1"}, attempts=2, remove_on_fail=True)
         letter = await until(lambda: queue.dead_letters.get(job.id), "there is a letter")
@@ -76,7 +76,7 @@ async def test_a_dead_letter_says_what_happened_and_outlives_its_job(redis_url: 
         assert letter.timestamp <= letter.processed_on <= letter.finished_on
 
 
-async def test_letters_are_listed_counted_and_grouped_by_what_they_have_in_common(redis_url: str, shop: Shop) -> None:
+async def test_dead_letters_are_listed_counted_and_grouped(redis_url: str, shop: Shop) -> None:
     async with Queue("q", redis=redis_url) as queue, running(shop.worker(redis_url)):
         began = datetime.now(UTC) - timedelta(hours=1)
         jobs = await fail_some(queue)
@@ -150,7 +150,7 @@ async def test_a_job_may_be_replayed_with_other_data(redis_url: str, shop: Shop)
         assert sorted(data["to"] for _, data in shop.runs[1:]) == ["m0!", "m1!", "m2!"]
 
 
-async def test_a_job_that_fails_again_is_not_replayed_for_ever(redis_url: str, shop: Shop) -> None:
+async def test_a_job_is_replayed_once_in_a_call(redis_url: str, shop: Shop) -> None:
     async with Queue("q", redis=redis_url) as queue, running(shop.worker(redis_url)):
         jobs = await fail_some(queue, 3)
         report = await queue.dead_letters.replay(everything=True, rate=100)
@@ -169,7 +169,7 @@ async def test_a_replay_may_be_slow_on_purpose(redis_url: str, shop: Shop) -> No
         assert monotonic() - began >= 6 / 20 * 0.9
 
 
-async def test_an_interrupted_replay_goes_on_with_what_is_left(redis_url: str, shop: Shop) -> None:
+async def test_an_interrupted_replay_can_be_continued(redis_url: str, shop: Shop) -> None:
     async with Queue("q", redis=redis_url) as queue, running(shop.worker(redis_url)):
         jobs = await fail_some(queue, 20)
         shop.is_mended = True
@@ -199,7 +199,7 @@ async def test_letters_are_purged_and_kept_in_bounds(redis_url: str, shop: Shop)
         assert (await queue.counts()).failed == len(jobs)
 
 
-async def test_a_worker_may_write_none_and_they_are_made_afterwards(redis_url: str, shop: Shop) -> None:
+async def test_adopt_writes_missing_dead_letters(redis_url: str, shop: Shop) -> None:
     async with Queue("q", redis=redis_url) as queue, running(shop.worker(redis_url, dead_letters=False)):
         await fail_some(queue)
         assert await queue.dead_letters.count() == 0

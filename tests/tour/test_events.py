@@ -1,4 +1,4 @@
-"""Listening to a queue: `QueueEvents` gives what happens, as it happens, whoever caused it."""
+"""Events: QueueEvents yields what happens in a queue, from Corral and BullMQ alike."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_only_some_events_may_be_asked_for(redis_url: str) -> None:
     assert failed.reason == "too small"
 
 
-async def test_reading_goes_on_where_it_ended_also_in_another_process(redis_url: str) -> None:
+async def test_reading_continues_in_another_process(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
         async with QueueEvents("q", redis=redis_url) as stream:
             first = await queue.add("halve", 1)

@@ -1,4 +1,4 @@
-"""What a dashboard or an alert asks: how many jobs finish a minute, what waits, of which kind and for how long."""
+"""Measuring a queue: jobs per minute, jobs per name and priority, and the job that has waited longest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def work(job: Job[str]) -> None:
         raise ValueError("bad")
 
 
-async def test_a_worker_that_is_told_to_counts_what_finishes_each_minute(redis_url: str) -> None:
+async def test_a_worker_counts_finished_jobs_per_minute(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
         assert (await queue.metrics("completed")).total == 0
         await queue.add_many([NewJob("work", "good") for _ in range(3)])
@@ -82,7 +82,7 @@ async def test_a_long_line_is_walked_in_pages(redis_url: str) -> None:
         assert not (await queue.counts_per_type(limit=2_000)).complete
 
 
-async def test_the_job_that_has_waited_longest_and_for_how_long(redis_url: str) -> None:
+async def test_oldest_waiting_says_how_long(redis_url: str) -> None:
     now = round(datetime.now(UTC).timestamp() * 1000)
     async with Queue("q", redis=redis_url) as queue:
         assert await queue.oldest_waiting() is None

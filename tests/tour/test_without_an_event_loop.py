@@ -1,4 +1,4 @@
-"""The same queue from Flask, Django or a script: every call blocks."""
+"""Blocking code: SyncQueue for Flask, Django and scripts."""
 
 from __future__ import annotations
 
