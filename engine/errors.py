@@ -1,8 +1,8 @@
-"""Every exception of the engine, in one tree, split by whose fault it is.
+"""Every exception of the engine, in one tree below CorralError.
 
-The caller's: `InvalidInput` and what stands below it; nothing was written.
-The job's: `JobFailed`, `UnrecoverableError`, `Retry`, `Snooze`, `RateLimited`, `WaitForChildren`.
-The line's: `LinkError` and what stands below it; the request may or may not have been carried out, as each one says.
+Caller's errors: `InvalidInput` and its subclasses; nothing was written.
+Job outcomes: `JobFailed`, `UnrecoverableError`, `Retry`, `Snooze`, `RateLimited`, `WaitForChildren`.
+Connection errors: `LinkError` and its subclasses; each one says whether the request may have been carried out.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Literal
 
 
 class CorralError(Exception):
-    """The root of the engine's exceptions."""
+    """Base class of every exception of the engine."""
 
 
-# --- the caller's -----------------------------------------------------------------------------------------------------
+# --- caller's errors --------------------------------------------------------------------------------------------------
 
 
 class InvalidInput(CorralError, ValueError):
-    """Something that was asked for cannot be; the message names the field, the problem and the remedy."""
+    """A wrong argument; nothing was written. The message names the field, the problem and the fix."""
 
 
 class InvalidName(InvalidInput):
-    """A queue name, prefix or job id that the wire format cannot carry."""
+    """A queue name, prefix or job id that BullMQ's key format cannot hold."""
 
 
 class InvalidOption(InvalidInput):
@@ -31,52 +31,52 @@ class InvalidOption(InvalidInput):
 
 
 class InvalidData(InvalidInput):
-    """Job data, progress or a result that is not what its type says or that JSON cannot carry."""
+    """Job data, progress or a result that does not fit its type, or that JSON cannot hold."""
 
 
 class PayloadTooLarge(InvalidInput):
-    """Job data over the size that the queue allows."""
+    """Job data larger than the queue's `max_payload` or the job's `size_limit`."""
 
 
 class UnknownJobType(InvalidInput):
-    """A job type that the service does not have."""
+    """A job type that JobQueueService does not have; the message lists those it has."""
 
 
 class JobNotFound(CorralError, LookupError):
-    """No job of that id: it was never there, or it was removed."""
+    """No job with this id: it was never added, or it was removed."""
 
     def __init__(self, job_id: str, queue: str = "") -> None:
         where = f" in queue {queue!r}" if queue else ""
-        super().__init__(f"job {job_id!r} is not{where}: it was never added, or it was removed or trimmed by retention")
+        super().__init__(f"job {job_id!r} not found{where}: it was never added, or it was removed, also by retention")
         self.job_id = job_id
 
 
-class LetterNotFound(CorralError, LookupError):
-    """No dead letter of a job of that id."""
+class DeadLetterNotFound(CorralError, LookupError):
+    """No dead letter with this job id."""
 
     def __init__(self, job_id: str, queue: str = "") -> None:
         where = f" in queue {queue!r}" if queue else ""
         super().__init__(
-            f"job {job_id!r} has no dead letter{where}: it has not failed for good, or the letter was purged or trimmed"
+            f"job {job_id!r} has no dead letter{where}: it has not failed for good, or its dead letter was purged or trimmed"
         )
         self.job_id = job_id
 
 
 class ScheduleNotFound(CorralError, LookupError):
-    """No schedule of that id."""
+    """No schedule with this id."""
 
     def __init__(self, schedule_id: str, queue: str = "") -> None:
         where = f" in queue {queue!r}" if queue else ""
-        super().__init__(f"schedule {schedule_id!r} is not{where}: it was never made, or it was removed")
+        super().__init__(f"schedule {schedule_id!r} not found{where}: it was never added, or it was removed")
         self.schedule_id = schedule_id
 
 
 class WrongState(CorralError):
-    """The job is not in a state from which it can make that move; nothing was written."""
+    """The job's state does not allow the operation; nothing was written."""
 
 
 class JobLocked(WrongState):
-    """A worker holds the job; nothing was written."""
+    """A worker is running the job; nothing was written."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"job {job_id!r} is being run by a worker; wait until it ends, or cancel it first")
@@ -84,18 +84,18 @@ class JobLocked(WrongState):
 
 
 class MissingExtra(CorralError, ImportError):
-    """A part of the engine that needs packages which are not installed."""
+    """A feature needs packages that are not installed; the message has the `pip install` command."""
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs packages that are not installed: pip install 'corral[{extra}]'")
         self.extra = extra
 
 
-# --- the job's --------------------------------------------------------------------------------------------------------
+# --- job outcomes -----------------------------------------------------------------------------------------------------
 
 
 class JobFailed(CorralError):
-    """The job failed for good; the message is its reason."""
+    """The job failed for good. `reason`: why, as stored with the job."""
 
     def __init__(self, job_id: str, reason: str) -> None:
         super().__init__(f"job {job_id!r} failed: {reason}")
@@ -104,7 +104,7 @@ class JobFailed(CorralError):
 
 
 class JobCancelled(JobFailed):
-    """The job was cancelled: raised for those who wait for its result, and in a handler that was told to stop."""
+    """The job was cancelled. Raised by `job.result()`, and in a processor whose run is cancelled."""
 
     def __init__(self, job_id: str, reason: str = "cancelled") -> None:
         CorralError.__init__(self, f"job {job_id!r} was {reason}")
@@ -113,9 +113,9 @@ class JobCancelled(JobFailed):
 
 
 class JobTimeout(JobFailed, TimeoutError):
-    """The attempt took longer than it may, or went without a heartbeat for too long. Retried like any failure.
+    """An attempt exceeded its `timeout`, or its `heartbeat` interval passed without one. Retried like any failure.
 
-    Raised in the handler, and for those who wait for the result of a job whose last attempt ended so.
+    Raised in the processor, and by `job.result()` if the last attempt ended this way.
     """
 
     def __init__(self, job_id: str, reason: str = "timed out") -> None:
@@ -125,7 +125,7 @@ class JobTimeout(JobFailed, TimeoutError):
 
 
 def failure(job_id: str, reason: str) -> JobFailed:
-    """The exception for a job that failed with this stored reason."""
+    """The exception for a job whose stored failure reason is `reason`: JobCancelled, JobTimeout or JobFailed."""
     match reason.partition(": ")[0]:
         case "cancelled":
             return JobCancelled(job_id, reason)
@@ -135,29 +135,29 @@ def failure(job_id: str, reason: str) -> JobFailed:
 
 
 class UnrecoverableError(CorralError):
-    """Raised by a processor: fail the job at once, whatever attempts are left."""
+    """Raised by a processor: fail the job for good, even if attempts are left."""
 
 
 class JobExpired(UnrecoverableError):
-    """The job was claimed later than its `expires_in` allows; it was not run."""
+    """The job was claimed after its `expires_in` had passed; it was not run."""
 
 
 class UnknownTask(UnrecoverableError):
-    """A generic task names a service, method or function that the registry does not hold."""
+    """A generic task names a service, method or function that is not registered."""
 
 
 class BadParameters(UnrecoverableError):
-    """A generic task's parameters are not what the function's type hints say; the message names the parameter."""
+    """A generic task's parameters do not fit the function's type hints; the message names the parameter."""
 
 
 class WrongResults(UnrecoverableError):
-    """A batch processor did not say what each of its jobs came to. Not tried again: what the jobs did, is done."""
+    """A batch processor did not return one result for each job. Not retried, because the jobs have been run."""
 
 
 class Retry(CorralError):
-    """Returned or raised by a processor: run this job again after `delay`, using one attempt.
+    """Returned or raised by a processor: run this job again after `delay`. Uses one attempt.
 
-    `delay` is in milliseconds or a `timedelta`; None asks for the job's own backoff.
+    `delay` is in milliseconds or a `timedelta`; None uses the job's backoff.
     """
 
     def __init__(self, delay: int | timedelta | None = None, reason: str = "the processor asked for a retry") -> None:
@@ -167,11 +167,11 @@ class Retry(CorralError):
 
 
 class Snooze(Retry):
-    """Returned or raised by a processor: run this job again after `delay`, without using an attempt.
+    """Returned or raised by a processor: run this job again after `delay`. Uses no attempt.
 
-    For a job that is fine but too early: a file is not there yet, a rate limit of somebody else is reached. `delay` is in
-    milliseconds or a `timedelta`; 0 puts the job behind those that are in line now. Raises InvalidOption for anything else. There
-    is no bound: `job.attempts_started` counts every run, and a processor that has waited long enough raises another error.
+    For a job that runs too early: a file is not there yet, or an external rate limit is reached. `delay` is in milliseconds
+    or a `timedelta`; 0 puts the job behind those that wait now. Raises InvalidOption for anything else. The number of
+    snoozes has no limit: `job.attempts_started` counts every run, so that a processor can give up with another error.
     """
 
     delay: int
@@ -180,7 +180,7 @@ class Snooze(Retry):
         ms = round(delay.total_seconds() * 1000) if isinstance(delay, timedelta) else delay
         if isinstance(ms, bool) or not isinstance(ms, int) or not 0 <= ms <= _TEN_YEARS_MS:
             raise InvalidOption(
-                f"Snooze.delay: {delay!r} is not a wait; give 0 or more whole milliseconds or a timedelta"
+                f"Snooze.delay: {delay!r} is not a delay; give whole milliseconds, 0 or more, or a timedelta"
             )
         super().__init__(ms, reason)
 
@@ -189,16 +189,16 @@ _TEN_YEARS_MS = 10 * 366 * 24 * 3600 * 1000
 
 
 class RateLimited(CorralError):
-    """Raised or returned by a processor that met somebody's rate limit: run this job again, using no attempt.
+    """Raised or returned by a processor that hit an external rate limit: run this job again. Uses no attempt.
 
-    `retry_after` is in milliseconds or a `timedelta`. The job goes back to the front of the line, and no job of the
-    queue starts on any worker until then; with scope="job" only this one waits, as a delayed job.
+    `retry_after` is in milliseconds or a `timedelta`. The job returns to the front of the queue, and no worker starts a job
+    of this queue until then; with scope="job" only this job waits, as a delayed job.
     """
 
     def __init__(
         self,
         retry_after: int | timedelta,
-        reason: str = "a rate limit was met",
+        reason: str = "a rate limit was reached",
         *,
         scope: Literal["queue", "job"] = "queue",
     ) -> None:
@@ -209,10 +209,10 @@ class RateLimited(CorralError):
 
 
 class WaitForChildren(CorralError):
-    """Raised by a processor: let the job wait until its children are done, and then run it again, without using an attempt.
+    """Raised by a processor: wait until the job's children are finished, then run the job again. Uses no attempt.
 
-    Those that `job.add_child` gathered in this run are added first. Where all children are done the job runs again at once;
-    one that raises this again though nothing has ended since fails.
+    The children that `job.add_child` collected in this run are added first. If all children are finished already, the job
+    runs again at once; a job that then raises this again, with no child finished since, fails.
     """
 
     def __init__(self) -> None:
@@ -220,22 +220,22 @@ class WaitForChildren(CorralError):
 
 
 class LockLost(CorralError):
-    """Another claim holds the job now, or nobody does; nothing was written."""
+    """This run no longer owns the job: its lock expired, or another worker claimed the job. Nothing was written."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"job {job_id!r} is no longer held by this claim: its lock expired and the job was taken over")
+        super().__init__(f"job {job_id!r} is no longer owned by this run: its lock expired and the job was recovered")
         self.job_id = job_id
 
 
-# --- the line's -------------------------------------------------------------------------------------------------------
+# --- connection errors ------------------------------------------------------------------------------------------------
 
 
 class LinkError(CorralError):
-    """Something between this process and the server."""
+    """Base class of errors between this process and the Redis server."""
 
 
 class ConnectFailed(LinkError, ConnectionError):
-    """No connection could be made; nothing was sent. `transient`: False where no later try can succeed either."""
+    """No connection could be made; nothing was sent. `transient`: False if another try cannot succeed either."""
 
     transient = True
 
@@ -246,28 +246,28 @@ class ConnectFailed(LinkError, ConnectionError):
 
 
 class AuthFailed(ConnectFailed):
-    """The server refused the user name or password."""
+    """The server rejected the user name or password."""
 
     transient = False
 
 
 class LinkClosed(LinkError, ConnectionError):
-    """The link was closed by this process; the command was not sent."""
+    """This process closed the connection; the command was not sent."""
 
 
 class QueueClosed(LinkClosed):
-    """The queue was closed by this process; nothing was sent. `await queue.open()` opens it again."""
+    """A call after `close()` of a Queue, FlowProducer or the like; nothing was sent. `open()` opens it again."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} was closed; add before it is closed, or open it again with `open()`")
+        super().__init__(f"{name} was closed; make the call before close(), or open it again with open()")
 
 
 class OutcomeUnknown(LinkError, ConnectionError):
-    """The command was sent and no reply came: it may or may not have been carried out. Never resent by the link."""
+    """The command was sent and no reply arrived: it may or may not have been carried out. It is never resent."""
 
 
 class ServerError(LinkError):
-    """An error reply of the server. `code` is its first word, such as NOSCRIPT or WRONGTYPE."""
+    """An error reply of the Redis server. `code` is its first word, such as NOSCRIPT or WRONGTYPE."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -275,13 +275,13 @@ class ServerError(LinkError):
 
 
 class WrongType(ServerError):
-    """A key of the queue holds what another program put there. Nothing was written; it is well again once the key is gone."""
+    """A key of the queue has the wrong type, because another program wrote it. Nothing was written; remove the key to repair the queue."""
 
     def __init__(self, key: str, holds: str, wanted: str) -> None:
         ServerError.__init__(
             self,
             f"WRONGTYPE key {key[:300]!r} holds a {holds} and should be a {wanted}: another program wrote it; "
-            f"look at it, then move it away (RENAME) or delete it (DEL)",
+            f"inspect it, then move it away (RENAME) or delete it (DEL)",
         )
         self.key = key
         self.holds = holds
@@ -289,11 +289,11 @@ class WrongType(ServerError):
 
 
 class ServerBusy(ServerError):
-    """The server cannot serve now (LOADING, BUSY, READONLY, OOM and the like) and may later; nothing was written."""
+    """The server cannot take commands now (LOADING, BUSY, READONLY, OOM and the like); nothing was written. Try again later."""
 
 
 class ServerUnfit(LinkError):
-    """A start-up check found a server on which jobs would not be safe; the message says how to mend or override it."""
+    """A start-up check found a server on which jobs are not safe; the message says how to fix or override it."""
 
 
 class ScriptError(CorralError):

@@ -18,7 +18,7 @@ from msgspec import structs
 from engine.cli.printing import show_json, show_pairs, show_table
 from engine.connection import Link, open_link
 from engine.dead_letters import DeadLetter, DeadLetters
-from engine.errors import CorralError, InvalidInput, InvalidOption, JobNotFound, LetterNotFound
+from engine.errors import CorralError, DeadLetterNotFound, InvalidInput, InvalidOption, JobNotFound
 from engine.job import Job
 from engine.model import codec, payloads
 from engine.model.keys import Keys
@@ -214,7 +214,7 @@ async def dead_letters(said: argparse.Namespace) -> int:
 async def _list_letters(said: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
     if said.id is not None:
         return await _show_letter(said, dead)
-    found = (await dead.list(limit=said.limit, **filter)).letters
+    found = (await dead.list(limit=said.limit, **filter)).items
     if said.json:
         show_json([_letter_as_dict(letter) for letter in found])
     elif found:
@@ -225,7 +225,7 @@ async def _list_letters(said: argparse.Namespace, dead: DeadLetters, filter: dic
         ]
         show_table(heads, rows)
         there = await dead.at_least(**filter)
-        print(f"{len(found)} of {'' if there.is_all else 'at least '}{max(there.count, len(found))}")
+        print(f"{len(found)} of {'' if there.complete else 'at least '}{max(there.count, len(found))}")
     else:
         print(f"no dead letters of that kind in {said.queue}")
     return 0
@@ -234,7 +234,7 @@ async def _list_letters(said: argparse.Namespace, dead: DeadLetters, filter: dic
 async def _show_letter(said: argparse.Namespace, dead: DeadLetters) -> int:
     letter = await dead.get(said.id)
     if letter is None:
-        raise LetterNotFound(said.id, said.queue)
+        raise DeadLetterNotFound(said.id, said.queue)
     found = _letter_as_dict(letter)
     if said.json:
         show_json(found)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from engine.connection import Argument, Link
-from engine.errors import CorralError, LetterNotFound, WrongState
+from engine.errors import CorralError, DeadLetterNotFound, WrongState
 from engine.model.keys import Keys
 from engine.scripting.loader import Now, Script
 from engine.scripting.pace import LETTERS_PER_CALL, chunks
@@ -35,7 +35,7 @@ class NotReplayed(IntEnum):
         """The exception to raise for job `id`."""
         match self:
             case NotReplayed.MISSING:
-                return LetterNotFound(id, queue)
+                return DeadLetterNotFound(id, queue)
             case NotReplayed.DONE:
                 return WrongState(f"the dead letter of job {id!r} was replayed before; look at the job itself")
             case NotReplayed.PRESENT:

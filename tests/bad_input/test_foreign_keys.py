@@ -43,7 +43,7 @@ async def test_a_worker_names_the_key_that_stops_it_and_goes_on_without_it(redis
             assert await (await queue.add("n", 2)).result(timeout=20_000) == 4
     problem = _named(told, key)
     assert problem is not None
-    assert f"should be a {STOPS[suffix]}: another program wrote it; look at it, then move it away" in str(problem)
+    assert f"should be a {STOPS[suffix]}: another program wrote it; inspect it, then move it away" in str(problem)
 
 
 async def test_a_worker_goes_on_where_a_foreign_key_harms_only_some(redis_url: str, link: Link, keys: Keys) -> None:
@@ -85,7 +85,9 @@ async def test_producers_and_operators_are_told_the_key(redis_url: str, link: Li
             "events": queue.pause,
             f"{job.id}:logs": lambda: job.log("x"),
             f"{job.id}:processed": job.children_values,
-            "prioritized": lambda: FlowProducer(link=queue._link).add(FlowJob("up", "q", children=[FlowJob("n", "q")])),
+            "prioritized": lambda: FlowProducer(link=queue._shared.link).add(
+                FlowJob("up", "q", children=[FlowJob("n", "q")])
+            ),
             "corral:dead:letter:7:record": lambda: queue.dead_letters.get("7"),
         }
         for suffix, call in calls.items():

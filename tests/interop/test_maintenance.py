@@ -144,7 +144,7 @@ async def works_on(ours: Ours, theirs: Theirs, link: Link) -> None:
     await queue.add("n", {}, deduplication={"id": "latest", "keep_last_if_active": True})
     letters = await queue.dead_letters.list()
     report = await queue.dead_letters.replay(everything=True, data=lambda letter: {"value": "replayed"})
-    assert report.count + len(report.skipped) == len(letters.letters) == 3
+    assert report.count + len(report.skipped) == len(letters.items) == 3
     for side in (theirs, ours):
         await side.add("q", "n", {"value": "last"})
         await side.work("q", concurrency=5)

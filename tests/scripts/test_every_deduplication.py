@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.batching import lots
+from engine.batching import batches
 from engine.connection import Link
 from engine.errors import ServerError
 from engine.model.keys import Keys
@@ -176,8 +176,8 @@ async def test_a_foreign_key_at_the_owners_place_is_an_error_and_nothing_is_writ
 
 def test_a_call_carries_fewer_jobs_with_a_deduplication() -> None:
     plain = NewRow("", "n", b"{}", b"{}")
-    assert [len(lot) for lot in lots([plain] * 300)] == [250, 50]
-    assert [len(lot) for lot in lots([row()] * 150)] == [64, 64, 22]
+    assert [len(lot) for lot in batches([plain] * 300)] == [250, 50]
+    assert [len(lot) for lot in batches([row()] * 150)] == [64, 64, 22]
 
 
 async def test_a_plain_job_has_nothing_of_it(link: Link, keys: Keys) -> None:

@@ -1,4 +1,4 @@
-"""The command line: look at queues, add jobs and wait for them, mend what went wrong."""
+"""The command line: show queues, add jobs and wait for them, run failed jobs again."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ async def test_a_job_is_added_run_looked_at_and_run_again(corral: Corral, redis_
 
         assert await corral("retry", "q", "2", "404") == 1
         assert corral.out == "2: back in line\n"
-        assert "404: job '404' is not in queue 'q'" in corral.err
+        assert "404: job '404' not found in queue 'q'" in corral.err
         assert worker.stop() == 0
 
 
 @ONE_LOOP
-async def test_queues_are_counted_paused_cleaned_and_jobs_removed(corral: Corral, redis_url: str) -> None:
+async def test_commands_count_pause_clean_and_remove(corral: Corral, redis_url: str) -> None:
     assert await corral("stats") == 0
     assert corral.out.startswith("no queues with prefix 'bull' at ")
     async with Queue("paper", redis=redis_url) as queue:
@@ -105,12 +105,12 @@ async def test_queues_are_counted_paused_cleaned_and_jobs_removed(corral: Corral
 
 
 @ONE_LOOP
-async def test_what_cannot_be_done_is_one_line_that_says_what_to_do(corral: Corral, redis_url: str) -> None:
+async def test_an_error_is_one_line_that_says_what_to_do(corral: Corral, redis_url: str) -> None:
     async with Queue("paper", redis=redis_url):
         pass
     for words, expected, code in [
         (("jobs", "papre"), "queue 'papre' does not exist", 2),
-        (("job", "paper", "1"), "job '1' is not in queue 'paper'", 1),
+        (("job", "paper", "1"), "job '1' not found in queue 'paper'", 1),
         (("jobs", "paper", "lost"), "choose from 'waiting'", 2),
         (("why", "1"), "choose from 'stats'", 2),
         (("add", "paper", "print", "{oops"), "data: JSON is malformed", 2),
@@ -126,7 +126,7 @@ async def test_what_cannot_be_done_is_one_line_that_says_what_to_do(corral: Corr
 
 
 @ONE_LOOP
-async def test_an_address_with_a_password_is_read_from_a_file(tmp_path: Path) -> None:
+async def test_a_redis_password_is_read_from_a_file(tmp_path: Path) -> None:
     with EmbeddedServer(extra_args=["--requirepass", "canary"]) as server:
         corral, url = Corral("redis://127.0.0.1:1"), server.url.replace("unix://", "unix://:canary@")
         (tmp_path / "url").write_text(f"{url}\n")

@@ -1,4 +1,4 @@
-"""The command line steers queues: schedules, limits, cancellation, trees of jobs."""
+"""More of the command line: schedules, limits, cancellation, flows."""
 
 from __future__ import annotations
 

@@ -54,7 +54,10 @@ def test_what_another_producer_wrote_that_cannot_be_understood_counts_as_not_sai
         ),
         ({"id": "d", "replace": True, "reschedule": True}, "replace and reschedule say different things"),
         ({"id": "d", "keep_last_if_active": True, "ttl": 5}, "deduplication.ttl: with keep_last_if_active"),
-        ({"id": "d", "keepLastIfActive": True}, "unknown field 'keepLastIfActive'; it has id, ttl, extend, replace,"),
+        (
+            {"id": "d", "keepLastIfActive": True},
+            "unknown field 'keepLastIfActive'; fields are id, ttl, extend, replace,",
+        ),
     ],
 )
 def test_it_is_refused_when_it_is_set(given: Any, said: str) -> None:
