@@ -14,10 +14,12 @@ from tests.support.daemons import Daemon, daemon
 pytest.importorskip("flask", reason="flask is not installed")
 
 
+FLASK = ("flask", "--app", "examples.flask.app", "run", "--port", "0")
+
+
 @pytest.fixture
 def app(redis_url: str, tmp_path: Path) -> Iterator[Server]:
-    arguments = ("flask", "--app", "examples.flask.app", "run", "--port", "0")
-    with serving(*arguments, log=tmp_path / "app.log", env={"REDIS_URL": redis_url}) as server:
+    with serving(*FLASK, log=tmp_path / "app.log", env={"REDIS_URL": redis_url}) as server:
         yield server
 
 
@@ -53,6 +55,12 @@ def test_a_summary_that_is_not_there_yet(app: Server) -> None:
     assert (read.status, read.body["state"]) == (202, "waiting")
     assert app.get("/summaries/none").status == 404
     assert add(app, "x" * 500_001).status == 413
+
+
+def test_without_redis_a_request_is_answered_503(tmp_path: Path) -> None:
+    with serving(*FLASK, log=tmp_path / "app.log", env={"REDIS_URL": "redis://127.0.0.1:1"}) as app:
+        answer = add(app, "sold\n1\n")
+        assert (answer.status, answer.headers["retry-after"]) == (503, "5")
 
 
 def test_a_stop_of_the_application_loses_no_job(app: Server, redis_url: str, tmp_path: Path) -> None:
