@@ -50,13 +50,13 @@ class Server:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(self.url + path, body or None, named, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=20) as reply:
+            with urllib.request.urlopen(request, timeout=30) as reply:
                 return _answer(reply.status, reply.read(), dict(reply.headers))
         except urllib.error.HTTPError as error:
             with error:
                 return _answer(error.code, error.read(), dict(error.headers))
 
-    def stop(self, timeout: float = 30) -> None:
+    def stop(self, timeout: float = 60) -> None:
         """SIGTERM, and wait for the end."""
         self.process.terminate()
         code = self.process.wait(timeout)
@@ -83,7 +83,7 @@ def serving(*arguments: str, log: Path, env: Mapping[str, str]) -> Iterator[Serv
             process.wait(10)
 
 
-def wait_for(condition: Callable[[], Any], what: str, *, timeout: float = 30) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, *, timeout: float = 60) -> Any:
     """What the condition gives once it is true; fails with `what` was waited for."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:

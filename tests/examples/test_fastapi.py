@@ -18,6 +18,9 @@ from tests.support.daemons import daemon
 pytest.importorskip("fastapi", reason="fastapi is not installed")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 
+# Each test starts several programs, which take their time on a busy machine.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 

@@ -16,6 +16,9 @@ from engine import SyncQueue
 from tests.examples.serving import wait_for
 from tests.support.daemons import ROOT
 
+# Each test starts several programs, which take their time on a busy machine.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
 SCRIPT = ROOT / "examples" / "script" / "digests.py"
 
 
@@ -33,7 +36,7 @@ def digests(paths: Sequence[Path]) -> str:
 
 
 def run(*paths: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(paths), env=os.environ | env, capture_output=True, text=True, timeout=50)
+    return subprocess.run(command(paths), env=os.environ | env, capture_output=True, text=True, timeout=120)
 
 
 def command(paths: Sequence[Path]) -> list[str]:
@@ -54,7 +57,7 @@ def test_an_unchanged_file_is_read_once(redis_url: str, files: list[Path]) -> No
 def test_it_needs_no_server_of_its_own(tmp_path: Path, files: list[Path]) -> None:
     env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
     env["CORRAL_HOME"] = str(tmp_path / "home")
-    ended = subprocess.run(command(files), env=env, capture_output=True, text=True, timeout=50)
+    ended = subprocess.run(command(files), env=env, capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout) == (0, digests(files)), ended.stderr
 
 
