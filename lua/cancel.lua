@@ -57,9 +57,10 @@ now = clock(now)
 local now_text, job = string.format('%.0f', now), jobs .. id
 local is_paused, room, max_events = read_limits(meta, active)
 local emit = emitter(events, max_events)
-local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs,
-  emit = emit }
-check_types(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules, cancelling }, marker, {}, { pc })
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed,
+  marker = marker, jobs = jobs, emit = emit }
+check_types(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules, cancelling },
+  marker, {}, { pc })
 if not job_exists(jobs, id) then return 4 end
 if redis.call('ZSCORE', completed, id) or redis.call('ZSCORE', failed, id) then return 3 end
 local from, prev = nil, 'waiting'
