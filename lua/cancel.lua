@@ -57,9 +57,10 @@ now = clock(now)
 local now_text, job = string.format('%.0f', now), jobs .. id
 local is_paused, room, max_events = read_limits(meta, active)
 local emit = emitter(events, max_events)
-local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs,
-  emit = emit }
-check_types(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules, cancelling }, marker, {}, { pc })
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed,
+  marker = marker, jobs = jobs, emit = emit }
+check_types(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules, cancelling },
+  marker, {}, { pc })
 if not job_exists(jobs, id) then return 4 end
 if redis.call('ZSCORE', completed, id) or redis.call('ZSCORE', failed, id) then return 3 end
 local from, prev = nil, 'waiting'
@@ -112,13 +113,6 @@ elseif redis.call('LREM', wait, -1, id) == 0 then
   redis.call('LREM', paused, -1, id)
 end
 emit('failed', 'jobId', id, 'failedReason', reason, 'prev', prev)
-if stored[2] then
-  -- The end of a job ends its deduplication, unless a time to live of its own still runs.
-  local owner_key = jobs .. 'de:' .. stored[2]
-  local left = redis.call('PTTL', owner_key)
-  if left == 0 or (left == -1 and redis.pcall('GET', owner_key) == id and not promote_deduplicated(queue, stored[2], now_text)) then
-    redis.call('DEL', owner_key)
-  end
-end
+if stored[2] then end_deduplication(queue, stored[2], id, now_text) end
 if is_kept then trim(failed, jobs, now_text, keep, 1) end
 return 1

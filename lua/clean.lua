@@ -66,8 +66,8 @@ if state == 'completed' or state == 'failed' then
   if count < 1 then return { {}, 0 } end
 end
 
-local deleted, stayed = delete_matching(key, state == 'wait' or state == 'paused' or state == 'active', jobs, tonumber(skip), tonumber(count), matches,
-  release_parents(now))
+local is_list = state == 'wait' or state == 'paused' or state == 'active'
+local deleted, stayed = delete_matching(key, is_list, jobs, tonumber(skip), tonumber(count), matches, release_parents(now))
 if #deleted == 0 then return { deleted, stayed } end
 if state == 'active' then redis.call('SREM', stalled, unpack(deleted)) end
 emit('cleaned', 'count', #deleted)

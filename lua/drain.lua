@@ -51,7 +51,8 @@ local function deletes_parent(parent)
   return true
 end
 local flow = release_parents(clock(now))
-local deleted, stayed = delete_matching(key, state == 'wait' or state == 'paused', jobs, tonumber(skip), tonumber(count), matches, flow, deletes_parent)
+local is_list = state == 'wait' or state == 'paused'
+local deleted, stayed = delete_matching(key, is_list, jobs, tonumber(skip), tonumber(count), matches, flow, deletes_parent)
 local taken = 0
 while #parents > 0 do
   -- Their own parents are collected for the next round.

@@ -82,7 +82,8 @@ local letters, drafts, counts = ARGV[2], {}, nil
 if letters ~= '' then
   for _, i in ipairs(good) do
     local made = string.format('%d', to_count(fields[i][ATM]) + 1)
-    drafts[#drafts + 1] = prepare_dead_letter(jobs, ARGV[i], ARGV[i + ERROR], ARGV[i + TENANT], now_text, ARGV[i + REASON], ARGV[i + STACKTRACE], made)
+    drafts[#drafts + 1] = prepare_dead_letter(jobs, ARGV[i], ARGV[i + ERROR], ARGV[i + TENANT], now_text, ARGV[i + REASON],
+      ARGV[i + STACKTRACE], made)
   end
   counts = check_dead_letter_types(jobs, drafts)
 end

@@ -64,7 +64,7 @@ local queue = { wait = wait, active = active, prioritized = prioritized, pc = pc
   emit = emit, jobs = jobs, paused_list = is_paused and paused }
 local count_finished = count_metrics(jobs, 'completed', ARGV[2])
 check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
-local good, fields, refused, suspects = check_claims(jobs, active, ARGV, first, stride, 5, stalled)
+local good, fields, refused, suspects, locks = check_claims(jobs, active, ARGV, first, stride, 5, stalled)
 if #good == 0 then return refused end
 
 local flow
@@ -72,7 +72,7 @@ local function notify_parents(i)
   flow = flow or release_parents(now)
   flow.completed(jobs .. ARGV[i], fields[i][PARENT_KEY], fields[i][ALSO], ARGV[i + 3])
 end
-unlock(jobs, stalled, ARGV, good, suspects)
+unlock(jobs, stalled, ARGV, good, suspects, locks)
 finish_jobs(queue, ARGV, good, fields, { set = completed, field = 'returnvalue', event = 'completed', now_text = now_text,
   notify_parents = notify_parents, count = count_finished })
 emit_drained(queue, is_paused, room + #good)

@@ -35,6 +35,7 @@ local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs
 local is_paused, room, max_events = read_limits(meta, active)
 local emit = emitter(events, max_events)
 check_types(events, { wait, is_paused and paused or nil }, { prioritized, delayed }, marker, {}, { pc })
-local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, emit = emit, jobs = jobs }
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed,
+  marker = marker, emit = emit, jobs = jobs }
 local count, next_due = promote(queue, clock(ARGV[1]), not is_paused and room > 0)
 return { count, next_due }

@@ -59,7 +59,8 @@ for i = first, #ARGV, stride do
       if code ~= 0 and redis.call('ZSCORE', set, id) then
         code = 0
         local stored = redis.call('HMGET', jobs .. id, 'priority', 'parentKey', 'also')
-        good[#good + 1] = { id = id, priority = stored[1], parents = parent_keys(stored[2], stored[3]), front = ARGV[i + 1] == '1', set = set, state = state }
+        good[#good + 1] = { id = id, priority = stored[1], parents = parent_keys(stored[2], stored[3]),
+          front = ARGV[i + 1] == '1', set = set, state = state }
         local one = read_dead_letter(jobs, id)
         if one.at and not one.replayed then letters[#letters + 1] = one end
       end

@@ -79,13 +79,13 @@ local queue = { wait = wait, active = active, prioritized = prioritized, pc = pc
 local count_finished = count_metrics(jobs, 'completed', metrics)
 local limit = (limits or worker_limit ~= '') and read_rate(meta, limiter, smoothed, limits, worker_limit, now)
 
-local good, fields, refused, suspects = check_claims(jobs, active, ARGV, first, stride, 5, stalled)
+local good, fields, refused, suspects, locks = check_claims(jobs, active, ARGV, first, stride, 5, stalled)
 local flow
 local function notify_parents(i)
   flow = flow or release_parents(now)
   flow.completed(jobs .. ARGV[i], fields[i][PARENT_KEY], fields[i][ALSO], ARGV[i + 3])
 end
-unlock(jobs, stalled, ARGV, good, suspects)
+unlock(jobs, stalled, ARGV, good, suspects, locks)
 finish_jobs(queue, ARGV, good, fields, { set = completed, field = 'returnvalue', event = 'completed', now_text = now_text,
   notify_parents = notify_parents, count = count_finished })
 

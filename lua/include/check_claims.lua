@@ -7,7 +7,7 @@ local ATM, DEID, PRIORITY, ATS, OWNER, FINISHED_ON, PARENT_KEY, PARENT, DEFA, AL
 --   refused: for each other row its number from 0, then a code: 1 lost (another claim holds the job, or none does), 2 missing (no such
 --     job), 3 done (this claim finished it before); with `made` also 4 doomed (a child failed that it needs) and 7 pending
 --     (children that it needs are not done)
---   suspects: with `made`, whether the set `stalled` has members
+--   suspects, locks: with `made`, whether the set `stalled` has members, and the lock keys of all rows
 -- A lock that has the token proves the claim if the fence matches too. Without a lock, `owner` in the hash decides: an expired lock
 -- only suggests that the worker died, and the owner keeps the job until another claim takes it.
 -- `made` is given for jobs that are to be completed: the offset in a row of the `atm` that the claim read. A row that has it takes the
@@ -58,9 +58,9 @@ local function check_claims(jobs, active, rows, first, stride, made, stalled)
   local rare = { stalled }
   for n, i in ipairs(good) do rare[n + 1] = jobs .. rows[i] .. ':dependencies' end
   local found = redis.call('EXISTS', unpack(rare))
-  if found == 0 then return good, fields, refused, false end
+  if found == 0 then return good, fields, refused, false, locks end
   local suspects = redis.call('SCARD', stalled) > 0
-  if found == (suspects and 1 or 0) then return good, fields, refused, suspects end
+  if found == (suspects and 1 or 0) then return good, fields, refused, suspects, locks end
   local done = {}
   for n, i in ipairs(good) do
     -- pcall: a foreign key is no set of children. Parents may run early because of a failed child that is ignored: `failed` exists then.

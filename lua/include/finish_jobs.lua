@@ -5,7 +5,7 @@
 --   unlink(ids), or nil: see trim; count(now_text, jobs), or false: see count_metrics
 --   after(i, made), or nil: called after the event of row i, with the attempts made
 -- A job that retention would delete in the same call is never written to the set: its hash is deleted at once.
--- `queue` has active, jobs, emit, and what promote_deduplicated needs.
+-- `queue` has active, jobs, emit, and what end_deduplication needs.
 local function finish_jobs(queue, rows, good, fields, ending)
   local jobs, emit, set, field, event, now_text = queue.jobs, queue.emit, ending.set, ending.field, ending.event, ending.now_text
   local notify_parents, after = ending.notify_parents, ending.after
@@ -48,16 +48,7 @@ local function finish_jobs(queue, rows, good, fields, ending)
     if job[PARENT_KEY] then notify_parents(i, surplus[i]) end
     emit(event, 'jobId', id, field, value, 'prev', 'active')
     if after then after(i, made) end
-    local deduplication = job[DEID]
-    if deduplication then
-      -- The end of a job ends its deduplication, unless a time to live of its own still runs.
-      local owner_key = jobs .. 'de:' .. deduplication
-      local left = redis.call('PTTL', owner_key)
-      if left == 0
-        or (left == -1 and redis.pcall('GET', owner_key) == id and not promote_deduplicated(queue, deduplication, now_text)) then
-        redis.call('DEL', owner_key)
-      end
-    end
+    if job[DEID] then end_deduplication(queue, job[DEID], id, now_text) end
   end
   if #scores > 0 then flush() end
   -- Hashes before ids: a claim drops an id without a hash, but nothing would find a hash without an id.

@@ -37,3 +37,12 @@ local function promote_deduplicated(queue, deduplication, now_text)
   end
   return true
 end
+
+-- Ends the deduplication of a job that ends, unless the deduplication has a time to live that still runs, or another owner.
+local function end_deduplication(queue, deduplication, id, now_text)
+  local owner_key = queue.jobs .. 'de:' .. deduplication
+  local left = redis.call('PTTL', owner_key)
+  if left == 0 or (left == -1 and redis.pcall('GET', owner_key) == id and not promote_deduplicated(queue, deduplication, now_text)) then
+    redis.call('DEL', owner_key)
+  end
+end

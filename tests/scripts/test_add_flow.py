@@ -37,7 +37,7 @@ def node(
     )
 
 
-async def test_parents_wait_and_children_are_in_line_in_their_own_queues(link: Link, keys: Keys) -> None:
+async def test_children_wait_in_their_own_queues(link: Link, keys: Keys) -> None:
     tree = [node("top", waits=True, priority=3), node("a", "top"), node("b", "top", OTHER, delay=5)]
     assert await add_flow(link, keys, tree, now=7) == ["top", "a", "b"]
     plain = {"name": "n", "data": "{}", "opts": "{}", "timestamp": "7", "delay": "0", "priority": "0"}
@@ -170,7 +170,7 @@ DIAMOND = [
 ]
 
 
-async def test_a_job_of_several_parents_is_told_to_each_of_them(link: Link, keys: Keys) -> None:
+async def test_each_of_several_parents_is_notified(link: Link, keys: Keys) -> None:
     assert await add_flow(link, keys, DIAMOND, now=7) == ["top", "a", "b", "shared"]
     found = await snapshot(link, keys)
     assert found["job:shared"]["parentKey"] == "bull:q:a"

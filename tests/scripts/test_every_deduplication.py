@@ -82,7 +82,7 @@ async def test_in_one_call_among_others_each_row_has_its_answer(link: Link, keys
     assert (await census(link, keys))["wait"] == ["there", "a", "5"]
 
 
-async def test_an_id_that_is_there_is_told_before_its_deduplication_is_asked(link: Link, keys: Keys) -> None:
+async def test_an_existing_id_comes_before_its_deduplication(link: Link, keys: Keys) -> None:
     await seed(link, keys, completed={"a": 1})
     assert await add(link, keys, [row("a")], now=7) == Added(["a"], frozenset({0}))
     assert await owner(link, keys) == (None, -2)

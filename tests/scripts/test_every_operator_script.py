@@ -201,7 +201,7 @@ TELLING = [verb for verb in CALLS if script(verb).header.emits and verb not in (
 
 
 @pytest.mark.parametrize("verb", TELLING)
-async def test_what_it_tells_does_not_let_the_stream_grow(link: Link, keys: Keys, verb: str) -> None:
+async def test_its_events_do_not_let_the_stream_grow(link: Link, keys: Keys, verb: str) -> None:
     await seed_operators(link, keys, verb)
     await link.call("HSET", keys.meta, "opts.maxLenEvents", 100)
     await link.call_many([("XADD", keys.events, "*", "event", "drained")] * 600)

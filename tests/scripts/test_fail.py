@@ -93,7 +93,7 @@ async def test_a_reason_in_any_script_and_a_thousand_rows_are_kept(link: Link, k
 # --- dead letters -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_dead_letter_tells_all_of_a_job_of_which_nothing_else_is_kept(link: Link, keys: Keys) -> None:
+async def test_a_dead_letter_has_all_of_a_job_that_is_not_kept(link: Link, keys: Keys) -> None:
     fields: dict[str, str | int] = {
         "name": "sms",
         "data": '{"n":1}',
@@ -145,7 +145,7 @@ FOREIGN = ["open", "replayed", "types", "errors", *index_names({"type": "n", "er
 
 @pytest.mark.usefixtures("damaged")
 @pytest.mark.parametrize("name", FOREIGN)
-async def test_a_shelf_of_a_wrong_type_is_an_error_and_nothing_is_written(link: Link, keys: Keys, name: str) -> None:
+async def test_an_index_of_a_wrong_type_writes_nothing(link: Link, keys: Keys, name: str) -> None:
     await seed(link, keys, active={"a": Held()})
     await link.call("SET", f"{keys.jobs}corral:dead:{name}", "foreign")
     before = await dump(link)

@@ -1,4 +1,4 @@
-"""letters: which dead letters there are, found in slices."""
+"""find_dead_letters: dead letters by filter, found in pages."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_they_are_counted(link: Link, keys: Keys) -> None:
         assert counted == len(wanted(sought)), sought
 
 
-async def test_what_is_asked_together_is_counted_in_one_look(link: Link, keys: Keys) -> None:
+async def test_filters_together_are_counted_in_one_call(link: Link, keys: Keys) -> None:
     await fail_jobs(link, keys, DEATHS)
     for sought in SOUGHT:
         if not sought.text:
@@ -106,7 +106,7 @@ async def test_values_that_look_like_others_end_are_kept_apart(link: Link, keys:
         assert await found_by(link, keys, sought, newest=False, scan=9, most=9) == [id]
 
 
-async def test_a_walk_goes_on_where_the_letter_of_its_cursor_has_gone(link: Link, keys: Keys) -> None:
+async def test_a_walk_goes_on_after_its_cursors_letter_is_deleted(link: Link, keys: Keys) -> None:
     await fail_jobs(link, keys, DEATHS)
     left = set(DEATHS)
     cursor: Any = None

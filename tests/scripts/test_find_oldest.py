@@ -1,4 +1,4 @@
-"""oldest: the jobs among which the one that has waited longest is."""
+"""find_oldest: candidates for the job that has waited longest."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_it_shows_those_next_to_run_and_the_first_of_each_priority(link: L
     assert await dump(link) == before
 
 
-async def test_it_looks_at_no_more_than_it_says(link: Link, keys: Keys) -> None:
+async def test_it_reads_no_more_than_its_limit(link: Link, keys: Keys) -> None:
     await seed(
         link,
         keys,

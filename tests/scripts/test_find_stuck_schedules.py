@@ -1,4 +1,4 @@
-"""stuck_schedules: chains that broke are found, soon and by one worker."""
+"""find_stuck_schedules: broken chains are found, soon and by one worker."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_a_run_that_waits_is_on_its_way(link: Link, keys: Keys, place: str
     assert await look(link, keys, 1_000) == []
 
 
-async def test_a_run_that_is_gone_is_given_again_before_its_time_and_not_after_it(link: Link, keys: Keys) -> None:
+async def test_a_lost_run_is_added_again_before_its_time_only(link: Link, keys: Keys) -> None:
     await seed_schedule(link, keys, 1_000, place="")
     assert await look(link, keys, 799) == [], "there is time"
     assert await look(link, keys, 900) == [StuckSchedule("s", 1_000, True)]
@@ -68,7 +68,7 @@ async def test_a_foreign_key_holds_up_no_other(link: Link, keys: Keys) -> None:
     assert await look(link, keys, 1_000) == [StuckSchedule("taken", 5, False), StuckSchedule("s", 6, False)]
 
 
-async def test_of_many_workers_one_looks(link: Link, keys: Keys) -> None:
+async def test_of_many_workers_one_checks(link: Link, keys: Keys) -> None:
     await seed_schedule(link, keys, 5, place="")
     assert await look(link, keys, 1_000)
     before = await dump(link)
@@ -78,7 +78,7 @@ async def test_of_many_workers_one_looks(link: Link, keys: Keys) -> None:
     await link.call("DEL", keys.jobs + "corral:schedules:looked")
 
 
-async def test_a_look_goes_on_call_by_call(link: Link, keys: Keys) -> None:
+async def test_a_check_goes_on_call_by_call(link: Link, keys: Keys) -> None:
     for n in range(7):
         await seed_schedule(link, keys, 10 + n, place="" if n % 2 else "delayed", id=f"s{n}")
     found, skip = [], 0

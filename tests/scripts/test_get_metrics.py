@@ -1,4 +1,4 @@
-"""metrics: counts of finished jobs by the minute, which `turn`, `finish` and `fail` write for workers that count."""
+"""get_metrics: counts of finished jobs by the minute, which `turn`, `finish` and `fail` write for workers that count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""limit_ttl: how long nothing starts. What it says under each limit stands beside that limit's tests."""
+"""get_rate_limit_ttl: how long no job starts. Its replies under each limit are tested with that limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""limit_rate, and what a rate limit does to claims."""
+"""limit_rate: and what a rate limit does to claims."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def test_a_worker_can_have_a_limit_of_its_own(link: Link, keys: Keys) -> N
     assert ids(await take(link, keys)) == ["b", "c", "d"]
 
 
-async def test_of_the_size_the_queues_word_goes_first_and_of_the_length_the_workers(link: Link, keys: Keys) -> None:
+async def test_the_queues_max_and_the_workers_duration_win(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=list("abcd"), meta={"max": 2, "duration": 50})
     assert ids(await take(link, keys, own=f"3,{HOUR}")) == ["a", "b"]
     assert await link.call("PTTL", keys.limiter) > HOUR - 5_000

@@ -12,7 +12,7 @@ from tests.support.seeding import Held, claimed, seed
 MIB = 2**20
 
 
-async def test_progress_is_stored_and_told(link: Link, keys: Keys) -> None:
+async def test_progress_is_stored_with_an_event(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held(), "b": Held("t2", fence=3)})
     rows = [("a", claimed("a"), b"50"), ("b", claimed("b", "t2", 3), b'{"of":7}'), ("a", claimed("a"), b"60")]
     assert await progress(link, keys, rows, now=7) == {}

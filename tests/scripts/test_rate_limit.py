@@ -1,4 +1,4 @@
-"""limit: a job that met a rate limit goes back, and the queue holds still."""
+"""rate_limit: a job that met a rate limit goes back, and no job starts until it is over."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def take(link: Link, keys: Keys, *, now: int, count: int = 9) -> ClaimRepl
     return await claim(link, keys, token="t2", lock_ms=9_000, worker="w", count=count, now=now)
 
 
-async def test_the_job_is_first_in_line_and_has_used_no_attempt(link: Link, keys: Keys) -> None:
+async def test_the_job_is_first_and_has_used_no_attempt(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=["w"], active={"a": Held(fence=3)}, stalled=["a"], jobs={"a": {"atm": 2}})
     assert await rate_limit(link, keys, [(claimed("a", fence=3), Limited(50_000))], now=7) == {}
     found = await snapshot(link, keys)

@@ -1,4 +1,4 @@
-"""follow: what happened after an entry of the event stream."""
+"""read_events: events after an entry of the stream."""
 
 from __future__ import annotations
 

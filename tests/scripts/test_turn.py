@@ -80,7 +80,7 @@ async def test_nothing_to_hand_in_and_nothing_to_take_changes_nothing(link: Link
         (["w", "x"], {"max": 1, "duration": 1_000}, 2, False),
     ],
 )
-async def test_the_line_is_empty_only_where_that_was_seen(
+async def test_empty_is_reported_only_if_it_was_checked(
     link: Link, keys: Keys, waiting: list[str], meta: dict[str, Argument], count: int, empty: bool
 ) -> None:
     await seed(link, keys, wait=waiting, active={"a": Held()}, delayed={"d": 99}, meta=meta)
