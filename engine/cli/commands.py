@@ -27,6 +27,8 @@ from engine.queue import Queue
 
 _LOG_ROWS = 20
 _MOST_QUEUES = 1000
+_RARE = ("prioritized", "waiting-children", "paused")
+"""Columns that the table of `stats` shows only if they are not empty, so that it fits into 80 columns."""
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -38,12 +40,20 @@ async def stats(args: argparse.Namespace) -> int:
     if args.json:
         show_json([{"queue": name, "paused": paused, "counts": _by_state(counts)} for name, paused, counts in found])
     elif found:
-        heads = ["queue", *_by_state(Counts()), ""]
-        rows = [[name, *_by_state(counts).values(), "paused" if paused else ""] for name, paused, counts in found]
-        show_table(heads, rows)
+        rows = [
+            {"queue": name, **_by_state(counts), "paused": _paused(is_paused, counts)}
+            for name, is_paused, counts in found
+        ]
+        heads = [head for head in rows[0] if head not in _RARE or any(row[head] for row in rows)]
+        show_table(heads, [[row[head] for head in heads] for row in rows])
     else:
         print(f"no queues with prefix {args.prefix!r} at {args.redis.shown}")
     return 0
+
+
+def _paused(is_paused: bool, counts: Counts) -> str:
+    """Whether a queue is paused, and how many jobs BullMQ 5 has put aside for that."""
+    return ", ".join(filter(None, ["yes" if is_paused else "", str(counts.paused or "")]))
 
 
 def _by_state(counts: Counts) -> dict[str, int]:
@@ -88,7 +98,8 @@ async def job(args: argparse.Namespace) -> int:
     if args.json:
         show_json(found)
     else:
-        show_pairs({name: value for name, value in found.items() if value not in (None, [], "")})
+        unset = {"priority": 0, "delay": 0}
+        show_pairs({name: value for name, value in found.items() if value not in (None, [], "", unset.get(name))})
     return 0
 
 
@@ -235,7 +246,8 @@ async def _list_dead_letters(args: argparse.Namespace, dead: DeadLetters, filter
         ]
         show_table(heads, rows)
         there = await dead.at_least(**filter)
-        print(f"{len(found)} of {'' if there.complete else 'at least '}{max(there.count, len(found))}")
+        of = max(there.count, len(found))
+        print(f"{len(found)} of {'' if there.complete else 'at least '}{counted(of, 'dead letter')}")
     else:
         print(f"{args.queue} has no such dead letters")
     return 0
@@ -277,7 +289,8 @@ async def _replay_dead_letters(args: argparse.Namespace, dead: DeadLetters, filt
 
 async def _purge_dead_letters(args: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
     _check_all(args, filter)
-    print(f"{args.queue}: {await dead.purge(args.id, everything=args.all, **filter)} dead letters deleted")
+    gone = await dead.purge(args.id, everything=args.all, **filter)
+    print(f"{args.queue}: {counted(gone, 'dead letter')} deleted")
     return 0
 
 
@@ -292,7 +305,7 @@ def _check_all(args: argparse.Namespace, filter: dict[str, Any]) -> None:
 async def _adopt_dead_letters(args: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
     if filter or args.id is not None:
         raise InvalidOption("adopt: it adopts all failed jobs of the queue; leave out the id and the filter")
-    print(f"{args.queue}: {await dead.adopt()} dead letters written")
+    print(f"{args.queue}: {counted(await dead.adopt(), 'dead letter')} written")
     return 0
 
 

@@ -16,6 +16,10 @@ _WIDEST = 80
 """Characters of one table cell at most; longer text is cut. JSON output is never cut."""
 
 
+_SHORT = 24
+"""Characters of a cell up to which its column is never broken, so that the long columns are, on a narrow terminal."""
+
+
 def show_json(value: Any) -> None:
     """Print a value as indented JSON."""
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
@@ -89,10 +93,11 @@ def _show_rich(heads: Sequence[str], cells: Sequence[Sequence[str]], rows: Seque
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for number, head in enumerate(heads):
         is_number = all(isinstance(row[number], int) for row in rows)
-        table.add_column(head, justify="right" if is_number else "left", overflow="fold")
+        is_short = all(len(row[number]) <= _SHORT for row in cells)
+        table.add_column(head, justify="right" if is_number else "left", overflow="fold", no_wrap=is_short)
     for row in cells:
         table.add_row(*map(Text, row))  # Text: a job's words are no markup
     Console().print(table)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shutil import get_terminal_size
+from textwrap import wrap
 
 from engine.cli.migrate.findings import Clients, Finding, QueueReport, Report
 from engine.cli.printing import counted
 from engine.worker.process.logs import one_line
+
+_INDENT = " " * 11
 
 
 def render(report: Report) -> Iterator[str]:
@@ -24,13 +28,17 @@ def render(report: Report) -> Iterator[str]:
     yield _sum(report)
 
 
+def _width() -> int:
+    return min(get_terminal_size().columns, 120)
+
+
 def _queue(queue: QueueReport) -> Iterator[str]:
     yield f"{queue.queue}{', paused' if queue.paused else ''}"
     jobs = ", ".join(f"{count:,} {state}" for state, count in queue.counts.items() if count)
     schedules = f", {counted(queue.schedules, 'schedule')}" if queue.schedules else ""
     yield f"  jobs     {jobs or 'none'}{schedules}"
     if queue.hints:
-        yield f"  seen     {one_line('; '.join(queue.hints))}"
+        yield f"  signs    {one_line('; '.join(queue.hints))}"
     yield f"  clients  {_clients(queue.clients)}"
     partly = [state for state, checked in queue.checked.items() if checked < queue.counts.get(state, 0)]
     if partly:
@@ -53,10 +61,10 @@ def _clients(clients: Clients | None) -> str:
 def _finding(finding: Finding) -> Iterator[str]:
     count = f"{'' if finding.exact else 'at least '}{finding.count:,}"
     yield f"  {finding.severity:<7}  {finding.code}: {count}"
-    yield f"           {finding.what}"
-    yield f"           -> {finding.remedy}"
+    for text, mark in ((finding.what, ""), (finding.remedy, "-> ")):
+        yield from wrap(text, _width(), initial_indent=_INDENT + mark, subsequent_indent=_INDENT + " " * len(mark))
     for example in finding.examples:
-        yield f"           - {one_line(str(example))}"
+        yield f"{_INDENT}- {one_line(str(example))}"
 
 
 def _sum(report: Report) -> str:
