@@ -29,6 +29,7 @@ _EXTRAS = {
     "export": ("sqlalchemy", "aiosqlite"),
     "files": ("PIL",),
     "cli": ("rich",),
+    "reload": ("watchfiles",),
 }
 
 

@@ -82,9 +82,14 @@ class WorkerProcess:
 
     @classmethod
     async def start(
-        cls, arguments: Sequence[str], *, env: Mapping[str, str] | None = None, output: Path | None = None
+        cls,
+        arguments: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        output: Path | None = None,
     ) -> WorkerProcess:
-        """Start a worker process with these arguments. `output` is a file for what it prints."""
+        """Start a worker process with these arguments. `folder`: where, if not here; `output`: a file for what it prints."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         command = [*python_module("engine.worker"), *arguments, "--supervised", str(theirs.fileno())]
@@ -96,6 +101,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=target,
                 stderr=target,
+                cwd=folder,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
                 env=env,
