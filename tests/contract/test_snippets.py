@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.daemons import daemon
 from tests.support.snippets import ROOT, Snippet, commands, pages, snippets
 
 LATER: tuple[str, ...] = (
@@ -49,26 +50,36 @@ def test_every_program_runs_as_it_stands(snippet: Snippet, redis_url: str, tmp_p
             _write(tmp_path, other)
     program = tmp_path / f"{snippet.name}.py"
     program.write_text(snippet.module)
-    env = {
-        name: value for name, value in os.environ.items() if not name.startswith(("REDIS_", "JOB_QUEUE_", "CORRAL_"))
-    }
-    env |= {"REDIS_URL": redis_url, "CORRAL_HOME": str(tmp_path / "home"), "PYTHONPATH": f"{tmp_path / 'files'}:{ROOT}"}
+    env = {"REDIS_URL": redis_url, "CORRAL_HOME": str(tmp_path / "home"), "PYTHONPATH": f"{tmp_path / 'files'}:{ROOT}"}
+    if snippet.worker is None:
+        _run(program, snippet, env)
+        return
+    with daemon(snippet.worker, log=tmp_path / "log", env=env) as worker:
+        _run(program, snippet, env)
+        assert worker.stop() == 0, worker.log.read_text()
+
+
+def _run(program: Path, snippet: Snippet, env: dict[str, str]) -> None:
     with subprocess.Popen(
         [sys.executable, "-u", str(program)],
-        cwd=tmp_path,
-        env=env,
+        cwd=program.parent,
+        env=os.environ | env,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
         out = ""
-        if snippet.runs_on:
+        if snippet.goes_on:
             assert snippet.output, f"{snippet.page}:{snippet.line}: a program that goes on needs a block of its output"
             assert process.stdout is not None
             while len(out) < len(snippet.output) and (line := process.stdout.readline()):
                 out += line
             process.send_signal(signal.SIGTERM)
-        rest, errors = process.communicate(timeout=50)
+        try:
+            rest, errors = process.communicate(timeout=50)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
     assert process.returncode == 0, errors
     if snippet.output is not None:
         assert out + rest == snippet.output
@@ -116,3 +127,13 @@ def _write(folder: Path, snippet: Snippet) -> None:
         path.write_text(snippet.module)
     (folder / "blocks").mkdir(exist_ok=True)
     (folder / "blocks" / f"{snippet.name}.py").write_text(snippet.module)
+
+
+def test_the_links_of_the_readme_work_everywhere() -> None:
+    """PyPI shows README.md without the repository around it: links are whole addresses, of files that are there."""
+    base = "https://github.com/corral-jobs/corral/blob/main/"
+    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert [link for link in links if not link.startswith("https://")] == []
+    paths = [link.removeprefix(base).partition("#")[0] for link in links if link.startswith(base)]
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []

@@ -5,14 +5,15 @@ A comment above a block says how it is to be taken:
     <!-- snippet: continues -->          the text follows that of the block before it on the page
     <!-- snippet: skip, REASON -->       neither checked nor run
     <!-- snippet: file shop/jobs.py -->  the block is that file, for the other blocks of the page
-    <!-- snippet: runs 2 s -->           a program that does not end by itself: SIGTERM once its output is there
+    <!-- snippet: worker shop.jobs -->   a program that runs beside `corral worker shop.jobs`
+    <!-- snippet: goes on -->            a program that does not end by itself: SIGTERM once its output is there
     <!-- snippet: output -->             of a block without Python: what the program above it prints
     <!-- snippet: with                   Python that stands before the block and is not shown to readers
     from shop.jobs import greet
     -->
 
 A block with `await` outside of a function is put into one. A block that begins with `asyncio.run`, or has it below
-`if __name__`, is a program, and runs as it stands.
+`if __name__`, is a program, and runs as it stands. Programs of other libraries are marked ```py, and left alone.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Snippet:
     hidden: str = ""
     file: str | None = None
     output: str | None = None
-    runs_on: bool = False
+    worker: str | None = None
+    goes_on: bool = False
     before: int = 0
     """Lines of `module` that stand before the block's own first line."""
     module: str = field(default="", repr=False)
@@ -72,7 +74,7 @@ def snippets(page: Path) -> list[Snippet]:
         if order == "output":
             found[-1].output = match["text"]
             continue
-        if match["language"] not in ("python", "py") or order.startswith("skip, "):
+        if match["language"] != "python" or order.startswith("skip, "):
             continue
         made = Snippet(str(page.relative_to(ROOT)), line, match["text"], hidden.rstrip("\n") + "\n" if hidden else "")
         above = made.hidden
@@ -83,8 +85,10 @@ def snippets(page: Path) -> list[Snippet]:
                 above = found[-1].module + above
             case ["file", path]:
                 made.file = path
-            case ["runs"]:
-                made.runs_on = True
+            case ["worker", target]:
+                made.worker = target
+            case ["goes", "on"]:
+                made.goes_on = True
             case _:
                 raise ValueError(f"{made.page}:{line}: {order!r} is not an order; see tests/support/snippets.py")
         made.module, made.before = _module(above, made.text)
