@@ -12,8 +12,8 @@ A comment above a block says how it is to be taken:
     from shop.jobs import greet
     -->
 
-A block with `await` outside of a function is put into one. A block that begins with `asyncio.run`, or has it below
-`if __name__`, is a program, and runs as it stands. Programs of other libraries are marked ```py, and left alone.
+A block with `await` outside of a function is put into one. A block that calls `asyncio.run`, or has
+`if __name__`, or is followed by its output, is a program, and runs as it stands. Programs of other libraries are marked ```py, and left alone.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Snippet:
 
     @property
     def is_program(self) -> bool:
-        return any(_starts(node) for node in ast.parse(self.module).body)
+        return self.output is not None or any(_starts(node) for node in ast.parse(self.module).body)
 
 
 def pages() -> list[Path]:
