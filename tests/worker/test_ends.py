@@ -389,8 +389,8 @@ async def test_a_stop_within_the_grace_writes_the_end_of_what_was_told_before(qu
 
 
 def _told(worker: Worker) -> bool:
-    assert worker._crew is not None
-    return any(hold.stop is not None for hold in worker._crew.running)
+    assert worker._runtime is not None
+    return any(active.stop_error is not None for active in worker._runtime.slots.running)
 
 
 async def test_a_thread_learns_that_its_worker_stops(queue: Queue, redis_url: str) -> None:

@@ -34,26 +34,26 @@ class Batches:
         waiting = sum(len(batch.places) for batch in self._gathering.values())
         return f"<Batches {len(self._gathering)} gathering, {waiting} jobs wait>"
 
-    async def join(self, hold: ActiveJob, job: Job[Any, Any]) -> Any:
+    async def join(self, active: ActiveJob, job: Job[Any, Any]) -> Any:
         """What the batch came to for this job: its result, or the exception raised.
 
         A cancelled job leaves a batch that still gathers. It cannot leave one that runs: a batch is cancelled when all
         its jobs are, and each stays until the function has returned.
         """
-        processor = hold.processor
+        processor = active.processor
         assert processor is not None
         assert processor.batch is not None
         batch = self._gathering.get(processor)
         if batch is None:
             batch = self._gathering[processor] = _Batch(processor)
             self._later(processor.batch.wait, batch)
-        place = _Place(hold, job, self._loop.create_future())
+        place = _Place(active, job, self._loop.create_future())
         batch.places.append(place)
         if len(batch.places) == processor.batch.size:
             self._close(batch)
         while True:
             try:
-                result, error, stack = await asyncio.shield(place.came_to)
+                result, error, stack = await asyncio.shield(place.outcome)
                 break
             except asyncio.CancelledError:
                 if batch.task is None or place not in batch.places:
@@ -96,10 +96,12 @@ class Batches:
 
     def _start(self, batch: _Batch) -> None:
         # Those that were lost or given up meanwhile are about to be told so.
-        batch.places = [place for place in batch.places if place.hold.why is None and place.hold.outcome is None]
+        batch.places = [
+            place for place in batch.places if place.active.stop_reason is None and place.active.outcome is None
+        ]
         if batch.places:
             for place in batch.places:
-                self._begin(place.hold)
+                self._begin(place.active)
             batch.task = self._loop.create_task(self._run(batch))
 
     async def _run(self, batch: _Batch) -> None:
@@ -110,9 +112,9 @@ class Batches:
             parts = [error] * len(jobs)
         for place, part in zip(batch.places, parts, strict=True):
             if isinstance(part, BaseException):
-                place.came_to.set_result((None, part, part.__traceback__))
+                place.outcome.set_result((None, part, part.__traceback__))
             else:
-                place.came_to.set_result((part, None, None))
+                place.outcome.set_result((part, None, None))
 
     async def _call(self, processor: Processor[Any, Any], jobs: list[Job[Any, Any]]) -> Any:
         if processor.run_in == "loop":
@@ -124,17 +126,17 @@ class Batches:
 class _Place:
     """A job in a batch. `came_to`: result, exception, the exception's stack; it is never cancelled."""
 
-    __slots__ = ("came_to", "hold", "is_cancelled", "job")
+    __slots__ = ("active", "is_cancelled", "job", "outcome")
 
     def __init__(
         self,
-        hold: ActiveJob,
+        active: ActiveJob,
         job: Job[Any, Any],
-        came_to: asyncio.Future[tuple[Any, BaseException | None, TracebackType | None]],
+        outcome: asyncio.Future[tuple[Any, BaseException | None, TracebackType | None]],
     ) -> None:
-        self.hold = hold
+        self.active = active
         self.job = job
-        self.came_to = came_to
+        self.outcome = outcome
         self.is_cancelled = False
 
 
@@ -153,7 +155,9 @@ class _Batch:
         if self.task is None or not all(place.is_cancelled for place in self.places):
             return
         # A thread cannot be stopped: while its jobs are lost, their slots stay taken until it returns.
-        if self.processor.run_in == "loop" or any(place.hold.why is not StopReason.LOST for place in self.places):
+        if self.processor.run_in == "loop" or any(
+            place.active.stop_reason is not StopReason.LOST for place in self.places
+        ):
             self.task.cancel()
 
 

@@ -25,7 +25,7 @@ from msgspec import Struct
 from engine.connection import Waiter
 from engine.errors import CorralError, InvalidOption, LockLost, RateLimited, Retry, Snooze, WaitForChildren
 from engine.job import Job, claimed_job
-from engine.model import codec
+from engine.model import codec, error_text
 from engine.model.clock import duration_ms
 from engine.model.flow_rows import FlowJob
 from engine.model.keys import Keys
@@ -33,7 +33,6 @@ from engine.model.limits import limited_outcome
 from engine.model.options import read_options
 from engine.model.records import Claimed, Delayed, Limited
 from engine.processor import Processor
-from engine.worker import error_text
 
 LENGTH = 4
 """Bytes of a message's length, big end first."""

@@ -15,10 +15,10 @@ from typing import Any
 from engine.errors import CorralError, InvalidInput, LockLost, RateLimited, Retry, Snooze, WaitForChildren
 from engine.job import Job
 from engine.model import codec
+from engine.model.error_text import ErrorElsewhere
 from engine.model.keys import Keys
 from engine.model.records import Claimed
 from engine.processor import Processor
-from engine.worker.error_text import ErrorElsewhere
 from engine.worker.run_in.child import LENGTH, Answer, Ask, Done, Hello, Raised, Say, frame, from_child, resolve
 
 RECYCLE_AFTER = 1_000
