@@ -113,9 +113,7 @@ class WorkerOptions(Struct, frozen=True):
             backoffs=strategies,
             drain_ms=_milliseconds("drain_delay", drain_delay, 10, 60_000),
             limiter=worker_limit(limiter),
-            processes=(os.cpu_count() or 1)
-            if processes is None
-            else whole_number("processes", processes, 1, 1_000),
+            processes=(os.cpu_count() or 1) if processes is None else whole_number("processes", processes, 1, 1_000),
             cancel_grace_ms=_milliseconds("cancel_grace", cancel_grace, 10, 3_600_000),
             allow=frozenset(allow),
             require_durable=require_durable,

@@ -98,7 +98,7 @@ class Outbox:
         )
 
     def returning(self, *, in_order: bool) -> int:
-        """How many jobs wait here for a call that puts them back in line.
+        """How many jobs wait here for a call that returns them to the queue.
 
         A claim that leaves after that call finds what the call wrote: the rate limit, and, with `in_order`, the failed
         jobs in front of the others.

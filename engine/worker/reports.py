@@ -33,26 +33,26 @@ _REPEAT_AFTER = 30.0
 
 
 class Counters(Struct):
-    """What a worker did since it was made. Written by its loop."""
+    """What a worker has done since it was created. Written by its event loop."""
 
     claimed: int = 0
     completed: int = 0
     failed: int = 0
-    """Failed for good."""
+    """Failed with no attempt left."""
     retried: int = 0
     released: int = 0
     limited: int = 0
-    """Given back because a processor met somebody's rate limit."""
+    """Released because a processor met a rate limit of another service."""
     lost: int = 0
     """Jobs that another claim took over; their results were dropped."""
     stalled: int = 0
-    """Jobs of dead workers that this one put back in line."""
+    """Stalled jobs of dead workers that this worker recovered."""
     abandoned: int = 0
-    """Runs that did not end when told to stop; their slots were freed."""
+    """Runs that did not end after they were cancelled; their slots were freed."""
     turns: int = 0
     troubles: int = 0
     snoozed: int = 0
-    """Runs that asked for a later one and used no attempt."""
+    """Runs that raised Snooze: they run again later and used no attempt."""
     waited: int = 0
     """Runs that ended to wait for children."""
 
@@ -86,7 +86,7 @@ class Reports:
             if refusal is None or _was_done_before(active, outcome, refusal):
                 try:
                     self._report(active, outcome)
-                except Exception:  # of a user's log, which must not hold up the jobs beside it
+                except Exception:  # of a user's log: the other jobs still have to be reported
                     self._log_failed(active)
             else:
                 self.lost(active)
@@ -139,43 +139,45 @@ class Reports:
         logger.exception("the log of %r failed", active.processor)
 
     def lost(self, active: ActiveJob) -> None:
-        """Another claim has this job: its run here was for nothing."""
+        """Another claim has this job: the outcome of its run here is dropped."""
         self.counters.lost += 1
         active.stop_reason = StopReason.LOST
         error = LockLost(active.claimed.id)
-        logger.warning("%s job %s: its result is dropped: %s", active.claimed.name, active.claimed.id, error)
+        logger.warning("%s job %s: its outcome is dropped: %s", active.claimed.name, active.claimed.id, error)
         self._listeners.emit("error", error)
 
     def abandoned(self, active: ActiveJob, too_many: bool) -> None:
-        """A run that was told to stop goes on: its slot is free, unless there are too many of them already."""
+        """A cancelled run does not end: its slot is freed, unless too many such runs go on already."""
         self.counters.abandoned += 1
         logger.error(
-            "%s job %s: its run does not end when told to (%s)%s\n%s",
+            "%s job %s: its run does not end after it was cancelled (%s)%s\n%s",
             active.claimed.name,
             active.claimed.id,
             "its lock is lost" if active.stop_error is None else active.stop_error,
-            "; as too many do not, it keeps its slot: look for what blocks, and restart the worker" if too_many else "",
+            "; it keeps its slot, because too many runs do not end: find what blocks, and restart the worker"
+            if too_many
+            else "",
             stack_dump.where(active.task, active.thread),
         )
 
     def stalled(self, ids: Iterable[str]) -> None:
         for id in ids:
             self.counters.stalled += 1
-            logger.warning("job %s stalled: its worker let the lock end; it is back in line", id)
+            logger.warning("job %s stalled: its worker did not renew the lock; it waits to run again", id)
             self._listeners.emit("stalled", id)
 
     def drained(self) -> None:
-        """No job is in line any more."""
+        """No job waits any more."""
         self._listeners.emit("drained")
 
     def trouble(self, error: BaseException) -> None:
-        """Something failed and is tried again. The same words are logged once in 30 s."""
+        """Something failed and is retried. The same message is logged once in 30 s."""
         self.counters.troubles += 1
-        said, at = self._last_trouble
-        words, now = f"{type(error).__name__}: {error}", monotonic()
-        if words != said or now - at > _REPEAT_AFTER:
-            self._last_trouble = words, now
-            logger.error("%s (trying again)", words)
+        last, at = self._last_trouble
+        message, now = f"{type(error).__name__}: {error}", monotonic()
+        if message != last or now - at > _REPEAT_AFTER:
+            self._last_trouble = message, now
+            logger.error("%s (retrying)", message)
         self._listeners.emit("error", error)
 
 
@@ -183,7 +185,7 @@ def _was_done_before(active: ActiveJob, outcome: Outcome, refusal: Refusal) -> b
     """Whether the refusal only says that an earlier send of the same call was carried out."""
     if refusal is Refusal.DONE:
         return True
-    # A job that was dropped when it ended is missing; one that went back in line has no owner any more.
+    # A finished job that is not kept is missing; a job that waits again has no owner any more.
     return active.resent and (
         refusal is Refusal.MISSING or not isinstance(outcome, Completed | CompletedAdding | Failed)
     )

@@ -189,7 +189,7 @@ class Runner:
         try:
             data = plain_value(claimed.data) if processor is None else processor.decode(claimed.data)
         except ValueError as error:
-            # Bad data does not get better by trying again.
+            # Bad data is as bad at the next attempt.
             data, refused = plain_value(claimed.data), refused or str(error)
         active.handle = claimed_job(self._link, self._keys, claimed, data, active.options)
         return refused

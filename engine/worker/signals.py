@@ -44,7 +44,7 @@ class _Handlers:
         for loop, stop in self._stops:
             loop.call_soon_threadsafe(stop, signal.Signals(number), self._count)
         if self._count == 2:
-            self._restore()  # a third signal ends the program, whatever it does
+            self._restore()  # a third signal does what it did before the worker ran
 
     def _restore(self) -> None:
         for number, previous in self._previous.items():

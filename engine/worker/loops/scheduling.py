@@ -78,7 +78,7 @@ class Scheduling:
         table = read_table(stored.fields, stored.options)
         is_next = stored.due == due
         if not is_next and table.overlap == "allow":
-            return None  # another attempt of a run that made the next one
+            return None  # another attempt of a run that added the next one
         late = is_next and table.made_up == 0 and found.now - due > table.late
         advanced = await self._advance(
             stored,
