@@ -326,9 +326,9 @@ class Runtime:
 
     async def stop(self) -> None:
         """Empty the parts from the source on, so that no job and no outcome is left in between."""
+        self.turns.stop_claiming()
         await self.wake.stop()
         await self.stalled_checker.stop()
-        self.turns.stop_claiming()
         self.slots.close()
         self.outbox.wake()
         # Released jobs go back in one call, in their old order; a claim under way may bring more of them.
