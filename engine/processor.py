@@ -7,6 +7,7 @@ import logging
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import timedelta
 from functools import lru_cache, reduce
 from operator import or_
@@ -29,8 +30,9 @@ from typing import (
 
 from msgspec import Struct
 
-from engine.errors import InvalidInput, InvalidOption, Retry, UnrecoverableError
+from engine.errors import InvalidInput, InvalidOption, JobCancelled, Retry, UnrecoverableError
 from engine.job import Job
+from engine.model import error_text
 from engine.model.backoff import Backoff, BackoffOption
 from engine.model.checks import whole_number
 from engine.model.clock import duration_ms
@@ -47,6 +49,8 @@ Results = Sequence[Any] | Mapping[str, Any] | None
 MAX_BATCH = 10_000
 MAX_BATCH_WAIT = 600_000
 logger = logging.getLogger("engine.jobs")
+worker_name: ContextVar[str | None] = ContextVar("engine.worker_name", default=None)
+"""The name of the worker that runs the current code, for its log lines."""
 
 
 class JobLog:
@@ -61,12 +65,33 @@ class JobLog:
             logger.info("✅ %s job %s completed", job.name, job.id, extra=_fields(job, "completed"))
 
     def log_error(self, job: Job[Any, Any], error: BaseException | str, *, retry: bool = False) -> None:
-        """A failure for good is an error, one that will be retried a warning."""
+        """A final failure is logged as an error, one that will be retried as a warning, a cancelled job as information."""
+        if isinstance(error, JobCancelled):
+            reason = _one_line(error.reason)
+            logger.info("🚫 %s job %s %s", job.name, job.id, reason, extra=_fields(job, "cancelled", reason))
+            return
         level = logging.WARNING if retry else logging.ERROR
         if not logger.isEnabledFor(level):
             return
-        reason = _one_line(str(error) or type(error).__name__)
-        logger.log(level, "❌ %s job %s failed: %s", job.name, job.id, reason, extra=_fields(job, "failed", reason))
+        kind = None if isinstance(error, str) else error_text.error_name(error)
+        reason = _one_line(str(error) or kind or "")
+        fields = _fields(job, "failed", reason) | {"error_type": kind, "retry": retry}
+        info = (type(error), error, error.__traceback__) if isinstance(error, BaseException) else None
+        place = logger.findCaller()
+        record = logger.makeRecord(
+            logger.name,
+            level,
+            *place[:2],
+            "❌ %s job %s failed: %s",
+            (job.name, job.id, reason),
+            info,
+            place[2],
+            fields,
+        )
+        if isinstance(error, BaseException):
+            # The text that formatters show: cut to size, and without characters that move a terminal's cursor.
+            record.exc_text = error_text.printable(error_text.trace(error)).rstrip()
+        logger.handle(record)
 
 
 class Batch(Struct, frozen=True):
@@ -440,6 +465,7 @@ def _fields(job: Job[Any, Any], status: str, error: str | None = None) -> dict[s
         "status": status,
         "attempt": job.attempts_made + 1,
         "error": error,
+        "worker": worker_name.get(),
     }
 
 

@@ -47,7 +47,7 @@ class Running:
 
     def begin(self, jobs: int) -> None:
         self.handler.wanted = jobs
-        self._runs = [asyncio.create_task(worker.run()) for worker in self._workers]
+        self._runs = [asyncio.create_task(worker.run(handle_signals=False)) for worker in self._workers]
 
     async def end(self) -> None:
         await asyncio.gather(*[worker.close() for worker in self._workers])

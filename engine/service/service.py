@@ -247,7 +247,7 @@ class JobQueueService:
             )
             worker.on("error", _log_error)
             self.workers[job_type] = worker
-            self._running[job_type] = run = asyncio.create_task(worker.run())
+            self._running[job_type] = run = asyncio.create_task(worker.run(handle_signals=False))
             run.add_done_callback(_log_end)
 
     # --- inside -------------------------------------------------------------------------------------------------------

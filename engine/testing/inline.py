@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, assert_never
 
 from msgspec import UNSET
 
@@ -138,6 +138,8 @@ class Inline:
                 failed = Failed(outcome.reason, outcome.stacktrace, outcome.error)
                 await fail(link, keys, [(active.claimed, failed, Keep() if keep is None else keep, active.attempts)])
                 raise active.error or JobFailed(active.claimed.id, outcome.reason)
+            case _:
+                assert_never(outcome)
 
 
 async def _finished(job: Job[D, R], active: ActiveJob) -> Job[D, R]:

@@ -51,7 +51,7 @@ class ClockedWorker(Worker):
     clock: Clock
 
     async def _open(
-        self, stack: AsyncExitStack, name: str, prelude: Sequence[tuple[str, ...]] = ()
+        self, stack: AsyncExitStack, name: str, prelude: Sequence[tuple[str, ...]]
     ) -> Connection | RedisPyLink:
         return cast(Connection, ClockedLink(await super()._open(stack, name, prelude), self.clock))
 

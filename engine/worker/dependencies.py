@@ -1,4 +1,4 @@
-"""What processors are given beside the job: opened when a worker starts, closed after its last job, found by type."""
+"""Dependency injection: arguments of processors beside the job, opened at start, closed after the last job, found by type."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _TAKES = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 
 class Dependencies:
-    """A worker's dependencies, resolved and checked when it is made.
+    """A worker's dependencies, resolved and checked when the worker is created.
 
-    Raises InvalidOption or InvalidInput for what is none, for two of one type, for one that is missing, for a circle.
+    Raises InvalidOption or InvalidInput if something is no dependency, if two have one type, if one is missing, or if they form
+    a cycle.
     """
 
     def __init__(self, given: Sequence[Any] | None, processors: Sequence[Processor[Any, Any]]) -> None:
@@ -40,7 +41,7 @@ class Dependencies:
         return f"<Dependencies {', '.join(source.name for source in self._sources) or 'none'}>"
 
     async def open(self, stack: AsyncExitStack) -> Callable[[Processor[Any, Any]], Processor[Any, Any]]:
-        """Open all, those first that others need; `stack` closes them. Returns what gives a processor its own."""
+        """Open all in the order of their needs; `stack` closes them. Returns a function that binds a processor to its own."""
         opened: dict[_Source, Any] = {}
         for source in self._sources:
             needed = {name: opened[needs] for name, needs in source.needs.items()}
@@ -81,7 +82,7 @@ class _Source:
             return self.given
         manager = asynccontextmanager(self.function)(**needed)
         value = await manager.__aenter__()
-        # Not entered as a context: what stands behind the yield runs, however the worker ends.
+        # Not entered as a context: the code after the yield runs, also if the worker ends with an error.
         stack.push_async_callback(manager.__aexit__, None, None, None)
         return value
 
@@ -102,7 +103,7 @@ def _yielded(function: Callable[..., Any]) -> Any:
 
 
 def _in_order(sources: list[_Source]) -> list[_Source]:
-    """Those first that others need; else as they were given."""
+    """Sorted so that each comes after its needs, otherwise in the order passed."""
     for number, source in enumerate(sources):
         for other in sources[:number]:
             if source.type == other.type:
@@ -131,7 +132,7 @@ def _place(source: _Source, ordered: list[_Source], path: list[_Source]) -> None
 
 
 def _needs(function: Callable[..., Any], sources: Sequence[_Source], who: str, *, skip: int = 0) -> dict[str, _Source]:
-    """Which dependency fills which parameter. One with a default may stay without."""
+    """Which dependency fills which parameter. A parameter with a default may have none."""
     hints: dict[str, Any] | None = None
     needs: dict[str, _Source] = {}
     for parameter in list(inspect.signature(function).parameters.values())[skip:]:

@@ -1,4 +1,4 @@
-"""Who wants to hear of what the worker does. Knows only names of events and callables."""
+"""Listeners of a worker's events: what `Worker.on` adds, called on the worker's event loop."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ class Listeners:
     def has(self, event: Event) -> bool:
         return bool(self._by_event[event])
 
-    def tell(self, event: Event, *details: Any) -> None:
+    def emit(self, event: Event, *details: Any) -> None:
         for listener in self._by_event[event]:
             try:
-                answer = listener(*details)
+                returned = listener(*details)
             except Exception:
-                logger.exception("a listener of %r failed", event)
+                logger.exception("A listener of %r raised", event)
                 continue
-            if inspect.isawaitable(answer):
-                task = asyncio.ensure_future(_finish(event, answer))
+            if inspect.isawaitable(returned):
+                task = asyncio.ensure_future(_finish(event, returned))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
     async def done(self, timeout: float) -> None:
-        """Wait for listeners under way, `timeout` seconds at most, then cancel them."""
+        """Wait up to `timeout` seconds for coroutine listeners under way, then cancel them."""
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=timeout)
             for task in late:
                 task.cancel()
 
 
-async def _finish(event: str, answer: Any) -> None:
+async def _finish(event: str, coroutine: Any) -> None:
     try:
-        await answer
+        await coroutine
     except Exception:
-        logger.exception("a listener of %r failed", event)
+        logger.exception("A listener of %r raised", event)

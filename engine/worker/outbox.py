@@ -1,6 +1,6 @@
-"""Outcomes on their way to Redis: which script takes which, in lists, until each has been taken.
+"""Acknowledgement queues: one per script; each batches outcomes and retries until Redis confirms.
 
-The one place where an outcome becomes a call. Completed jobs leave with the turns, all others by a lane of their own.
+Completed jobs are not here: they leave with the turns (turns.py).
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import assert_never
+from typing import Generic, TypeVar, assert_never
 
 from engine.connection import Argument, Link
 from engine.errors import ConnectFailed, LinkClosed, ServerBusy
 from engine.model.keys import Keys
 from engine.model.options import Keep
 from engine.model.records import (
-    Completed,
     CompletedAdding,
     Delayed,
     Failed,
@@ -27,7 +26,7 @@ from engine.model.records import (
     WaitingChildren,
 )
 from engine.scripting.pace import FAILED_PER_CALL, PER_CALL
-from engine.scripting.rows import Refusal, Refusals
+from engine.scripting.rows import Refusals
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
 from engine.scripts.finish_adding import finish_adding
@@ -38,55 +37,57 @@ from engine.scripts.wait_children import wait_children
 from engine.worker.active_jobs import ActiveJob
 from engine.worker.retry_delay import Report, RetryDelay
 
-Settled = Callable[[Sequence[ActiveJob], Refusals], None]
-"""Redis has answered for the outcomes of these jobs."""
+SomeOutcome = TypeVar("SomeOutcome", bound=Outcome)
+Ended = tuple[ActiveJob, SomeOutcome]
+"""A job whose run has ended, and its outcome."""
+
+Acknowledged = Callable[[Sequence[Ended[Outcome]], Refusals], None]
+"""Called when Redis has answered for these outcomes; a refusal stands at the outcome's index."""
 
 NOT_DONE = (ServerBusy, ConnectFailed, LinkClosed)
-"""Errors after which nothing was carried out. After any other, the call may have been."""
-
-
-_REASONS: dict[Refusal | None, str] = {
-    Refusal.DOOMED: "a child has failed without which the job may not complete",
-    Refusal.NO_PROGRESS: "it waits for children again, though all are done and none has ended since it ran last",
-    Refusal.OTHER_PARENT: "the id of one of its new children is that of a job which is the child of another",
-}
+"""Errors after which nothing was carried out. After any other error the call may have been."""
 
 
 class Outbox:
-    """Takes each job's outcome and sees to it that Redis does; `completed` takes those of turns, `pending` judges a job that was
-    to be completed with open children."""
+    """Sends every outcome but Completed to Redis, each by its own script, and calls `acknowledged` with the answer.
+
+    dead_letters: retention of dead letters; None writes none.
+    metrics: minutes of counts kept of finished jobs; "" counts none.
+    """
 
     def __init__(
         self,
         link: Link,
         keys: Keys,
-        keep_failed: Keep,
-        keep_completed: Keep,
-        completed: Callable[[ActiveJob], None],
-        settled: Settled,
-        report: Report,
-        pending: Callable[[ActiveJob], Outcome],
         *,
-        letters: Keep | None = None,
+        keep_completed: Keep,
+        keep_failed: Keep,
+        acknowledged: Acknowledged,
+        report: Report,
+        dead_letters: Keep | None = None,
         metrics: Argument = "",
     ) -> None:
         self._link = link
         self._keys = keys
-        self._keep_failed = keep_failed
-        self._letters = letters
-        self._metrics = metrics
         self._keep_completed = keep_completed
-        self._completed = completed
-        self._pending = pending
-        most = PER_CALL if letters is None else FAILED_PER_CALL
-        self._failed = _AckQueue("fail", self._fail, settled, report, most)
-        self._retried = _AckQueue("retry", self._retry, settled, report)
-        self._delayed = _AckQueue("delay", self._delay, settled, report)
-        self._released = _ReleaseQueue("release", self._release, settled, report)
-        self._limited = _ReleaseQueue("limit", self._limit, settled, report)
-        self._adding = _SingleQueue("finish_adding", self._finish_adding, settled, report)
-        self._waiting = _SingleQueue("wait_children", self._wait_children, settled, report)
-        self._lanes = (
+        self._keep_failed = keep_failed
+        self._dead_letters = dead_letters
+        self._metrics = metrics
+        failed_per_call = PER_CALL if dead_letters is None else FAILED_PER_CALL
+        self._failed = _AckQueue("fail", self._fail, acknowledged, report, failed_per_call)
+        self._retried = _AckQueue("retry", self._retry, acknowledged, report)
+        self._delayed = _AckQueue("delay", self._delay, acknowledged, report)
+        self._released = _ReleaseQueue("release", self._release, acknowledged, report)
+        self._limited = _ReleaseQueue("rate_limit", self._rate_limit, acknowledged, report)
+        # A call with new jobs takes one outcome: the jobs that it brings may be many.
+        self._adding = _AckQueue("finish_adding", self._finish_adding, acknowledged, report, 1)
+        self._waiting = _AckQueue("wait_children", self._wait_children, acknowledged, report, 1)
+
+    def __repr__(self) -> str:
+        return f"<Outbox {', '.join(f'{len(queue)} to {queue.name}' for queue in self._queues())}>"
+
+    def _queues(self) -> Sequence[_AnyQueue]:
+        return (
             self._failed,
             self._retried,
             self._delayed,
@@ -96,140 +97,120 @@ class Outbox:
             self._waiting,
         )
 
-    def __repr__(self) -> str:
-        return f"<Outbox {', '.join(f'{len(lane.holds)} to {lane.name}' for lane in self._lanes)}>"
-
     def returning(self, *, in_order: bool) -> int:
-        """Jobs that met a limit and whose call has not left: what leaves after it finds the limit. `in_order`: also those that
-        failed, which it finds in line."""
-        return len(self._limited.holds) + (len(self._retried.holds) if in_order else 0)
+        """How many jobs wait here for a call that returns them to the queue.
 
-    def put(self, hold: ActiveJob, outcome: Outcome) -> None:
-        hold.outcome = outcome
+        A claim that leaves after that call finds what the call wrote: the rate limit, and, with `in_order`, the failed
+        jobs in front of the others.
+        """
+        return len(self._limited) + (len(self._retried) if in_order else 0)
+
+    def put(
+        self,
+        active: ActiveJob,
+        outcome: CompletedAdding | Failed | Retrying | Delayed | WaitingChildren | Released | Limited,
+    ) -> None:
         match outcome:
-            case Completed():
-                self._completed(hold)
             case Failed():
-                self._failed.put(hold)
+                self._failed.put((active, outcome))
             case Retrying(delay=0):
-                self._retried.put(hold)
+                self._retried.put((active, outcome))
             case Retrying() | Delayed():
-                self._delayed.put(hold)
+                self._delayed.put((active, outcome))
             case Released():
-                self._released.put(hold)
+                self._released.put((active, outcome))
             case Limited():
-                self._limited.put(hold)
+                self._limited.put((active, outcome))
             case CompletedAdding():
-                self._adding.put(hold)
+                self._adding.put((active, outcome))
             case WaitingChildren():
-                self._waiting.put(hold)
+                self._waiting.put((active, outcome))
             case _:
                 assert_never(outcome)
 
-    def fail_instead(self, holds: Sequence[ActiveJob], refused: Refusals) -> tuple[list[ActiveJob], Refusals]:
-        """Let those jobs fail whose outcome cannot be because of their children; what is left of an answer."""
-        left: list[ActiveJob] = []
-        left_refused: Refusals = {}
-        for number, hold in enumerate(holds):
-            refusal = refused.get(number)
-            if refusal is Refusal.PENDING:
-                self.put(hold, self._pending(hold))
-                continue
-            if refusal in _REASONS:
-                self.put(hold, Failed(_REASONS[refusal], hold.claimed.stacktrace))
-                continue
-            if refusal is not None:
-                left_refused[len(left)] = refusal
-            left.append(hold)
-        return left, left_refused
-
     def wake(self) -> None:
-        """Go on with what lies here, also where a call was cancelled from outside."""
-        for lane in self._lanes:
-            lane.wake()
+        """Send what waits here, also after a call was cancelled from outside."""
+        for queue in self._queues():
+            queue.wake()
 
     async def close(self) -> None:
-        for lane in self._lanes:
-            await lane.close()
+        """Cancel the calls under way; outcomes that Redis has not confirmed stay unconfirmed."""
+        for queue in self._queues():
+            await queue.close()
 
-    async def _fail(self, holds: Sequence[ActiveJob]) -> Refusals:
-        rows = []
-        for hold in holds:
-            assert isinstance(hold.outcome, Failed)
-            keep = hold.options.remove_on_fail
-            rows.append((hold.claimed, hold.outcome, self._keep_failed if keep is None else keep, hold.attempts))
-        tenants = [(hold.handle.tenant if hold.handle else None) or "" for hold in holds]
+    async def _fail(self, ended: Sequence[Ended[Failed]]) -> Refusals:
+        default = self._keep_failed
+        rows = [
+            (
+                active.claimed,
+                outcome,
+                default if active.options.remove_on_fail is None else active.options.remove_on_fail,
+                active.attempts,
+            )
+            for active, outcome in ended
+        ]
+        tenants = [(active.handle.tenant if active.handle else None) or "" for active, _ in ended]
         return await fail(
-            self._link, self._keys, rows, dead_letters=self._letters, tenants=tenants, metrics=self._metrics
+            self._link, self._keys, rows, dead_letters=self._dead_letters, tenants=tenants, metrics=self._metrics
         )
 
-    async def _retry(self, holds: Sequence[ActiveJob]) -> Refusals:
-        rows = [(hold.claimed, _retrying(hold), hold.options.lifo) for hold in holds]
+    async def _retry(self, ended: Sequence[Ended[Retrying]]) -> Refusals:
+        rows = [(active.claimed, outcome, active.options.lifo) for active, outcome in ended]
         return await retry(self._link, self._keys, rows)
 
-    async def _delay(self, holds: Sequence[ActiveJob]) -> Refusals:
-        rows = []
-        for hold in holds:
-            assert isinstance(hold.outcome, Retrying | Delayed)
-            rows.append((hold.claimed, hold.outcome))
-        return await delay(self._link, self._keys, rows)
+    async def _delay(self, ended: Sequence[Ended[Retrying | Delayed]]) -> Refusals:
+        return await delay(self._link, self._keys, [(active.claimed, outcome) for active, outcome in ended])
 
-    async def _release(self, holds: Sequence[ActiveJob]) -> Refusals:
-        return await release(self._link, self._keys, [hold.claimed for hold in holds])
+    async def _release(self, ended: Sequence[Ended[Released]]) -> Refusals:
+        return await release(self._link, self._keys, [active.claimed for active, _ in ended])
 
-    async def _limit(self, holds: Sequence[ActiveJob]) -> Refusals:
-        rows = []
-        for hold in holds:
-            assert isinstance(hold.outcome, Limited)
-            rows.append((hold.claimed, hold.outcome))
-        return await rate_limit(self._link, self._keys, rows)
+    async def _rate_limit(self, ended: Sequence[Ended[Limited]]) -> Refusals:
+        return await rate_limit(self._link, self._keys, [(active.claimed, outcome) for active, outcome in ended])
 
-    async def _finish_adding(self, holds: Sequence[ActiveJob]) -> Refusals:
-        hold, outcome = holds[0], holds[0].outcome
-        assert isinstance(outcome, CompletedAdding)
-        keep = hold.options.remove_on_complete
-        keep = self._keep_completed if keep is None else keep
-        refusal = await finish_adding(self._link, self._keys, (hold.claimed, outcome.value, keep), outcome.nodes)
+    async def _finish_adding(self, ended: Sequence[Ended[CompletedAdding]]) -> Refusals:
+        active, outcome = ended[0]
+        keep = active.options.remove_on_complete
+        row = (active.claimed, outcome.value, self._keep_completed if keep is None else keep)
+        refusal = await finish_adding(self._link, self._keys, row, outcome.nodes)
         return {} if refusal is None else {0: refusal}
 
-    async def _wait_children(self, holds: Sequence[ActiveJob]) -> Refusals:
-        outcome = holds[0].outcome
-        assert isinstance(outcome, WaitingChildren)
-        refusal = await wait_children(self._link, self._keys, holds[0].claimed, outcome.children)
+    async def _wait_children(self, ended: Sequence[Ended[WaitingChildren]]) -> Refusals:
+        active, outcome = ended[0]
+        refusal = await wait_children(self._link, self._keys, active.claimed, outcome.children)
         return {} if refusal is None else {0: refusal}
 
 
-def _retrying(hold: ActiveJob) -> Retrying:
-    assert isinstance(hold.outcome, Retrying)
-    return hold.outcome
-
-
-class _AckQueue:
-    """The outcomes that one script takes: at most one call under way, and what gathers meanwhile goes in the next."""
+class _AckQueue(Generic[SomeOutcome]):
+    """The outcomes that one script takes: one call at a time; what arrives during a call leaves with the next."""
 
     def __init__(
         self,
         name: str,
-        send: Callable[[Sequence[ActiveJob]], Awaitable[Refusals]],
-        settled: Settled,
+        send: Callable[[Sequence[Ended[SomeOutcome]]], Awaitable[Refusals]],
+        acknowledged: Acknowledged,
         report: Report,
-        most: int = PER_CALL,
+        per_call: int = PER_CALL,
     ) -> None:
         self.name = name
-        self.holds: deque[ActiveJob] = deque()
+        self._ended: deque[Ended[SomeOutcome]] = deque()
         self._send = send
-        self._settled = settled
+        self._acknowledged = acknowledged
         self._report = report
-        self._most = most
+        self._per_call = per_call
         self._task: asyncio.Task[None] | None = None
-        self._context = contextvars.copy_context()  # lest it runs in that of a job
+        # A job puts its outcome here: the call must not inherit the job's context variables.
+        self._context = contextvars.copy_context()
 
-    def put(self, hold: ActiveJob) -> None:
-        self.holds.append(hold)
+    def __len__(self) -> int:
+        """Outcomes whose call has not left."""
+        return len(self._ended)
+
+    def put(self, ended: Ended[SomeOutcome]) -> None:
+        self._ended.append(ended)
         self.wake()
 
     def wake(self) -> None:
-        if self._task is None and self.holds:
+        if self._task is None and self._ended:
             deliver = self._deliver()
             self._task = asyncio.get_running_loop().create_task(
                 deliver, name=f"worker {self.name}", context=self._context.copy()
@@ -242,46 +223,50 @@ class _AckQueue:
             await asyncio.wait([task])
 
     async def _deliver(self) -> None:
-        setbacks = RetryDelay()
-        while self.holds:
-            holds = self._next()
+        retry_delay = RetryDelay()
+        while self._ended:
+            sent = self._next()
             try:
-                refused = await self._send(holds)
+                refused = await self._send(sent)
             except LinkClosed:
-                self._back(holds)
+                self._put_back(sent)
                 break
             except (Exception, asyncio.CancelledError) as error:
-                for hold in holds:
-                    hold.resent = hold.resent or not isinstance(error, NOT_DONE)
-                self._back(holds)
+                for active, _ in sent:
+                    active.resent = active.resent or not isinstance(error, NOT_DONE)
+                self._put_back(sent)
                 if isinstance(error, asyncio.CancelledError):
                     self._task = None
                     raise
                 self._report(error)
-                await asyncio.sleep(setbacks.wait())
+                await asyncio.sleep(retry_delay.wait())
                 continue
-            setbacks.clear()
-            self._settled(holds, refused)
+            retry_delay.clear()
+            self._acknowledged(sent, refused)
         self._task = None
 
-    def _next(self) -> list[ActiveJob]:
-        return [self.holds.popleft() for _ in range(min(len(self.holds), self._most))]
+    def _next(self) -> list[Ended[SomeOutcome]]:
+        return [self._ended.popleft() for _ in range(min(len(self._ended), self._per_call))]
 
-    def _back(self, holds: list[ActiveJob]) -> None:
-        self.holds.extendleft(reversed(holds))
-
-
-class _SingleQueue(_AckQueue):
-    """Each call takes one job, which may bring many others with it."""
-
-    def _next(self) -> list[ActiveJob]:
-        return [self.holds.popleft()]
+    def _put_back(self, sent: list[Ended[SomeOutcome]]) -> None:
+        self._ended.extendleft(reversed(sent))
 
 
-class _ReleaseQueue(_AckQueue):
+class _ReleaseQueue(_AckQueue[SomeOutcome]):
     """Each call puts its jobs in front of all that wait, so the jobs that were claimed last leave first."""
 
-    def _next(self) -> list[ActiveJob]:
-        ordered = sorted(self.holds, key=lambda hold: hold.number)
-        self.holds = deque(ordered[:-PER_CALL])
-        return ordered[-PER_CALL:]
+    def _next(self) -> list[Ended[SomeOutcome]]:
+        ordered = sorted(self._ended, key=lambda ended: ended[0].number)
+        self._ended = deque(ordered[: -self._per_call])
+        return ordered[-self._per_call :]
+
+
+_AnyQueue = (
+    _AckQueue[Failed]
+    | _AckQueue[Retrying]
+    | _AckQueue[Retrying | Delayed]
+    | _AckQueue[Released]
+    | _AckQueue[Limited]
+    | _AckQueue[CompletedAdding]
+    | _AckQueue[WaitingChildren]
+)

@@ -1,4 +1,4 @@
-"""The loop of a background service, written once: do a turn, wait as long as it says, live through every trouble."""
+"""RetryDelay: how long to wait after failures. Service: a background loop that survives every error."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable
 from engine.errors import LinkClosed
 
 Report = Callable[[BaseException], None]
-"""Tells of trouble that the worker lives through."""
+"""Called with an error that the worker survives."""
 
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 3.0
 
 
 class RetryDelay:
-    """Seconds to wait after each failure in a row: growing, and by chance, lest many workers come back at once."""
+    """Seconds to wait after each failure in a row: growing, with jitter, so that many workers do not return at once."""
 
     def __init__(self) -> None:
         self._next = _FIRST_WAIT
@@ -31,7 +31,7 @@ class RetryDelay:
 
 
 class Service:
-    """Calls `turn` again and again. A turn returns the seconds to wait before the next; one that raises is reported.
+    """Calls `turn` in a loop. A turn returns the seconds to wait before the next; an error of a turn is reported.
 
     States, as `repr` tells them: *idle* before `start` and after `stop`, *running* between. Both may be called at any
     time, in any number; a turn under way is cancelled by `stop`.
@@ -61,14 +61,14 @@ class Service:
             await asyncio.wait([task])
 
     async def _run(self) -> None:
-        setbacks = RetryDelay()
+        retry_delay = RetryDelay()
         while True:
             try:
                 wait = await self._turn()
-                setbacks.clear()
+                retry_delay.clear()
             except LinkClosed:
                 return
             except Exception as error:
                 self._report(error)
-                wait = setbacks.wait()
+                wait = retry_delay.wait()
             await asyncio.sleep(wait)

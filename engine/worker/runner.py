@@ -1,6 +1,6 @@
-"""Runs one claimed job and says what it came to: an Outcome, which others write.
+"""Runs one claimed job and returns its Outcome. Writes nothing to Redis.
 
-It asks Redis nothing itself; for a run of a schedule and for a job that may expire it waits for those who do.
+Before a run of a schedule it waits for `Scheduling.admit`, before a job with `expires_in` for `check_expiry`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from engine.connection import Link
 from engine.errors import InvalidOption, JobTimeout, RateLimited, Retry, Snooze, WaitForChildren, WrongState
 from engine.job import Job, claimed_job, plain_value
 from engine.middleware import AroundRun, around
-from engine.model import codec
+from engine.model import codec, error_text
 from engine.model.backoff import BUILT_IN, Strategy, delay_before_retry
 from engine.model.clock import duration_ms
 from engine.model.keys import Keys
@@ -34,7 +34,7 @@ from engine.model.records import (
     WaitingChildren,
 )
 from engine.processor import Processor
-from engine.worker import error_text
+from engine.scripting.rows import Refusal
 from engine.worker.active_jobs import ActiveJob, StopReason
 from engine.worker.listeners import Listeners
 from engine.worker.loops.expiry import check_expiry
@@ -47,12 +47,19 @@ from engine.worker.run_in.threads import Threads, thread_job
 MAX_RESULT = 16 * 1024 * 1024
 """Bytes that a result may have; a larger one fails the attempt."""
 _NOTHING = Completed(b"null")
+Failure = Failed | Retrying | Delayed | Limited
+"""Outcomes of a run that raised or was stopped."""
+_CHILDREN = {
+    Refusal.DOOMED: "a child has failed without which the job may not complete",
+    Refusal.NO_PROGRESS: "it waits for children again, though all are done and none has ended since it ran last",
+    Refusal.OTHER_PARENT: "the id of one of its new children is that of a job which is the child of another",
+}
 _ASKED = (Retry, RateLimited)
 """What a processor may return instead of raising it."""
 
 
 class Routes:
-    """Which processor takes which job: by the job's name. One without a name takes every name, and is alone."""
+    """Finds the processor for a job's name. A processor without a name takes every name, and is the only one."""
 
     def __init__(self, processors: list[Processor[Any, Any]]) -> None:
         self._by_name: dict[str, Processor[Any, Any]] = {}
@@ -82,7 +89,7 @@ class Routes:
 
 
 class Runner:
-    """Steps of a run: refuse what cannot run, decode, call, encode; and judge what was raised."""
+    """The steps of a run: refuse what cannot run, decode, call, encode; classify what was raised."""
 
     def __init__(
         self,
@@ -113,136 +120,146 @@ class Runner:
         self._batches = Batches(threads, self._begin)
         self._is_plain = not middleware and all(processor.batch is None for processor in routes)
 
-    async def run(self, hold: ActiveJob) -> Outcome:
-        refused = self._prepare(hold)
+    async def run(self, active: ActiveJob) -> Outcome:
+        refused = self._prepare(active)
         try:
-            # Before all that can end it: the next run of its schedule depends on this one.
-            if hold.claimed.id.startswith(RUN) and (instead := await self._scheduling.admit(hold.claimed)) is not None:
-                hold.result = codec.decode("result", instead.value) if isinstance(instead, Completed) else None
+            # Before anything that can end it: the next run of its schedule depends on this one.
+            if (
+                active.claimed.id.startswith(RUN)
+                and (instead := await self._scheduling.admit(active.claimed)) is not None
+            ):
+                active.result = codec.decode("result", instead.value) if isinstance(instead, Completed) else None
                 return instead
             if refused is not None:
-                return Failed(error_text.cut(refused, error_text.MAX_MESSAGE), hold.claimed.stacktrace, "NotRun")
-            outcome = await self._call(hold)
+                return Failed(error_text.cut(refused, error_text.MAX_MESSAGE), active.claimed.stacktrace, "NotRun")
+            outcome = await self._call(active)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # SystemExit of a processor must not end the worker
-            hold.untime()
-            if hold.stop is not None:
-                if error is not hold.stop:
-                    hold.stop.__cause__ = error  # its stack tells where the run was
-                return self.stopped(hold)
+            active.cancel_timers()
+            if active.stop_error is not None:
+                if error is not active.stop_error:
+                    active.stop_error.__cause__ = error  # its stack tells where the run was
+                return self.stopped(active)
             if isinstance(error, WaitForChildren):
-                return self._waiting(hold)
-            return Released() if _was_cut_short(hold, error) else self._verdict(hold, error)
-        if hold.timers is not None:  # told to stop or not, it was timed
-            hold.untime()
-            if hold.stop is not None:
-                # Whatever it came to: who told it to stop may have acted on that.
-                return self.stopped(hold)
+                return self._waiting(active)
+            return Released() if _was_cut_short(active, error) else self._verdict(active, error)
+        if active.timers is not None:  # only a run with timers can have been stopped
+            active.cancel_timers()
+            if active.stop_error is not None:
+                # Its own result or error does not count: the caller of `cancel` may have acted already.
+                return self.stopped(active)
         return outcome
 
-    def stopped(self, hold: ActiveJob) -> Failed | Retrying | Delayed | Limited:
-        """What a run comes to that was told to stop, whether it has ended or not."""
-        stop = hold.stop
+    def stopped(self, active: ActiveJob) -> Failure:
+        """The outcome of a run that was cancelled or timed out, whether it has ended or not."""
+        stop = active.stop_error
         assert stop is not None
         if isinstance(stop, JobTimeout):
-            return self._verdict(hold, stop)
-        if hold.handle is None:
-            self._prepare(hold)  # it never ran
-        hold.error = stop
-        stack = error_text.appended(hold.claimed.stacktrace, error_text.trace(stop), hold.options.stack_trace_limit)
+            return self._verdict(active, stop)
+        if active.handle is None:
+            self._prepare(active)  # it never ran
+        active.error = stop
+        stack = error_text.appended(active.claimed.stacktrace, error_text.trace(stop), active.options.stack_trace_limit)
         return Failed(stop.reason, stack, error_text.error_name(stop))
 
-    def pending(self, hold: ActiveJob) -> Outcome:
-        """What a run comes to that ended with children not done, which were added while it ran: a failed attempt, as in BullMQ."""
-        reason = "children that were added while it ran are not done; raise WaitForChildren to wait for them"
-        return self._verdict(hold, WrongState(f"Job {hold.claimed.id} has pending dependencies: {reason}"))
+    def refused(self, active: ActiveJob, refusal: Refusal) -> Failure | None:
+        """The outcome of a job that Redis does not let complete or wait because of its children; None for other refusals."""
+        if refusal is Refusal.PENDING:
+            return self._pending(active)
+        reason = _CHILDREN.get(refusal)
+        return None if reason is None else Failed(reason, active.claimed.stacktrace)
 
-    def _prepare(self, hold: ActiveJob) -> str | None:
-        """Find options, processor and data; why the job cannot run, if so."""
-        claimed = hold.claimed
+    def _pending(self, active: ActiveJob) -> Failure:
+        """A run that ended while children added during it were not done counts as a failed attempt, as in BullMQ."""
+        reason = "children that were added while it ran are not done; raise WaitForChildren to wait for them"
+        return self._verdict(active, WrongState(f"Job {active.claimed.id} has pending dependencies: {reason}"))
+
+    def _prepare(self, active: ActiveJob) -> str | None:
+        """Find options, processor and data. Returns why the job cannot run, None if it can."""
+        claimed = active.claimed
         try:
-            hold.options, broken = read_options(claimed.opts), None
+            active.options, broken = read_options(claimed.opts), None
         except (ValueError, RecursionError) as error:
-            hold.options, broken = NO_OPTIONS, f"the job's options cannot be read: {error}"
-        hold.processor = processor = self._routes.find(claimed.name)
+            active.options, broken = NO_OPTIONS, f"the job's options cannot be read: {error}"
+        active.processor = processor = self._routes.find(claimed.name)
         refused = claimed.deferred_failure or claimed.broken or broken
         if refused is None and processor is None:
             refused = f"no processor takes {claimed.name!r} here; this worker has {self._routes}"
         try:
             data = plain_value(claimed.data) if processor is None else processor.decode(claimed.data)
         except ValueError as error:
-            # Bad data does not get better by trying again.
+            # Bad data is as bad at the next attempt.
             data, refused = plain_value(claimed.data), refused or str(error)
-        hold.handle = claimed_job(self._link, self._keys, claimed, data, hold.options)
+        active.handle = claimed_job(self._link, self._keys, claimed, data, active.options)
         return refused
 
-    async def _call(self, hold: ActiveJob) -> Outcome:
-        processor, job = hold.processor, hold.handle
+    async def _call(self, active: ActiveJob) -> Outcome:
+        processor, job = active.processor, active.handle
         assert processor is not None
         assert job is not None
         if self._listeners.has("progress"):
-            hold.handle = job = _TellingJob.of(job, self._listeners)
-        if hold.options.expires_in is not None:
-            await check_expiry(self._link, self._keys, hold)
+            active.handle = job = _ProgressJob.of(job, self._listeners)
+        if active.options.expires_in is not None:
+            await check_expiry(self._link, self._keys, active)
         if not self._is_plain:
-            result = await self._hooked(hold, processor, job)
+            result = await self._hooked(active, processor, job)
         elif processor.run_in == "process":
-            value = await self._in_process(hold, processor, job)
-            hold.result = codec.decode("result", value)
+            value = await self._in_process(active, processor, job)
+            active.result = codec.decode("result", value)
             return Completed(value)
         else:
-            self._begin(hold)
+            self._begin(active)
             if processor.run_in == "loop":
                 result = await processor.function(job)
             else:
-                result = await self._in_thread(hold, processor.function, job)
+                result = await self._in_thread(active, processor.function, job)
         if isinstance(result, _ASKED):
-            return self._verdict(hold, result)
-        hold.result = result
+            return self._verdict(active, result)
+        active.result = result
         if job._gathered is not None:
             return CompletedAdding(_encoded(result), job._gathered.rows(None))
         if result is None:
             return _NOTHING
         return Completed(_encoded(result))
 
-    def _waiting(self, hold: ActiveJob) -> Outcome:
-        """The job waits, with the children that it gathered."""
-        gathered = hold.handle._gathered if hold.handle is not None else None
+    def _waiting(self, active: ActiveJob) -> Outcome:
+        """The outcome of a job that waits, with the children that it gathered."""
+        gathered = active.handle._gathered if active.handle is not None else None
         try:
-            return WaitingChildren(gathered.rows(hold.claimed.id) if gathered else ())
-        except Exception as error:  # data of a child was changed since
-            return self._verdict(hold, error)
+            return WaitingChildren(gathered.rows(active.claimed.id) if gathered else ())
+        except Exception as error:  # data of a child has been changed meanwhile
+            return self._verdict(active, error)
 
-    async def _hooked(self, hold: ActiveJob, processor: Processor[Any, Any], job: Job[Any, Any]) -> Any:
+    async def _hooked(self, active: ActiveJob, processor: Processor[Any, Any], job: Job[Any, Any]) -> Any:
         """The result of a job that runs in a batch or has middleware around it."""
         if processor.batch is None and processor.run_in != "process":
-            self._begin(hold)
-        return await around(self._middleware, functools.partial(self._innermost, hold, processor))(job)
+            self._begin(active)
+        return await around(self._middleware, functools.partial(self._innermost, active, processor))(job)
 
-    async def _innermost(self, hold: ActiveJob, processor: Processor[Any, Any], job: Job[Any, Any]) -> Any:
+    async def _innermost(self, active: ActiveJob, processor: Processor[Any, Any], job: Job[Any, Any]) -> Any:
         if processor.batch is not None:
-            return await self._batches.join(hold, job)
+            return await self._batches.join(active, job)
         if processor.run_in == "process":
-            return codec.decode("result", await self._in_process(hold, processor, job))
+            return codec.decode("result", await self._in_process(active, processor, job))
         if processor.run_in == "loop":
             return await processor.function(job)
-        return await self._in_thread(hold, processor.function, job)
+        return await self._in_thread(active, processor.function, job)
 
-    def _begin(self, hold: ActiveJob) -> None:
-        hold.started = True
-        self._reports.started(hold)
-        if hold.options.timeout is not None or (hold.processor is not None and hold.processor.is_timed):
-            self._watch(hold)
+    def _begin(self, active: ActiveJob) -> None:
+        active.started = True
+        self._reports.started(active)
+        if active.options.timeout is not None or (active.processor is not None and active.processor.is_timed):
+            self._watch(active)
 
-    async def _in_process(self, hold: ActiveJob, processor: Processor[Any, Any], job: Job[Any, Any]) -> bytes:
-        value = await self._children.run(processor, hold.claimed, self._keys, job, lambda: self._begin(hold))
+    async def _in_process(self, active: ActiveJob, processor: Processor[Any, Any], job: Job[Any, Any]) -> bytes:
+        value = await self._children.run(processor, active.claimed, self._keys, job, lambda: self._begin(active))
         codec.check_size("result", value, MAX_RESULT)
         return value
 
-    async def _in_thread(self, hold: ActiveJob, function: Callable[[Job[Any, Any]], Any], job: Job[Any, Any]) -> Any:
+    async def _in_thread(self, active: ActiveJob, function: Callable[[Job[Any, Any]], Any], job: Job[Any, Any]) -> Any:
         def call(job: Job[Any, Any]) -> Any:
-            hold.thread = threading.get_ident()
+            active.thread = threading.get_ident()
             return function(job)
 
         running = asyncio.ensure_future(self._threads.run(call, thread_job(job)))
@@ -251,15 +268,15 @@ class Runner:
                 result = await asyncio.shield(running)
                 break
             except asyncio.CancelledError:
-                # A thread cannot be stopped, only told: one that is lost or told has its grace to return in.
-                if (hold.why is not StopReason.LOST and hold.stop is None) or running.cancelled():
+                # A thread cannot be stopped: a lost or cancelled job has its grace time to return.
+                if (active.stop_reason is not StopReason.LOST and active.stop_error is None) or running.cancelled():
                     running.cancel()
                     raise
         return await result if inspect.isawaitable(result) else result
 
-    # -- judging a failure -----------------------------------------------------------------------------------------
+    # -- classifying a failure -----------------------------------------------------------------------------------------
 
-    def _verdict(self, hold: ActiveJob, error: BaseException) -> Failed | Retrying | Delayed | Limited:
+    def _verdict(self, active: ActiveJob, error: BaseException) -> Failure:
         """What a run came to that raised `error`, or asked for another one."""
         if isinstance(error, Snooze):
             return Delayed(error.delay)
@@ -268,26 +285,30 @@ class Runner:
                 return limited_outcome(error)
             except InvalidOption as problem:
                 error = problem
-        hold.error = error
-        # The bare reason of a timeout: who waits for the job recognises it.
-        reason = hold.stop.reason if hold.stop is not None and error is hold.stop else error_text.message(error)
+        active.error = error
+        # The bare reason of a timeout: `Job.result` recognises it.
+        reason = (
+            active.stop_error.reason
+            if active.stop_error is not None and error is active.stop_error
+            else error_text.message(error)
+        )
         name = error_text.error_name(error)
-        limit = hold.options.stack_trace_limit
-        stack = error_text.appended(hold.claimed.stacktrace, error_text.trace(error), limit)
+        limit = active.options.stack_trace_limit
+        stack = error_text.appended(active.claimed.stacktrace, error_text.trace(error), limit)
         try:
-            delay = self._delay(hold, error)
+            delay = self._delay(active, error)
         except Exception as problem:
             return Failed(error_text.cut(f"{reason} (no retry: {problem})", error_text.MAX_MESSAGE), stack, name)
         return Failed(reason, stack, name) if delay is None else Retrying(delay, reason, stack, name)
 
-    def _delay(self, hold: ActiveJob, error: BaseException) -> int | None:
+    def _delay(self, active: ActiveJob, error: BaseException) -> int | None:
         """Milliseconds until the next attempt; None if there is none."""
-        made = hold.claimed.attempts_made + 1
-        if made >= hold.attempts or _is_final(error, hold.processor, made):
+        made = active.claimed.attempts_made + 1
+        if made >= active.attempts or _is_final(error, active.processor, made):
             return None
         if isinstance(error, Retry) and error.delay is not None:
             return duration_ms("Retry.delay", error.delay)
-        backoff = hold.options.backoff or (hold.processor.backoff if hold.processor else None)
+        backoff = active.options.backoff or (active.processor.backoff if active.processor else None)
         if backoff is None or backoff.type in BUILT_IN:
             return delay_before_retry(backoff, made)
         strategy = self._backoffs.get(backoff.type)
@@ -305,29 +326,29 @@ def _encoded(result: Any) -> bytes:
 
 
 def _is_final(error: BaseException, processor: Processor[Any, Any] | None, attempt: int) -> bool:
-    """Whether no further attempt may follow, however many are left. The process that has the error itself has decided."""
+    """Whether no further attempt may follow. For an error of a child process, that process has decided."""
     if isinstance(error, error_text.ErrorElsewhere):
         return error.final
     return processor is not None and processor.gives_up(error, attempt)
 
 
-def _was_cut_short(hold: ActiveJob, error: BaseException) -> bool:
+def _was_cut_short(active: ActiveJob, error: BaseException) -> bool:
     """Whether the run was cancelled from outside; else the processor raised CancelledError by itself."""
-    if hold.why is not None:
+    if active.stop_reason is not None:
         return True
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
-class _TellingJob(Job[Any, Any]):
-    """A job whose progress is told to the worker's listeners too."""
+class _ProgressJob(Job[Any, Any]):
+    """A job that also emits its progress to the worker's listeners."""
 
     __slots__ = ("_listeners",)
 
     _listeners: Listeners
 
     @classmethod
-    def of(cls, job: Job[Any, Any], listeners: Listeners) -> _TellingJob:
+    def of(cls, job: Job[Any, Any], listeners: Listeners) -> _ProgressJob:
         twin = cls.__new__(cls)
         for name in Job.__slots__:
             setattr(twin, name, getattr(job, name))
@@ -336,4 +357,4 @@ class _TellingJob(Job[Any, Any]):
 
     async def update_progress(self, value: Any) -> None:
         await super().update_progress(value)
-        self._listeners.tell("progress", self, value)
+        self._listeners.emit("progress", self, value)

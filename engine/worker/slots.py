@@ -1,7 +1,4 @@
-"""The jobs that run now: started when they are claimed, handed on when they end, cut short when they must.
-
-Knows the runner and the outbox; knows neither Redis nor when to claim.
-"""
+"""Worker slots: starts claimed jobs, collects their outcomes, cancels them on timeout, lost lock or shutdown."""
 
 from __future__ import annotations
 
@@ -16,55 +13,59 @@ from typing import Any
 from engine.errors import CorralError, JobCancelled, JobTimeout, LockLost
 from engine.job import tell_to_stop
 from engine.model.clock import monotonic
-from engine.model.records import Claimed, Released
+from engine.model.records import Claimed, Outcome, Released
 from engine.worker.active_jobs import ActiveJob, ActiveJobs, StopReason
-from engine.worker.outbox import Outbox
 from engine.worker.reports import Reports
 from engine.worker.runner import Runner
 
-TRY_AGAIN = 64
-"""Batches after which a chain is tried again."""
-BACKLOG = 1_000
+CHAIN_EVERY = 64
+"""Batches after which one is run as a chain again, although a job of the last chain waited."""
+MAX_UNACKNOWLEDGED = 1_000
 """Outcomes that may wait for Redis, beside four for each slot, before no more jobs are claimed."""
 MAX_ABANDONED = 100
-"""Runs that did not end when told and still go on. Each beyond that keeps its slot, lest threads grow without bound."""
+"""Abandoned runs that still go on. Each one beyond that keeps its slot, so that threads do not grow without bound."""
 
 
 class Slots:
-    """Up to `concurrency` jobs at once, each in a context of its own. `changed` is called when a slot becomes free.
+    """Runs up to `concurrency` jobs at once, each in a context of its own.
 
-    grace: seconds that a run has to end once it was told to stop.
+    `ended` is called with each job and its outcome, exactly once; `dropped` with a job that another claim has, whose
+    outcome is not written; `changed` when a slot becomes free without an outcome. `returning(in_order=...)`: see `Outbox`.
+    grace: seconds that a cancelled run has to end before its slot is freed.
     """
 
     def __init__(
         self,
         runner: Runner,
-        holds: ActiveJobs,
-        outbox: Outbox,
+        active_jobs: ActiveJobs,
         reports: Reports,
+        *,
         concurrency: int,
         grace: float,
+        ended: Callable[[ActiveJob, Outcome], None],
+        returning: Callable[..., int],
         changed: Callable[[], None],
     ) -> None:
         self.running: set[ActiveJob] = set()
         self.abandoned: set[ActiveJob] = set()
-        """Runs whose slot was freed before they ended. What they come to is dropped."""
+        """Runs whose slot was freed before they ended. Their outcome is dropped."""
         self._grace = grace
         self._runner = runner
-        self._holds = holds
-        self._outbox = outbox
+        self._active_jobs = active_jobs
         self._reports = reports
         self.concurrency = concurrency
-        """Jobs at once. May be set at any time: with fewer, those that run keep their slots until they end."""
+        """May be set at any time: with fewer slots, running jobs keep theirs until they end."""
+        self._ended = ended
+        self._returning = returning
         self._changed = changed
         self._numbers = itertools.count()
         self._closed = False
         self._unstarted: list[ActiveJob] = []
         self._brief = True  # no job of the last chain waited for anything
         self._batches = 0
-        self.ended: deque[Claimed] = deque(maxlen=5)
-        """The last jobs that ended, for those who ask why the loop was blocked."""
-        # What starts a job may run in the context of one that ended: no variable may pass from job to job.
+        self.last_ended: deque[Claimed] = deque(maxlen=5)
+        """The jobs that ended last: one of them may have blocked the event loop."""
+        # A job may be started from the context of one that ended: no variable may pass from job to job.
         self._context = contextvars.copy_context()
         self._loop = asyncio.get_running_loop()
 
@@ -72,55 +73,54 @@ class Slots:
         return f"<Slots {len(self.running)} of {self.concurrency} running, {len(self.abandoned)} abandoned{', closed' if self._closed else ''}>"
 
     def free(self) -> int:
-        """Slots without a job; none while too many outcomes wait for Redis.
+        """Slots without a job; 0 while too many outcomes wait for Redis.
 
-        A job that goes back in line keeps its slot until the call that puts it there has left, lest the next claim misses the
-        limit that it met; and with one slot, where jobs start in the order of the line, so that no other passes it.
+        A job that returns to the queue keeps its slot until that call has left: otherwise the next claim would miss the rate
+        limit that the job met. With one slot, where jobs start in order, another job would pass it.
         """
-        returning = self._outbox.returning(in_order=self.concurrency == 1)
-        free = self.concurrency - len(self.running) - returning
+        free = self.concurrency - len(self.running) - self._returning(in_order=self.concurrency == 1)
         if len(self.abandoned) > MAX_ABANDONED:
             free = max(0, free - (len(self.abandoned) - MAX_ABANDONED))
-        waiting = len(self._holds) - len(self.running)
-        return 0 if waiting > 4 * self.concurrency + BACKLOG else free
+        unacknowledged = len(self._active_jobs) - len(self.running)
+        return 0 if unacknowledged > 4 * self.concurrency + MAX_UNACKNOWLEDGED else free
 
-    def start(self, jobs: list[Claimed]) -> None:
-        """Run these jobs; once closed, keep them to be released."""
+    def start(self, claimed: list[Claimed]) -> None:
+        """Run these jobs; after `close`, keep them to be released."""
         now = monotonic()
-        holds = [ActiveJob(job, next(self._numbers), now) for job in jobs]
-        self._holds.take(holds)
-        self._reports.counters.claimed += len(holds)
+        jobs = [ActiveJob(job, next(self._numbers), now) for job in claimed]
+        self._active_jobs.take(jobs)
+        self._reports.counters.claimed += len(jobs)
         if self._closed:
-            self._unstarted += holds
+            self._unstarted += jobs
             return
-        self.running.update(holds)
+        self.running.update(jobs)
         self._batches += 1
-        if self._brief or self._batches % TRY_AGAIN == 0:
-            self._loop.create_task(self._chain(holds), context=self._context.copy())
+        if self._brief or self._batches % CHAIN_EVERY == 0:
+            self._loop.create_task(self._chain(jobs), context=self._context.copy())
         else:
-            self._spread(holds)
+            self._spread(jobs)
 
-    def _spread(self, holds: Iterable[ActiveJob]) -> None:
-        """A task for each."""
+    def _spread(self, jobs: Iterable[ActiveJob]) -> None:
+        """Start a task for each job."""
         create_task, clean = self._loop.create_task, self._context.copy
-        for hold in holds:
-            if hold.outcome is None:
-                hold.task = create_task(self._work(hold), context=clean())
+        for active in jobs:
+            if active.outcome is None:
+                active.task = create_task(self._work(active), context=clean())
 
-    async def _chain(self, holds: list[ActiveJob]) -> None:
-        """One task for jobs that end without waiting, each in a context of its own: a task costs more than such a job.
+    async def _chain(self, jobs: list[ActiveJob]) -> None:
+        """Run jobs that end without waiting in one task, each in a context of its own: a task costs more than such a job.
 
-        The first that waits for something keeps the task for itself, and those behind it get their own.
+        The first job that waits for something keeps the task, and each job behind it gets a task.
         """
         task = asyncio.current_task()
         assert task is not None
-        rest = iter(holds)
+        rest = iter(jobs)
         self._brief = True
-        for hold in rest:
-            if hold.outcome is not None:
+        for active in rest:
+            if active.outcome is not None:
                 continue  # given up before its turn came
-            hold.task = task
-            work, context = self._work(hold), self._context.copy()
+            active.task = task
+            work, context = self._work(active), self._context.copy()
             try:
                 awaited = context.run(work.send, None)
             except StopIteration:
@@ -133,109 +133,117 @@ class Slots:
             self._spread(rest)
             await _driven(work, context, awaited)
 
-    async def _work(self, hold: ActiveJob) -> None:
-        outcome = await self._runner.run(hold)
-        hold.task = None
-        self.running.discard(hold)
-        self.ended.append(hold.claimed)
-        if hold.outcome is not None:  # given up before it ended
-            self._returned(hold)
-            return
-        if hold.why is StopReason.LOST:
-            self._holds.drop([hold])
+    async def _work(self, active: ActiveJob) -> None:
+        outcome = await self._runner.run(active)
+        active.task = None
+        self.running.discard(active)
+        self.last_ended.append(active.claimed)
+        if active.outcome is not None:  # given up before it ended
+            self._returned(active)
+        elif active.stop_reason is StopReason.LOST:
+            self._active_jobs.drop([active])
+            self._changed()
         else:
-            self._outbox.put(hold, outcome)
-        self._changed()
+            self._ended(active, outcome)
 
-    def lose(self, hold: ActiveJob) -> None:
-        """Another claim has the job: cancel its run and write nothing. One whose outcome is on its way is let be."""
-        if hold not in self.running or hold.outcome is not None or hold.why is StopReason.LOST:
+    # -- cancelling a run ------------------------------------------------------------------------------------------
+
+    def lose(self, active: ActiveJob) -> None:
+        """Another claim has the job: cancel its run and write nothing. Does nothing once the job has an outcome."""
+        if active not in self.running or active.outcome is not None or active.stop_reason is StopReason.LOST:
             return
-        self._reports.lost(hold)
-        self._cut(hold, LockLost(hold.claimed.id))
+        self._reports.lost(active)
+        self._cancel(active, LockLost(active.claimed.id))
 
-    def stop(self, hold: ActiveJob, end: JobCancelled | JobTimeout) -> None:
-        """Let this run end as `end` says. One whose outcome is on its way, or that another reason ends, is let be."""
-        if hold not in self.running or hold.outcome is not None or hold.stop is not None or hold.why is not None:
+    def stop(self, active: ActiveJob, error: JobCancelled | JobTimeout) -> None:
+        """Cancel this run, which then ends with `error`. Does nothing if it has an outcome or is being stopped already."""
+        if (
+            active not in self.running
+            or active.outcome is not None
+            or active.stop_error is not None
+            or active.stop_reason is not None
+        ):
             return
-        hold.stop = end
-        self._cut(hold, end)
+        active.stop_error = error
+        self._cancel(active, error)
 
-    def _cut(self, hold: ActiveJob, why: CorralError) -> None:
-        """Tell a run to stop, and count on it for so long as the grace is."""
-        if hold.task is None:  # not begun
-            self._leave(hold)
+    def _cancel(self, active: ActiveJob, error: CorralError) -> None:
+        """Cancel a run; after the grace time its slot is freed."""
+        if active.task is None:  # not begun
+            self._leave(active)
             return
-        if hold.handle is not None:
-            tell_to_stop(hold.handle, why)
-        hold.task.cancel()
-        # The runner asks only of a run that was timed whether it was told to stop.
-        hold.time("grace", self._loop.call_later(self._grace, self._abandon, hold, context=self._context.copy()))
+        if active.handle is not None:
+            tell_to_stop(active.handle, error)
+        active.task.cancel()
+        # The runner asks only of a run that has timers whether it was stopped.
+        active.add_timer(
+            "grace", self._loop.call_later(self._grace, self._abandon, active, context=self._context.copy())
+        )
 
-    def _abandon(self, hold: ActiveJob) -> None:
-        """Its grace is over: its slot is for others, whatever it still does."""
-        if hold not in self.running:
+    def _abandon(self, active: ActiveJob) -> None:
+        """Free the slot of a run that did not end within its grace time."""
+        if active not in self.running:
             return
-        self.abandoned.add(hold)
-        self._reports.abandoned(hold, len(self.abandoned) > MAX_ABANDONED)
-        self._leave(hold)
+        self.abandoned.add(active)
+        self._reports.abandoned(active, len(self.abandoned) > MAX_ABANDONED)
+        self._leave(active)
 
-    def _leave(self, hold: ActiveJob) -> None:
-        """Free the slot of a run that was told to stop, without waiting for it."""
-        self.running.discard(hold)
-        if hold.why is StopReason.LOST:
-            hold.outcome = Released()
-            self._holds.drop([hold])
+    def _leave(self, active: ActiveJob) -> None:
+        """Free the slot of a stopped run without waiting for its end."""
+        self.running.discard(active)
+        if active.stop_reason is StopReason.LOST:
+            active.outcome = Released()
+            self._active_jobs.drop([active])
+            self._changed()
         else:
-            self._outbox.put(hold, self._runner.stopped(hold))
-        self._changed()
+            self._ended(active, self._runner.stopped(active))
 
-    def _returned(self, hold: ActiveJob) -> None:
-        if hold in self.abandoned:
-            self.abandoned.discard(hold)
+    def _returned(self, active: ActiveJob) -> None:
+        if active in self.abandoned:
+            self.abandoned.discard(active)
             self._changed()
 
-    # -- stopping --------------------------------------------------------------------------------------------------
+    # -- shutdown --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Start no more jobs, and take back those that wait for a place to run in."""
+        """Start no more jobs, and take back those whose function has not been called."""
         self._closed = True
-        for hold in list(self.running):
-            if not hold.started:
-                self.give_up(hold)
+        for active in list(self.running):
+            if not active.started:
+                self.give_up(active)
 
     def release_unstarted(self) -> None:
-        """Give back what never ran to its end, once no claim is on the way: all in one go, in the old order."""
-        for hold in self._unstarted:
-            self._outbox.put(hold, Released())
+        """Release what never ran to its end, once no claim is under way: in one batch, in the old order."""
+        for active in self._unstarted:
+            self._ended(active, Released())
         self._unstarted.clear()
 
-    def cancel(self) -> None:
-        """Cut every run short."""
-        for hold in list(self.running):
-            if hold.task is None:
-                self.give_up(hold)
+    def cancel_all(self) -> None:
+        """Cancel every run; its job is released."""
+        for active in list(self.running):
+            if active.task is None:
+                self.give_up(active)
                 continue
-            if hold.why is None:
-                hold.why = StopReason.RELEASED
-            if hold.handle is not None:
-                tell_to_stop(hold.handle, LockLost(hold.claimed.id))
-            hold.task.cancel()
+            if active.stop_reason is None:
+                active.stop_reason = StopReason.RELEASED
+            if active.handle is not None:
+                tell_to_stop(active.handle, LockLost(active.claimed.id))
+            active.task.cancel()
 
-    def give_up(self, hold: ActiveJob) -> None:
+    def give_up(self, active: ActiveJob) -> None:
         """Release a job without waiting for its run, whose outcome will be dropped."""
-        if hold.stop is not None:
-            self._leave(hold)
+        if active.stop_error is not None:
+            self._leave(active)
             return
-        self.running.discard(hold)
-        hold.outcome = Released()
-        if hold.task is not None:
-            hold.task.cancel()
-        if hold.why is StopReason.LOST:
-            self._holds.drop([hold])
+        self.running.discard(active)
+        active.outcome = Released()
+        if active.task is not None:
+            active.task.cancel()
+        if active.stop_reason is StopReason.LOST:
+            self._active_jobs.drop([active])
         else:
-            hold.why = StopReason.RELEASED
-            self._unstarted.append(hold)
+            active.stop_reason = StopReason.RELEASED
+            self._unstarted.append(active)
 
 
 @types.coroutine
@@ -246,10 +254,10 @@ def _driven(work: Coroutine[Any, Any, None], context: contextvars.Context, await
             sent = yield awaited
         except BaseException as error:
             step: Callable[[Any], Any] = work.throw
-            given: Any = error
+            value: Any = error
         else:
-            step, given = work.send, sent
+            step, value = work.send, sent
         try:
-            awaited = context.run(step, given)
+            awaited = context.run(step, value)
         except StopIteration:
             return

@@ -1,7 +1,7 @@
-"""Turns: calls that hand in results and claim jobs for free slots. Knows when to send one, and what a lost reply means.
+"""Turns: each call to Redis acknowledges completed jobs and claims new ones for free slots.
 
-With nothing on the way a turn leaves in the same tick of the loop: one job on an idle worker costs one round trip to
-claim and one to finish. While turns are on the way results gather, so under load turns grow by themselves.
+With no turn under way, one leaves in the same tick of the event loop: one job on an idle worker costs one round trip to
+claim and one to finish. While turns are under way completed jobs gather, so under load the batches grow by themselves.
 """
 
 from __future__ import annotations
@@ -20,38 +20,39 @@ from engine.model.keys import Keys
 from engine.model.options import Keep
 from engine.model.records import Claimed, Completed
 from engine.scripting.pace import PER_CALL
+from engine.scripting.rows import Finished
 from engine.scripts.recover_claim import recover_claim
-from engine.scripts.turn import TurnReply, post_turn, read_turn
+from engine.scripts.turn import post_turn, read_turn
 from engine.worker.active_jobs import ActiveJob
-from engine.worker.outbox import NOT_DONE, Settled
+from engine.worker.outbox import NOT_DONE, Acknowledged, Ended
 from engine.worker.retry_delay import Report, RetryDelay
 
-ON_THE_WAY = 2
-"""Turns at once: the server works on one while the worker works on the jobs of the other."""
+MAX_PENDING = 2
+"""Turns under way at once: the server works on one while the worker runs the jobs of the other."""
 MAX_BYTES = 1024 * 1024
-"""Results of one turn; a larger one goes alone."""
-FOLLOWED = MAX_BYTES // 50
-"""What a job with a deduplication counts beside its result: the turn may have to make the job that was kept for its end."""
+"""Bytes of results in one turn; a larger result leaves alone."""
+DEDUPLICATED_BYTES = MAX_BYTES // 50
+"""What a job with a deduplication counts beside its result: the turn may have to add the job that was kept for its end."""
 
 
 class Backlog(Enum):
-    """What is known of the line of waiting jobs."""
+    """What is known about the jobs that wait in the queue."""
 
     EMPTY = "empty"
-    """The last turn that looked left nothing that may start now: no turn goes only to claim."""
+    """The last poll left nothing that may start now: no turn leaves only to claim."""
     PERHAPS = "perhaps"
-    """A marker, a timer or the start says to look: one turn goes for all free slots."""
+    """A marker, a timer or the start asks for a poll: one turn leaves for all free slots."""
     MORE = "more"
-    """The last turn left jobs behind: turns go as slots are free, each for half of them."""
+    """The last turn left jobs behind: turns leave as slots become free, each for half of them."""
 
 
 class Turns:
-    """Hands in what `put` gathers and claims as many jobs as `free` says; `start` takes the claimed ones.
+    """Sends turns: acknowledges what `put` gathers, claims as many jobs as `free()` says, calls `claimed` with them.
 
-    `idle` is set while there is a free slot and nothing to claim. `due` is told the milliseconds until the next delayed
-    job, `closed` for how many milliseconds a rate limit lets nothing start. `drained` is called when a slot is free and no
-    job is in line, once after jobs were claimed. `last` is when the last reply came (monotonic), written here only.
-    `changed` is called after each change.
+    `idle` is set while a slot is free and there is nothing to claim. `next_due` is called with the milliseconds until the
+    next delayed job (None without one), `limited` with the milliseconds for which a rate limit lets nothing start.
+    `drained` is called once after jobs were claimed, when a slot is free and no job waits. `changed` is called after each
+    change. `last`: monotonic time of the last reply. `limiter`: the worker's own rate limit, MAX,MS.
     """
 
     def __init__(
@@ -64,12 +65,12 @@ class Turns:
         lock_ms: int,
         concurrency: int,
         keep: Keep,
-        own: str,
+        limiter: str,
         free: Callable[[], int],
-        start: Callable[[list[Claimed]], None],
-        settled: Settled,
-        due: Callable[[int | None], None],
-        closed: Callable[[int], None],
+        claimed: Callable[[list[Claimed]], None],
+        acknowledged: Acknowledged,
+        next_due: Callable[[int | None], None],
+        limited: Callable[[int], None],
         report: Report,
         drained: Callable[[], None],
         changed: Callable[[], None],
@@ -86,63 +87,64 @@ class Turns:
         self._share = _share(concurrency)
         self._keep = keep
         self._metrics = metrics
-        self._own = own
+        self._limiter = limiter
         self._free = free
-        self._start = start
-        self._settled = settled
-        self._due = due
-        self._closed_for = closed
+        self._claimed = claimed
+        self._acknowledged = acknowledged
+        self._next_due = next_due
+        self._limited = limited
         self._drained = drained
         self._report = report
-        self._results: deque[ActiveJob] = deque()
-        self._seen = Backlog.EMPTY
-        self._empty = False  # the last turn found no job in line
-        self._fed = False  # jobs were claimed since `drained` was called
-        self._looks = 0
-        self._asked = 0  # slots promised to claims on the way, or lost and not yet recovered
-        self._flights: set[_PendingTurn] = set()
+        self._completed: deque[Ended[Completed]] = deque()
+        self._backlog = Backlog.EMPTY
+        self._none_waiting = False  # the last turn found no waiting job
+        self._claimed_since_drained = False
+        self._polls = 0
+        self._promised = 0  # slots of claims under way, and of claims whose reply was lost until they are recovered
+        self._pending: set[_PendingTurn] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
-        self._pending = False
-        self._setbacks = RetryDelay()
-        self._resting: asyncio.TimerHandle | None = None
+        self._scheduled = False
+        self._retry_delay = RetryDelay()
+        self._retry_timer: asyncio.TimerHandle | None = None
         self._claiming = True
         self._closed = False
         self._changed = changed
-        self._context = contextvars.copy_context()  # lest turns, and what they tell, run in a job's own
+        # A job calls `put`: turns and their callbacks must not inherit the job's context variables.
+        self._context = contextvars.copy_context()
         self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
-        return f"<Turns {self.count}, {len(self._flights)} on the way, {len(self._results)} results, line {self._seen.value}>"
+        return f"<Turns {self.count}, {len(self._pending)} pending, {len(self._completed)} completed jobs, backlog {self._backlog.value}>"
 
     @property
-    def claims_on_the_way(self) -> int:
-        """Slots that a claim may still fill."""
-        return self._asked
+    def promised(self) -> int:
+        """Slots that a claim under way may still fill."""
+        return self._promised
 
-    def put(self, hold: ActiveJob) -> None:
-        """Hand in this result with the next turn."""
-        self._results.append(hold)
-        if not self._pending:
-            self._pending = True
+    def put(self, active: ActiveJob, outcome: Completed) -> None:
+        """Acknowledge this completed job with the next turn."""
+        self._completed.append((active, outcome))
+        if not self._scheduled:
+            self._scheduled = True
             self._loop.call_soon(self._pump, context=self._context)
 
-    def look(self) -> None:
-        """There may be jobs in line."""
-        self._looks += 1
-        if self._seen is Backlog.EMPTY:
-            self._seen = Backlog.PERHAPS
+    def poll(self) -> None:
+        """Claim as soon as a slot is free: jobs may wait."""
+        self._polls += 1
+        if self._backlog is Backlog.EMPTY:
+            self._backlog = Backlog.PERHAPS
         self.pump()
 
     def resize(self, concurrency: int) -> None:
-        """The worker has another number of slots."""
+        """Use this many slots from now on."""
         self._share = _share(concurrency)
-        self.look()
+        self.poll()
 
     def pump(self) -> None:
-        """Send turns if there is reason to, at the end of this tick."""
-        if not self._pending:
-            self._pending = True
+        """Send turns if there is a reason to, at the end of this tick."""
+        if not self._scheduled:
+            self._scheduled = True
             self._loop.call_soon(self._pump, context=self._context)
 
     def stop_claiming(self) -> None:
@@ -150,152 +152,152 @@ class Turns:
         self.idle.clear()
 
     async def close(self) -> None:
-        """Give up what is on the way."""
+        """Abandon the turns under way."""
         self._claiming = False
         self._closed = True
-        if self._resting is not None:
-            self._resting.cancel()
-        for flight in list(self._flights):
-            self._missed(flight, asyncio.CancelledError())
+        if self._retry_timer is not None:
+            self._retry_timer.cancel()
+        for turn in list(self._pending):
+            self._failed(turn, asyncio.CancelledError())
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    # --------------------------------------------------------------------------------------------------------------
+    # -- sending ---------------------------------------------------------------------------------------------------
 
     def _pump(self) -> None:
-        self._pending = False
-        if len(self._flights) < ON_THE_WAY and self._resting is None:
+        self._scheduled = False
+        if len(self._pending) < MAX_PENDING and self._retry_timer is None:
             wanted = self._wanted()
-            if self._results or wanted:
-                self._send(self._take(), wanted)
-                # A second turn goes a tick later, in a write of its own, so that the server starts on the first.
+            if self._completed or wanted:
+                self._send(wanted)
+                # A second turn leaves a tick later, in a write of its own, so that the server starts on the first.
                 self.pump()
-        if self._claiming and self._seen is Backlog.EMPTY and self._free() - self._asked > 0:
+        if self._claiming and self._backlog is Backlog.EMPTY and self._free() - self._promised > 0:
             self.idle.set()
-            if self._fed and self._empty:
-                self._fed = False
+            if self._claimed_since_drained and self._none_waiting:
+                self._claimed_since_drained = False
                 self._drained()
         else:
             self.idle.clear()
         self._changed()
 
     def _wanted(self) -> int:
-        """How many jobs the next turn asks for."""
-        free = self._free() - self._asked
+        """How many jobs the next turn claims at most."""
+        free = self._free() - self._promised
         if not self._claiming or free <= 0:
             return 0
-        if self._seen is Backlog.MORE:
+        if self._backlog is Backlog.MORE:
             return min(free, self._share, PER_CALL)
-        # A turn that goes anyway looks too; one that is already looking is enough.
-        if self._asked or (self._seen is Backlog.EMPTY and not self._results):
+        # A turn that leaves anyway polls too; one poll under way is enough.
+        if self._promised or (self._backlog is Backlog.EMPTY and not self._completed):
             return 0
         return min(free, PER_CALL)
 
-    def _take(self) -> list[ActiveJob]:
-        taken: list[ActiveJob] = []
-        results, size = self._results, 0
-        most = min(PER_CALL, max(self._share, len(results) // 2))
-        while results and len(taken) < most and size < MAX_BYTES:
-            hold = results.popleft()
-            size += len(hold.outcome.value)  # type: ignore[union-attr]
-            if hold.options.deduplication is not None:
-                size += FOLLOWED
-            taken.append(hold)
-        return taken
-
-    def _send(self, holds: list[ActiveJob], wanted: int) -> None:
-        self._asked += wanted
-        flight = _PendingTurn(self, holds, wanted, self._looks, f"{self._worker_id}:{next(self._numbers)}")
-        self._flights.add(flight)
+    def _send(self, wanted: int) -> None:
+        self._promised += wanted
+        turn = _PendingTurn(self, wanted, self._polls, f"{self._worker_id}:{next(self._numbers)}")
+        self._pending.add(turn)
         post_turn(
             self._link,
             self._keys,
-            [(hold.claimed, *self._row(hold)) for hold in holds],
-            flight,
-            token=flight.token,
+            self._take(turn.ended),
+            turn,
+            token=turn.token,
             lock_ms=self._lock_ms,
             worker=self._name,
             count=wanted,
             metrics=self._metrics,
-            worker_limit=self._own,
+            worker_limit=self._limiter,
         )
 
-    def landed(self, flight: _PendingTurn, reply: Reply) -> None:
-        """A turn was answered. What it leads to waits for the next tick: the link is in the middle of reading."""
-        self._loop.call_soon(self._land, flight, reply, context=self._context)
+    def _take(self, ended: list[Ended[Completed]]) -> list[Finished]:
+        """Move completed jobs to `ended`, as many as one turn carries; their rows."""
+        rows: list[Finished] = []
+        completed, size = self._completed, 0
+        most = min(PER_CALL, max(self._share, len(completed) // 2))
+        while completed and len(rows) < most and size < MAX_BYTES:
+            one = completed.popleft()
+            active, outcome = one
+            options, value = active.options, outcome.value
+            size += len(value)
+            if options.deduplication is not None:
+                size += DEDUPLICATED_BYTES
+            keep = options.remove_on_complete
+            ended.append(one)
+            rows.append((active.claimed, value, self._keep if keep is None else keep))
+        return rows
 
-    def missed(self, flight: _PendingTurn, error: Exception) -> None:
-        """A turn failed, or nobody knows."""
-        self._loop.call_soon(self._missed, flight, error, context=self._context)
+    # -- replies ---------------------------------------------------------------------------------------------------
 
-    def _land(self, flight: _PendingTurn, reply: Reply) -> None:
-        if flight not in self._flights:
+    def replied(self, turn: _PendingTurn, reply: Reply) -> None:
+        """Handle the reply in the next tick: the link is still reading."""
+        self._loop.call_soon(self._read, turn, reply, context=self._context)
+
+    def failed(self, turn: _PendingTurn, error: Exception) -> None:
+        """Handle the failure in the next tick. The call may have been carried out."""
+        self._loop.call_soon(self._failed, turn, error, context=self._context)
+
+    def _read(self, turn: _PendingTurn, reply: Reply) -> None:
+        if turn not in self._pending:
             return
         try:
-            turned = read_turn(reply, flight.token)
+            turned = read_turn(reply, turn.token)
         except Exception as error:
-            self._missed(flight, error)
+            self._failed(turn, error)
             return
-        self._flights.discard(flight)
-        self._turned(turned, flight.holds, flight.wanted, flight.looks)
-
-    def _missed(self, flight: _PendingTurn, error: BaseException) -> None:
-        if flight in self._flights:
-            self._flights.discard(flight)
-            self._failed(error, flight.holds, flight.wanted, flight.token)
-
-    def _row(self, hold: ActiveJob) -> tuple[bytes, Keep]:
-        outcome, keep = hold.outcome, hold.options.remove_on_complete
-        assert isinstance(outcome, Completed)
-        return outcome.value, self._keep if keep is None else keep
-
-    def _turned(self, turned: TurnReply, holds: list[ActiveJob], wanted: int, looks: int) -> None:
-        self._setbacks.clear()
+        self._pending.discard(turn)
+        self._retry_delay.clear()
         self.last = monotonic()
         self.count += 1
-        self._asked -= wanted
+        self._promised -= turn.wanted
         if turned.more:
-            self._seen = Backlog.MORE
-        elif wanted:
-            # What was told after this turn left may be news.
-            self._seen = Backlog.EMPTY if looks == self._looks else Backlog.PERHAPS
-        if holds:
-            self._settled(holds, turned.refused)
-        self._empty = turned.empty
+            self._backlog = Backlog.MORE
+        elif turn.wanted:
+            # A poll that was asked for after this turn left may know of newer jobs.
+            self._backlog = Backlog.EMPTY if turn.polls == self._polls else Backlog.PERHAPS
+        if turn.ended:
+            self._acknowledged(turn.ended, turned.refused)
+        self._none_waiting = turned.empty
         if turned.jobs:
-            self._fed = True
             self._start(turned.jobs)
-        self._due(turned.next_due)
-        self._closed_for(turned.limited_ms)
+        self._next_due(turned.next_due)
+        self._limited(turned.limited_ms)
         self.pump()
 
-    def _failed(self, error: BaseException, holds: list[ActiveJob], wanted: int, token: str) -> None:
-        self._results.extendleft(reversed(holds))
-        if isinstance(error, LinkClosed) or self._closed:
-            self._asked -= wanted
+    def _failed(self, turn: _PendingTurn, error: BaseException) -> None:
+        if turn not in self._pending:
             return
-        if wanted and self._seen is Backlog.EMPTY:
-            self._seen = Backlog.PERHAPS
+        self._pending.discard(turn)
+        self._completed.extendleft(reversed(turn.ended))
+        if isinstance(error, LinkClosed) or self._closed:
+            self._promised -= turn.wanted
+            return
+        if turn.wanted and self._backlog is Backlog.EMPTY:
+            self._backlog = Backlog.PERHAPS
         if isinstance(error, NOT_DONE):
-            self._asked -= wanted
+            self._promised -= turn.wanted
         else:
-            for hold in holds:
-                hold.resent = True
-            if wanted:
-                self._track(self._recover(token, wanted))
+            for active, _ in turn.ended:
+                active.resent = True
+            if turn.wanted:
+                self._track(self._recover(turn.token, turn.wanted))
         self._report(error)
-        if self._resting is None:
-            self._resting = self._loop.call_later(self._setbacks.wait(), self._rested)
+        if self._retry_timer is None:
+            self._retry_timer = self._loop.call_later(self._retry_delay.wait(), self._retry)
 
-    def _rested(self) -> None:
-        self._resting = None
+    def _retry(self) -> None:
+        self._retry_timer = None
         self.pump()
+
+    def _start(self, jobs: list[Claimed]) -> None:
+        self._claimed_since_drained = True
+        self._claimed(jobs)
 
     async def _recover(self, token: str, wanted: int) -> None:
-        """Take the jobs that a claim took whose reply was lost. Their slots stay taken until the server has told."""
-        setbacks = RetryDelay()
+        """Start the jobs of a claim whose reply was lost. Their slots stay promised until the server has answered."""
+        retry_delay = RetryDelay()
         while True:
             try:
                 jobs = await recover_claim(self._link, self._keys, token=token, lock_ms=self._lock_ms)
@@ -305,10 +307,9 @@ class Turns:
                 break
             except Exception as error:
                 self._report(error)
-                await asyncio.sleep(setbacks.wait())
-        self._asked -= wanted
+                await asyncio.sleep(retry_delay.wait())
+        self._promised -= wanted
         if jobs:
-            self._fed = True
             self._start(jobs)
         self.pump()
 
@@ -319,27 +320,27 @@ class Turns:
 
 
 def _share(concurrency: int) -> int:
-    """How many jobs a turn carries at most while others are in line."""
+    """How many jobs a turn carries at most while others wait."""
     return max(1, (concurrency + 1) // 2)
 
 
 class _PendingTurn:
-    """A turn on the way: what it carries, and what was known when it left."""
+    """A turn under way: the jobs it acknowledges, how many it claims, and `polls` when it left."""
 
-    __slots__ = ("_turns", "holds", "looks", "token", "wanted")
+    __slots__ = ("_turns", "ended", "polls", "token", "wanted")
 
-    def __init__(self, turns: Turns, holds: list[ActiveJob], wanted: int, looks: int, token: str) -> None:
+    def __init__(self, turns: Turns, wanted: int, polls: int, token: str) -> None:
         self._turns = turns
-        self.holds = holds
+        self.ended: list[Ended[Completed]] = []
         self.wanted = wanted
-        self.looks = looks
+        self.polls = polls
         self.token = token
 
     def done(self) -> bool:
         return False
 
     def set_result(self, reply: Reply) -> None:
-        self._turns.landed(self, reply)
+        self._turns.replied(self, reply)
 
     def set_exception(self, error: Exception) -> None:
-        self._turns.missed(self, error)
+        self._turns.failed(self, error)

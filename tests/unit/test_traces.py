@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.worker import error_text
+from engine.model import error_text
 
 ROOT = Path(__file__).parents[2]
 

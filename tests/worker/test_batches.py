@@ -255,8 +255,8 @@ async def test_a_dump_of_stacks_shows_where_a_batch_is(queue: Queue, redis_url: 
     async with Worker("q", waits_for_the_provider, redis=redis_url, concurrency=2) as worker:
         await queue.add_many([NewJob("x"), NewJob("x")])
         await asyncio.wait_for(began.wait(), 10)
-        assert worker._crew is not None
-        dump = describe(Running(hold.claimed.id, hold.task) for hold in worker._crew.running)
+        assert worker._runtime is not None
+        dump = describe(Running(active.claimed.id, active.task) for active in worker._runtime.slots.running)
         go.set()
     assert dump.count("waits_for_the_provider") == 2
 

@@ -216,7 +216,7 @@ async def test_a_run_that_does_not_stop_loses_its_slot_and_writes_nothing(
             await until(lambda: not worker.abandoned_jobs(), "it has returned")
             assert await (await queue.add("next")).result(timeout=5_000) == "ran"
             assert await stored(link, keys, job.id) == before
-    assert "does not end when told to (job '1' was cancelled)" in caplog.text
+    assert "does not end after it was cancelled (job '1' was cancelled)" in caplog.text
     assert f"in {where}" in caplog.text, "the log says where it is"
     assert worker.counters.completed == 2
 
@@ -389,8 +389,8 @@ async def test_a_stop_within_the_grace_writes_the_end_of_what_was_told_before(qu
 
 
 def _told(worker: Worker) -> bool:
-    assert worker._crew is not None
-    return any(hold.stop is not None for hold in worker._crew.running)
+    assert worker._runtime is not None
+    return any(active.stop_error is not None for active in worker._runtime.slots.running)
 
 
 async def test_a_thread_learns_that_its_worker_stops(queue: Queue, redis_url: str) -> None:

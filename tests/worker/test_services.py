@@ -59,10 +59,10 @@ async def _stop(service: Any) -> None:
 async def test_services_start_and_stop_at_any_moment(redis_url: str, keys: Keys) -> None:
     told: list[BaseException] = []
     link, line = await open_link(redis_url), await open_link(redis_url)
-    pulse = LoopMonitor(lambda: [])
+    monitor = LoopMonitor(lambda: [])
     turns = _turns(link, keys, told)
-    turns.look()
-    await _shake(lambda: pulse)
+    turns.poll()
+    await _shake(lambda: monitor)
     await _shake(
         lambda: StalledChecker(
             link,
@@ -82,11 +82,11 @@ async def test_services_start_and_stop_at_any_moment(redis_url: str, keys: Keys)
             settings,
             keys,
             ActiveJobs(),
-            pulse,
+            monitor,
             name="r",
             lock_ms=900,
             every_ms=1,
-            lost=lambda hold: None,
+            lost=lambda active: None,
             report=told.append,
         )
     )
@@ -107,12 +107,12 @@ def _turns(link: Link, keys: Keys, told: list[BaseException]) -> Turns:
         lock_ms=1_000,
         concurrency=1,
         keep=Keep(),
-        own="",
+        limiter="",
         free=lambda: 1,
-        start=lambda jobs: None,
-        settled=lambda holds, refused: None,
-        due=lambda next_due: None,
-        closed=lambda wait: None,
+        claimed=lambda jobs: None,
+        acknowledged=lambda ended, refused: None,
+        next_due=lambda ms: None,
+        limited=lambda ms: None,
         report=told.append,
         drained=lambda: None,
         changed=lambda: None,

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from engine import BaseProcessor, Job, NewJob, Queue, Worker, errors, processor
-from engine.worker import error_text
+from engine.model import error_text
 from tests.support.running import until
 
 

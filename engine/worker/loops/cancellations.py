@@ -1,4 +1,4 @@
-"""Hears of jobs that this worker runs and that somebody cancelled. Knows where it is written, not how a run is ended."""
+"""Finds running jobs of this worker that were cancelled with `Queue.cancel`."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ from engine.worker.active_jobs import ActiveJob, ActiveJobs
 from engine.worker.retry_delay import Report, Service
 
 EVERY = 0.5
-"""Seconds between two looks. A message could be lost; what is written stays until it is seen."""
+"""Seconds between two polls. A message could be lost; the entry stays until the run ends."""
 
 
 class Cancellations:
-    """Looks into `cancelling` while there are jobs, and calls `stop` with a JobCancelled for each of them that is meant.
+    """Polls the key `cancelling` while jobs run, and calls `stop` with a JobCancelled for each that was cancelled.
 
-    The entry only says where to look: the job's hash says whether this very run is meant, or one of an older job of its id.
+    An entry has only the id: the job's hash says whether this run was cancelled, or a run of an older job of the same id.
     """
 
     def __init__(
-        self, link: Link, keys: Keys, holds: ActiveJobs, stop: Callable[[ActiveJob, JobCancelled], None], report: Report
+        self,
+        link: Link,
+        keys: Keys,
+        active_jobs: ActiveJobs,
+        stop: Callable[[ActiveJob, JobCancelled], None],
+        report: Report,
     ) -> None:
         self._link = link
         self._keys = keys
-        self._holds = holds
+        self._active_jobs = active_jobs
         self._stop = stop
-        self._service = Service("cancels", self._turn, report)
+        self._service = Service("cancellations", self._turn, report)
 
     def __repr__(self) -> str:
         return f"<Cancellations {self._service!r}>"
@@ -42,26 +47,26 @@ class Cancellations:
 
     async def _turn(self) -> float:
         first = 0
-        while len(self._holds):
+        while len(self._active_jobs):
             ids = await call_typed(
                 self._link, "zset", "ZRANGE", self._keys.cancelling, first, first + wire.MAX_ROWS - 1
             )
             if ids:
-                await self._look({id.decode(errors="replace") for id in ids})
+                await self._check({id.decode(errors="replace") for id in ids})
             if len(ids) < wire.MAX_ROWS:
                 break
             first += len(ids)
         return EVERY
 
-    async def _look(self, ids: set[str]) -> None:
-        meant = [hold for hold in self._holds.all() if hold.claimed.id in ids and hold.stop is None]
-        if not meant:
+    async def _check(self, ids: set[str]) -> None:
+        found = [active for active in self._active_jobs.all() if active.claimed.id in ids and active.stop_error is None]
+        if not found:
             return
-        commands = [("HMGET", self._keys.job(hold.claimed.id), "defa", "ats") for hold in meant]
-        for hold, said in zip(meant, await self._link.call_many(commands), strict=True):
+        commands = [("HMGET", self._keys.job(active.claimed.id), "defa", "ats") for active in found]
+        for active, stored in zip(found, await self._link.call_many(commands), strict=True):
             # An error in its place: the hash is no hash any more, which the end of the run will find.
-            if not isinstance(said, list) or said[0] is None or said[1] != str(hold.claimed.fence).encode():
+            if not isinstance(stored, list) or stored[0] is None or stored[1] != str(active.claimed.fence).encode():
                 continue
-            error = failure(hold.claimed.id, said[0].decode(errors="replace"))
+            error = failure(active.claimed.id, stored[0].decode(errors="replace"))
             if isinstance(error, JobCancelled):
-                self._stop(hold, error)
+                self._stop(active, error)

@@ -1,4 +1,4 @@
-"""Tells when the dead letters of a queue have come to be many: once each time they cross the threshold upwards."""
+"""Alerts when the number of dead letters of a queue exceeds a threshold: once each time it is crossed upwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.scripts.check_dead_letters import check_dead_letters
 from engine.worker.retry_delay import Report, Service
 
 DEFAULT_KEPT = Keep(count=10_000, age=90 * 24 * 3_600_000)
-"""Dead letters kept where a worker does not say: the newest 10,000, none older than 90 days."""
+"""Retention of dead letters by default: the newest 10,000, for 90 days."""
 
 
 class DeadLetterAlert(Struct, frozen=True):
@@ -28,19 +28,19 @@ class DeadLetterAlert(Struct, frozen=True):
     threshold: int
 
 
-Tell = Callable[[DeadLetterAlert], Awaitable[None] | None]
+Alert = Callable[[DeadLetterAlert], Awaitable[None] | None]
 
 
 class DeadLetterWatch:
-    """Looks every `every` seconds. The server remembers who was told, so of all workers that watch one threshold one tells."""
+    """Checks every `every` seconds. The server remembers the alert, so that only one of all workers with one threshold alerts."""
 
-    def __init__(self, link: Link, keys: Keys, threshold: int, tell: Tell, *, every: float, report: Report) -> None:
+    def __init__(self, link: Link, keys: Keys, threshold: int, alert: Alert, *, every: float, report: Report) -> None:
         self._link = link
         self._keys = keys
         self._threshold = threshold
-        self._tell = tell
+        self._alert = alert
         self._every = every
-        self._service = Service("letter watch", self._turn, report)
+        self._service = Service("dead letter alert", self._turn, report)
 
     def __repr__(self) -> str:
         return f"<DeadLetterWatch {self._service!r}>"
@@ -54,14 +54,14 @@ class DeadLetterWatch:
     async def _turn(self) -> float:
         count = await check_dead_letters(self._link, self._keys, threshold=self._threshold)
         if count is not None:
-            told = self._tell(DeadLetterAlert(self._keys.queue, count, self._threshold))
-            if inspect.isawaitable(told):
-                await told
+            returned = self._alert(DeadLetterAlert(self._keys.queue, count, self._threshold))
+            if inspect.isawaitable(returned):
+                await returned
         return self._every
 
 
 def check_kept(value: Any) -> Keep | None:
-    """What a worker keeps of dead letters: True or None the default, False none. Raises InvalidOption."""
+    """Retention of dead letters: None or True is the default, False writes no dead letters. Raises InvalidOption."""
     match value:
         case None | True:
             return DEFAULT_KEPT
@@ -73,11 +73,11 @@ def check_kept(value: Any) -> Keep | None:
     return None if keep.count == 0 else keep
 
 
-def check_alert(value: Any) -> tuple[int, Tell] | None:
-    """The threshold and whom to tell. Raises InvalidOption."""
+def check_alert(value: Any) -> tuple[int, Alert] | None:
+    """The threshold and the function to call. Raises InvalidOption."""
     match value:
         case None:
             return None
-        case (int(threshold), tell) if is_whole(threshold) and threshold >= 0 and callable(tell):
-            return threshold, tell
+        case (int(threshold), alert) if is_whole(threshold) and threshold >= 0 and callable(alert):
+            return threshold, alert
     raise InvalidOption(f"dead_letter_alert: {value!r} is not a threshold and a function, such as (100, tell_the_team)")

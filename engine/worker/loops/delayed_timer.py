@@ -1,4 +1,4 @@
-"""The timer of the next delayed job. Knows when; what is done then is told to it."""
+"""A timer for the next delayed job, or for the end of a rate limit."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import asyncio
 from collections.abc import Callable
 
 _LONGEST = 60.0
-"""Seconds. A timer further off is set anew on the way, so a server clock that was put forward is noticed."""
+"""Seconds. A longer delay is split, so that a server clock that was put forward is noticed."""
 
 
-class Due:
-    """Calls `ring` when the time last told by `tell` is over."""
+class DelayedTimer:
+    """Calls `expired` when the delay last passed to `set` is over."""
 
-    def __init__(self, ring: Callable[[], None]) -> None:
-        self._ring = ring
+    def __init__(self, expired: Callable[[], None]) -> None:
+        self._expired = expired
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
-        return f"<Due {'armed' if self._timer else 'idle'}>"
+        return f"<DelayedTimer {'armed' if self._timer else 'idle'}>"
 
-    def tell(self, next_due: int | None) -> None:
-        """`next_due`: milliseconds from now; None takes the timer down."""
+    def set(self, delay: int | None) -> None:
+        """`delay`: milliseconds from now; None only cancels the timer."""
         self.stop()
-        if next_due is not None:
-            wait = min(next_due / 1000, _LONGEST)
-            self._timer = asyncio.get_running_loop().call_later(wait, self._over)
+        if delay is not None:
+            wait = min(delay / 1000, _LONGEST)
+            self._timer = asyncio.get_running_loop().call_later(wait, self._fire)
 
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _over(self) -> None:
+    def _fire(self) -> None:
         self._timer = None
-        self._ring()
+        self._expired()

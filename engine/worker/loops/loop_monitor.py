@@ -1,7 +1,6 @@
-"""The pulse of the worker's event loop: when it last beat, and a warning when it was silent. Knows no Redis.
+"""Detects a blocked event loop, and a process that was stopped.
 
-A process that was stopped is told from a loop that was blocked by a thread beside it, which stands still too then and uses no
-processor time.
+A thread beside the loop tells the two apart: in a stopped process it stops too, and no processor time is used.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ logger = logging.getLogger("engine.worker")
 
 
 class Stops:
-    """How long the process did not run, though it would have: stopped by a signal, frozen, or on a machine that slept.
+    """How long the process was stopped: by a signal, by a frozen container, or on a machine that slept.
 
-    `beat` is called by a thread beside the loop every 0.25 s; a time between two beats that used no processor is such a stop.
+    `beat` is called by a thread beside the loop every 0.25 s; an interval between two beats that used no processor time is a stop.
     """
 
     def __init__(self) -> None:
@@ -37,7 +36,7 @@ class Stops:
             self._note()
 
     def end(self) -> None:
-        """There are no more beats to compare with."""
+        """No more beats follow."""
         with self._guard:
             self._last = None
 
@@ -50,7 +49,7 @@ class Stops:
             return self._seconds
 
     def take(self) -> float:
-        """The same, and count again from 0."""
+        """`seconds`, and start again from 0."""
         seconds = self.seconds
         with self._guard:
             self._seconds = 0.0
@@ -71,10 +70,10 @@ def _clock() -> float:
 
 
 class LoopMonitor:
-    """Beats every 0.25 s as long as the loop runs. `beat` (monotonic) is written by the loop, read by any thread.
+    """Beats every 0.25 s as long as the loop runs. `beat` (monotonic time) is written by the loop, read by any thread.
 
-    `suspects` names what ran on the loop; it is asked only when the loop was silent for over a second, once an episode.
-    `stops`: what a thread beside the loop sees.
+    `suspects` returns what ran on the loop; it is called once after the loop was blocked for more than a second.
+    `stops`: written by a thread beside the loop.
     """
 
     def __init__(self, suspects: Callable[[], Iterable[str]]) -> None:

@@ -1,6 +1,6 @@
-"""Keeps the locks of running jobs alive, from a thread with a loop and a connection of its own.
+"""Renews the locks of active jobs, from a thread with an event loop and a connection of its own.
 
-So a handler that blocks the worker's loop costs no lock. Only code that holds the interpreter's lock stops this too.
+A processor that blocks the worker's loop loses no lock. Only code that holds the interpreter's lock stops the renewals too.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from engine.worker.loops.loop_monitor import EVERY, LoopMonitor
 from engine.worker.retry_delay import Report, RetryDelay
 
 SILENCE_LIMIT = 30.0
-"""Seconds after which a silent loop counts as dead and its jobs are left to others."""
+"""Seconds after which a blocked loop counts as dead and its locks are left to expire."""
 
 logger = logging.getLogger("engine.worker")
 
 
 class Renewer:
-    """Renews every `every_ms`. `lost` and `report` are called on the loop that called `start`.
+    """Renews every `every_ms`. Calls `lost` with each job that another claim has; `lost` and `report` run on the loop of `start`.
 
     States, as `repr` tells them: *idle*, *running*. `renewed` counts renewals; written by the thread.
     """
@@ -37,8 +37,8 @@ class Renewer:
         self,
         settings: RedisSettings,
         keys: Keys,
-        holds: ActiveJobs,
-        pulse: LoopMonitor,
+        active_jobs: ActiveJobs,
+        monitor: LoopMonitor,
         *,
         name: str,
         lock_ms: int,
@@ -49,8 +49,8 @@ class Renewer:
         self.renewed = 0
         self._settings = settings
         self._keys = keys
-        self._holds = holds
-        self._pulse = pulse
+        self._active_jobs = active_jobs
+        self._monitor = monitor
         self._name = name
         self._lock_ms = lock_ms
         self._every = every_ms / 1000
@@ -76,7 +76,7 @@ class Renewer:
         begun.wait()
 
     async def stop(self, timeout: float = 2.0) -> None:
-        """End the thread; one that does not end in time is left behind, as a daemon."""
+        """End the thread; a thread that does not end in time is left behind, as a daemon."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -99,7 +99,7 @@ class Renewer:
             begun.set()
             with suppress(asyncio.CancelledError):
                 runner.run(_finish(self._task))
-        self._tell(_set, ended)
+        self._call_home(_set, ended)
 
     async def _serve(self) -> None:
         beating = asyncio.create_task(self._beat())
@@ -107,62 +107,64 @@ class Renewer:
             await self._keep_all()
         finally:
             beating.cancel()
-            self._pulse.stops.end()
+            self._monitor.stops.end()
 
     async def _beat(self) -> None:
         while True:
-            self._pulse.stops.beat()
+            self._monitor.stops.beat()
             await asyncio.sleep(EVERY)
 
     async def _keep_all(self) -> None:
-        setbacks = RetryDelay()
+        retry_delay = RetryDelay()
         while True:
             try:
-                await self._keep(setbacks)
+                await self._keep(retry_delay)
             except Exception as error:
-                # Whatever it is: without renewals every job would be lost.
-                self._tell(self._report, error)
-            await asyncio.sleep(setbacks.wait())
+                # Any error: without renewals every job would be lost.
+                self._call_home(self._report, error)
+            await asyncio.sleep(retry_delay.wait())
 
-    async def _keep(self, setbacks: RetryDelay) -> None:
-        """Renew over one link as long as it can be used."""
+    async def _keep(self, retry_delay: RetryDelay) -> None:
+        """Renew over one connection as long as it works."""
         link = await open_link(self._settings, name=f"{self._name}:renew", wait=True)
         try:
             while True:
                 good = await self._turn(link)
                 if good:
-                    setbacks.clear()
-                await asyncio.sleep(self._every if good else setbacks.wait())
+                    retry_delay.clear()
+                await asyncio.sleep(self._every if good else retry_delay.wait())
         finally:
             await link.close()
 
     async def _turn(self, link: Link) -> bool:
-        """Renew every lock; False if that failed and is to be tried again soon."""
-        if self._pulse.silence > SILENCE_LIMIT:
-            logger.warning("the event loop has been silent for %.0f s: its locks are not renewed", self._pulse.silence)
+        """Renew every lock. False if that failed and has to be retried soon."""
+        if self._monitor.silence > SILENCE_LIMIT:
+            logger.warning(
+                "The event loop has been blocked for %.0f s: its locks are not renewed", self._monitor.silence
+            )
             return True
         try:
-            await self._renew(link, self._holds.all())
+            await self._renew(link, self._active_jobs.all())
         except LinkClosed:
             raise
         except Exception as error:
-            self._tell(self._report, error)
+            self._call_home(self._report, error)
             return False
         return True
 
-    async def _renew(self, link: Link, holds: list[ActiveJob]) -> None:
-        for first in range(0, len(holds), wire.MAX_ROWS):
-            some = holds[first : first + wire.MAX_ROWS]
-            refused = await renew(link, self._keys, [hold.claimed for hold in some], lock_ms=self._lock_ms)
+    async def _renew(self, link: Link, active_jobs: list[ActiveJob]) -> None:
+        for first in range(0, len(active_jobs), wire.MAX_ROWS):
+            some = active_jobs[first : first + wire.MAX_ROWS]
+            refused = await renew(link, self._keys, [active.claimed for active in some], lock_ms=self._lock_ms)
             self.renewed += len(some) - len(refused)
             for number, refusal in refused.items():
                 if refusal is not Refusal.DONE:
-                    self._tell(self._lost, some[number])
+                    self._call_home(self._lost, some[number])
 
-    def _tell(self, what: Callable[..., None], about: object) -> None:
+    def _call_home(self, function: Callable[..., None], argument: object) -> None:
         assert self._home is not None
         with suppress(RuntimeError):  # the worker's loop is gone
-            self._home.call_soon_threadsafe(what, about)
+            self._home.call_soon_threadsafe(function, argument)
 
 
 async def _finish(task: asyncio.Task[None]) -> None:

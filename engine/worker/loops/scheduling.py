@@ -1,6 +1,6 @@
-"""The runs of schedules in a worker: each makes the one after it before it runs, and chains that broke are mended.
+"""Schedules in a worker: each run adds the next run before it starts, and broken chains of runs are repaired.
 
-Everything is decided by scripts, each time against the next run as it is then: any number of workers may try at once.
+The scripts decide, each time against the stored next run: any number of workers may try at once.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from engine.worker.retry_delay import Report, Service
 RUN: Final = "repeat:"
 """How the ids of schedules' runs begin; `<schedule>:<ms>` follows."""
 PATIENCE = 5.0
-"""Seconds that a run waits for the server to take the next one. Then it runs, and a later look mends the chain."""
+"""Seconds that a run waits for the server to take the next one. Then it runs, and a later check repairs the chain."""
 ASK_AGAIN = 1_000
 """Milliseconds after which a run asks again whether the one before it has ended."""
 LATE = Completed(b'{"skipped":"late"}')
 OVERLAPS = Completed(b'{"skipped":"overlap"}')
-"""Results of runs that were not to run."""
+"""Results of runs that were skipped."""
 
 
 class Scheduling:
-    """`admit` is asked before each run of a schedule; a look every `interval_ms`, of one worker of all, mends chains."""
+    """`admit` is called before each run of a schedule; every `interval_ms` one worker of all repairs broken chains."""
 
     def __init__(self, link: Link, keys: Keys, *, interval_ms: int, report: Report) -> None:
         self._link = link
         self._keys = keys
         self._interval_ms = interval_ms
         self._report = report
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._service = Service("scheduling", self._turn, report)
 
     def __repr__(self) -> str:
@@ -54,9 +54,9 @@ class Scheduling:
         await self._service.stop()
 
     async def admit(self, claimed: Claimed) -> Completed | Delayed | None:
-        """Make the run after this one; then what this one comes to if it is not to run now.
+        """Add the run after this one. Returns the outcome of this run if it has to be skipped or postponed, else None.
 
-        Trouble is reported and never keeps a job from running.
+        An error is reported and never keeps a job from running.
         """
         due = claimed.id.rpartition(":")[2]
         if not (due.isdecimal() and b'"repeat"' in claimed.opts):
@@ -73,12 +73,12 @@ class Scheduling:
         stored = found.schedules[0]
         if stored is None or not stored.fields:
             return None
-        # What the schedule does not say, its run does; each hands it on to the next.
+        # Options that the schedule does not set are those of this run; each run passes them to the next.
         stored = msgspec.structs.replace(stored, run_options=claimed.opts.decode(errors="surrogateescape"))
         table = read_table(stored.fields, stored.options)
         is_next = stored.due == due
         if not is_next and table.overlap == "allow":
-            return None  # another attempt of a run that made the next one
+            return None  # another attempt of a run that added the next one
         late = is_next and table.made_up == 0 and found.now - due > table.late
         advanced = await self._advance(
             stored,
@@ -128,19 +128,19 @@ class Scheduling:
             starts=starts,
         )
 
-    # -- mending ---------------------------------------------------------------------------------------------------
+    # -- repairing ---------------------------------------------------------------------------------------------------
 
     async def _turn(self) -> float:
         skip = 0
         while skip != -1:
             stuck, skip = await find_stuck_schedules(self._link, self._keys, interval_ms=self._interval_ms, skip=skip)
             for one in stuck:
-                await self._mend(one)
-        # By chance, so that the looks of many workers do not fall together.
+                await self._repair(one)
+        # With jitter, so that many workers do not check at once.
         return self._interval_ms / 1000 * random.uniform(1.0, 1.2)
 
-    async def _mend(self, stuck: StuckSchedule) -> None:
-        """Make the run that is lost, or the one after it. One schedule that cannot be mended holds up no other."""
+    async def _repair(self, stuck: StuckSchedule) -> None:
+        """Add the run that is lost, or the one after it. A schedule that cannot be repaired delays no other."""
         try:
             found = await list_schedules(self._link, self._keys, ids=[stuck.id])
             stored = found.schedules[0]
@@ -148,15 +148,15 @@ class Scheduling:
                 return
             table = read_table(stored.fields, stored.options)
             if stuck.again:
-                # The run that is lost had this number: it is given again.
+                # The lost run had this number: it is used again.
                 times, count = [stuck.due, *table.following(stuck.due, found.now)], stored.count - 1
             else:
                 times, count = table.following(stuck.due, found.now), stored.count
             run = f"{RUN}{stuck.id}:{stuck.due}"
             await self._advance(stored, table, due=stuck.due, times=times, count=count, run=run)
         except ValueError as error:
-            if stuck.id not in self._told:
-                self._told.add(stuck.id)
+            if stuck.id not in self._reported:
+                self._reported.add(stuck.id)
                 self._report(error)
 
 
@@ -172,7 +172,7 @@ _READ = msgspec.json.Decoder(_Options)
 
 
 def _count(opts: bytes) -> int:
-    """The number of a run, as its maker wrote it; 0 if it wrote none."""
+    """The number of a run, as stored in its options; 0 without one."""
     with suppress(ValueError):
         count = _READ.decode(opts).repeat.count
         if isinstance(count, int | float):

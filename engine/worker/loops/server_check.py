@@ -1,4 +1,4 @@
-"""Checks the server at the start and after each reconnect: it may have come back with other settings, or be another one."""
+"""Checks the server at the start and after each reconnect: it may be back with other settings, or be another server."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ logger = logging.getLogger("engine.worker")
 
 
 class ServerCheck:
-    """Logs a warning once. `unfit` is called with the error when a server is found unfit after a reconnect.
+    """Logs each warning once, and each reconnect. Calls `unfit` with the error if the server is unfit after a reconnect.
 
-    Not for a replica: during a failover the old primary is one for a moment, and nothing can be written to it.
+    A replica is accepted then: during a failover the old primary is one for a moment, and nothing can be written to it.
     """
 
     def __init__(
         self,
         link: Connection | RedisPyLink,
         *,
+        worker: str,
         allow: frozenset[str],
         require_durable: bool,
         commands: Sequence[str],
@@ -30,6 +31,7 @@ class ServerCheck:
         unfit: Callable[[ServerUnfit], None],
     ) -> None:
         self._link = link
+        self._worker = worker
         self._allow = allow
         self._require_durable = require_durable
         self._commands = commands
@@ -55,11 +57,12 @@ class ServerCheck:
             self._task.cancel()
 
     def _reconnected(self) -> None:
+        logger.info("%s: reconnected to Redis", self._worker)
         self._cancel()
         self._task = asyncio.get_running_loop().create_task(self._check_again(), name="worker server check")
 
     async def _check_again(self) -> None:
-        setbacks = RetryDelay()
+        retry_delay = RetryDelay()
         while True:
             try:
                 await self._check(self._allow | {"replica"})
@@ -68,9 +71,9 @@ class ServerCheck:
                 self._unfit(error)
                 return
             except ServerError:
-                await asyncio.sleep(setbacks.wait())
+                await asyncio.sleep(retry_delay.wait())
             except LinkError:
-                return  # the line is lost again; its return brings the next check
+                return  # the connection is lost again; the next reconnect checks again
 
     async def _check(self, allow: frozenset[str]) -> None:
         warnings = await check_server(

@@ -1,4 +1,4 @@
-"""Looks after jobs of dead workers, whose locks have ended, and parents that were not told of their children."""
+"""Recovers stalled jobs, whose locks have expired, and notifies parents that missed the end of a child."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from engine.scripts.notify_parents import notify_parents
 from engine.scripts.recover_stalled import check_stalled
 from engine.worker.retry_delay import Report, Service
 
-COMEBACK_MS = 4_000
-"""Within that every living worker is back after an outage: its longest wait between two tries, and a little."""
-LOOK_MS = 1_000
-"""Between the looks of one worker, at most: so often that the end of one worker leaves no gap in them."""
+RECONNECT_MS = 4_000
+"""Within this time every living worker is connected again after an outage: its longest retry delay, and a little."""
+CHECK_MS = 1_000
+"""Longest time between two checks of one worker: so short that the end of one worker leaves no gap."""
 
 
 class StalledChecker:
-    """Looks every second whether a sweep is due, which is every `interval_ms` and where a lock ends.
+    """Asks every second whether a check for stalled jobs is due: every `interval_ms`, and when a lock expires.
 
-    The server decides (lua/recover_stalled.lua). The gap in the looks of all workers that it takes for an outage is short enough for
-    no lock to have ended of a worker that lives, and is back in time; the grace then lets each of them renew its locks.
+    The server decides (lua/recover_stalled.lua). A gap in the checks of all workers counts as an outage; it is so short that no
+    lock of a living worker that reconnects in time has expired. The grace time then lets each of them renew its locks.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class StalledChecker:
         self._link = link
         self._keys = keys
         self._interval_ms = interval_ms
-        self._gap_ms = max(lock_ms - renew_ms - COMEBACK_MS, LOOK_MS)
-        self._grace_ms = max(COMEBACK_MS, renew_ms + LOOK_MS)
-        self._look_ms = min(LOOK_MS, self._gap_ms // 5, interval_ms)
+        self._gap_ms = max(lock_ms - renew_ms - RECONNECT_MS, CHECK_MS)
+        self._grace_ms = max(RECONNECT_MS, renew_ms + CHECK_MS)
+        self._check_ms = min(CHECK_MS, self._gap_ms // 5, interval_ms)
         self._max_stalls = max_stalls
         self._stalled = stalled
-        self._jobs = Service("sweeper", self._look, report)
-        self._parents = Service("parents", self._catch_up, report)
+        self._jobs = Service("stalled checker", self._check, report)
+        self._parents = Service("parents", self._notify_parents, report)
 
     def __repr__(self) -> str:
         return f"<StalledChecker {self._jobs!r}>"
@@ -58,8 +58,8 @@ class StalledChecker:
         await self._jobs.stop()
         await self._parents.stop()
 
-    async def _look(self) -> float:
-        recovered = await check_stalled(
+    async def _check(self) -> float:
+        found = await check_stalled(
             self._link,
             self._keys,
             interval_ms=self._interval_ms,
@@ -67,10 +67,10 @@ class StalledChecker:
             gap_ms=self._gap_ms,
             grace_ms=self._grace_ms,
         )
-        self._stalled(recovered.back)
-        # By chance, so that the looks of many workers do not fall together.
-        return (min(self._look_ms, recovered.next_ms) + self._look_ms * random.uniform(0, 0.1)) / 1000
+        self._stalled(found.back)
+        # With jitter, so that many workers do not check at once.
+        return (min(self._check_ms, found.next_ms) + self._check_ms * random.uniform(0, 0.1)) / 1000
 
-    async def _catch_up(self) -> float:
+    async def _notify_parents(self) -> float:
         await notify_parents(self._link, self._keys, interval_ms=self._interval_ms)
         return self._interval_ms / 1000 * random.uniform(1.0, 1.2)

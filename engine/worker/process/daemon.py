@@ -147,7 +147,7 @@ class Daemon:
         runs: list[asyncio.Task[None]] = []
         try:
             if await self._redis_is_there():
-                runs += [asyncio.create_task(worker.run()) for worker in self._workers.values()]
+                runs += [asyncio.create_task(worker.run(handle_signals=False)) for worker in self._workers.values()]
                 await self._come_up(runs)
                 if self._options.burst:
                     runs.append(asyncio.create_task(self._until_empty()))
@@ -272,17 +272,15 @@ class Daemon:
     def _running(self) -> Iterator[Running]:
         now = time.monotonic()
         for worker in self._workers.values():
-            for hold in list(_held(worker)):
-                on_loop = hold.processor is None or hold.processor.run_in == "loop"
-                title = (
-                    f"{hold.claimed.name} job {hold.claimed.id} of {worker.queue_name}, for {now - hold.since:.1f} s"
-                )
-                yield Running(title, hold.task if on_loop else None)
+            for active in list(_held(worker)):
+                on_loop = active.run_in == "loop"
+                title = f"{active.claimed.name} job {active.claimed.id} of {worker.queue_name}, for {now - active.since:.1f} s"
+                yield Running(title, active.task if on_loop else None)
 
 
 def _held(worker: Worker) -> Collection[ActiveJob]:
     # Not running_jobs(): that is for the loop's own thread, and has no tasks.
-    return worker._crew.running if worker._crew else ()
+    return worker._runtime.slots.running if worker._runtime else ()
 
 
 def _queue_of(worker: Worker) -> Queue:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import UTC, datetime
+from textwrap import indent
 from typing import Any
 
 import msgspec
 
-_FIELDS = ("job_type", "job_id", "status", "error", "attempt")
+from engine.model.error_text import printable
+
+_FIELDS = ("job_type", "job_id", "status", "error", "error_type", "attempt", "retry", "worker")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -26,11 +29,12 @@ class PlainLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = f"{_time(record)} {record.levelname} {one_line(record.getMessage())}"
         trace = _trace(self, record)
-        return f"{line}\n{trace}" if trace else line
+        # Indented: a line of an error's message must not look like a line of the log.
+        return f"{line}\n{indent(trace, '  ')}" if trace else line
 
 
 class JsonLines(logging.Formatter):
-    """One object a line: time, level, logger, message; job_type, job_id, status, error and attempt where known."""
+    """One object a line: time, level, logger, message; for lines about a job also the fields in `_FIELDS` that are known."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -53,7 +57,9 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    return formatter.formatException(record.exc_info) if record.exc_info else ""
+    if record.exc_text:
+        return record.exc_text
+    return printable(formatter.formatException(record.exc_info)) if record.exc_info else ""
 
 
 def one_line(text: str) -> str:

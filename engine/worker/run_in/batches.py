@@ -1,4 +1,4 @@
-"""Jobs that are run together: who waits for whom, when a batch begins, what each of its jobs came to. Knows no Redis."""
+"""Batches: gathers jobs of one processor, runs them together, and gives each job its own result."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from engine.worker.run_in.threads import Threads, thread_job
 
 
 class Batches:
-    """The batches of one worker. A job that joins one waits for its own part of what the batch comes to.
+    """The batches of one worker. A job that joins a batch waits for its own result.
 
-    Each batch runs as a task of its own, in a context of its own, so one that is slow holds back no other. `begin` is
+    Each batch runs as a task of its own, in a context of its own, so a slow batch delays no other. `begin` is
     called for each job of a batch when the batch begins.
     """
 
@@ -27,33 +27,33 @@ class Batches:
         self._threads = threads
         self._begin = begin
         self._gathering: dict[Processor[Any, Any], _Batch] = {}
-        self._context = contextvars.copy_context()  # lest a batch runs in that of one of its jobs
+        self._context = contextvars.copy_context()  # a batch must not inherit a job's
         self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
         waiting = sum(len(batch.places) for batch in self._gathering.values())
         return f"<Batches {len(self._gathering)} gathering, {waiting} jobs wait>"
 
-    async def join(self, hold: ActiveJob, job: Job[Any, Any]) -> Any:
-        """What the batch came to for this job: its result, or the exception raised.
+    async def join(self, active: ActiveJob, job: Job[Any, Any]) -> Any:
+        """The result of this job, or the exception of its batch, raised.
 
         A cancelled job leaves a batch that still gathers. It cannot leave one that runs: a batch is cancelled when all
         its jobs are, and each stays until the function has returned.
         """
-        processor = hold.processor
+        processor = active.processor
         assert processor is not None
         assert processor.batch is not None
         batch = self._gathering.get(processor)
         if batch is None:
             batch = self._gathering[processor] = _Batch(processor)
             self._later(processor.batch.wait, batch)
-        place = _Place(hold, job, self._loop.create_future())
+        place = _Place(active, job, self._loop.create_future())
         batch.places.append(place)
         if len(batch.places) == processor.batch.size:
             self._close(batch)
         while True:
             try:
-                result, error, stack = await asyncio.shield(place.came_to)
+                result, error, stack = await asyncio.shield(place.outcome)
                 break
             except asyncio.CancelledError:
                 if batch.task is None or place not in batch.places:
@@ -81,7 +81,7 @@ class Batches:
                 self._forget(batch)
 
     def _close(self, batch: _Batch) -> None:
-        """Let no more jobs in; begin at the end of this tick."""
+        """Admit no more jobs; begin at the end of this tick."""
         if self._forget(batch):
             self._loop.call_soon(self._start, batch, context=self._context)
 
@@ -95,11 +95,13 @@ class Batches:
         return True
 
     def _start(self, batch: _Batch) -> None:
-        # Those that were lost or given up meanwhile are about to be told so.
-        batch.places = [place for place in batch.places if place.hold.why is None and place.hold.outcome is None]
+        # Jobs that were lost or given up meanwhile are about to be cancelled.
+        batch.places = [
+            place for place in batch.places if place.active.stop_reason is None and place.active.outcome is None
+        ]
         if batch.places:
             for place in batch.places:
-                self._begin(place.hold)
+                self._begin(place.active)
             batch.task = self._loop.create_task(self._run(batch))
 
     async def _run(self, batch: _Batch) -> None:
@@ -110,9 +112,9 @@ class Batches:
             parts = [error] * len(jobs)
         for place, part in zip(batch.places, parts, strict=True):
             if isinstance(part, BaseException):
-                place.came_to.set_result((None, part, part.__traceback__))
+                place.outcome.set_result((None, part, part.__traceback__))
             else:
-                place.came_to.set_result((part, None, None))
+                place.outcome.set_result((part, None, None))
 
     async def _call(self, processor: Processor[Any, Any], jobs: list[Job[Any, Any]]) -> Any:
         if processor.run_in == "loop":
@@ -122,19 +124,19 @@ class Batches:
 
 
 class _Place:
-    """A job in a batch. `came_to`: result, exception, the exception's stack; it is never cancelled."""
+    """A job in a batch. `outcome`: result, exception, the exception's stack; it is never cancelled."""
 
-    __slots__ = ("came_to", "hold", "is_cancelled", "job")
+    __slots__ = ("active", "is_cancelled", "job", "outcome")
 
     def __init__(
         self,
-        hold: ActiveJob,
+        active: ActiveJob,
         job: Job[Any, Any],
-        came_to: asyncio.Future[tuple[Any, BaseException | None, TracebackType | None]],
+        outcome: asyncio.Future[tuple[Any, BaseException | None, TracebackType | None]],
     ) -> None:
-        self.hold = hold
+        self.active = active
         self.job = job
-        self.came_to = came_to
+        self.outcome = outcome
         self.is_cancelled = False
 
 
@@ -148,17 +150,19 @@ class _Batch:
         self.task: asyncio.Task[None] | None = None
 
     def cancelled(self, place: _Place) -> None:
-        """The run of this job is cut short; that of the batch too, if nobody wants it any more."""
+        """This job is cancelled; the batch too, if all its jobs are."""
         place.is_cancelled = True
         if self.task is None or not all(place.is_cancelled for place in self.places):
             return
         # A thread cannot be stopped: while its jobs are lost, their slots stay taken until it returns.
-        if self.processor.run_in == "loop" or any(place.hold.why is not StopReason.LOST for place in self.places):
+        if self.processor.run_in == "loop" or any(
+            place.active.stop_reason is not StopReason.LOST for place in self.places
+        ):
             self.task.cancel()
 
 
 def read_results(answer: Any, jobs: list[Job[Any, Any]], processor: Processor[Any, Any]) -> list[Any]:
-    """A result or an exception for each job, of what a batch processor returned. Raises WrongResults."""
+    """A result or an exception for each job, from the return value of a batch processor. Raises WrongResults."""
     if isinstance(answer, BaseException):  # Retry may be returned as well as raised
         raise answer
     if answer is None:

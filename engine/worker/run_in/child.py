@@ -1,4 +1,4 @@
-"""A child process that runs jobs, one at a time, and what it and its worker say to each other. Knows no Redis.
+"""A child process that runs jobs, one at a time, and the messages between it and its worker. It has no Redis connection.
 
 Over one socket, each message after its length: the worker says Hello once and Ask for each job; the child says Say
 while it runs (answered by Answer), and Done or Raised at its end. The worker names functions, a payload never does.
@@ -25,7 +25,7 @@ from msgspec import Struct
 from engine.connection import Waiter
 from engine.errors import CorralError, InvalidOption, LockLost, RateLimited, Retry, Snooze, WaitForChildren
 from engine.job import Job, claimed_job
-from engine.model import codec
+from engine.model import codec, error_text
 from engine.model.clock import duration_ms
 from engine.model.flow_rows import FlowJob
 from engine.model.keys import Keys
@@ -33,7 +33,6 @@ from engine.model.limits import limited_outcome
 from engine.model.options import read_options
 from engine.model.records import Claimed, Delayed, Limited
 from engine.processor import Processor
-from engine.worker import error_text
 
 LENGTH = 4
 """Bytes of a message's length, big end first."""
@@ -70,7 +69,7 @@ class Done(Struct, tag=True):
 
 
 class Raised(Struct, tag=True):
-    said: str
+    message: str
     name: str
     trace: str
     final: bool = False
@@ -81,7 +80,7 @@ class Raised(Struct, tag=True):
     snooze: bool = False
     """That run is to use no attempt."""
     limited: bool = False
-    """A rate limit was met: the queue is to hold still for `delay` ms."""
+    """A rate limit was met: the queue is to be paused for `delay` ms."""
     waits: bool = False
     """The job is to wait for its children."""
 
@@ -166,7 +165,7 @@ class _Line:
 
 
 class ChildJob(Job[Any, Any]):
-    """A `Job` in a child process. What it tells goes to the worker and blocks until Redis has it."""
+    """A `Job` in a child process. Its methods send to the worker and block until Redis has confirmed."""
 
     __slots__ = ("_line",)
 
@@ -217,7 +216,7 @@ def _job(ask: Ask, line: _Line, processor: Processor[Any, Any]) -> ChildJob:
 
 
 class _NoLink:
-    """Stands where a job keeps its link: a child process has none."""
+    """The link of a job in a child process: every call raises."""
 
     async def call(self, *command: Any) -> Any:
         raise _no_link()
@@ -246,11 +245,11 @@ def _raised(error: BaseException, processor: Processor[Any, Any] | None, job: Cl
                     return Raised(error.reason, "", "", delay=ms, snooze=True)
         except InvalidOption as problem:
             error = problem
-    said = error_text.message(error)
+    message = error_text.message(error)
     try:
         final = processor is None or processor.gives_up(error, job.attempts_made + 1)
     except Exception as problem:
-        said, final = f"{said} (no retry: {problem})", True
+        message, final = f"{message} (no retry: {problem})", True
     retry = isinstance(error, Retry)
     delay = error.delay if isinstance(error, Retry) else None
     try:
@@ -259,4 +258,4 @@ def _raised(error: BaseException, processor: Processor[Any, Any] | None, job: Cl
         return Raised(str(problem), type(problem).__name__, "", final=True)
     trace, snooze = error_text.trace(error), isinstance(error, Snooze)
     waits = isinstance(error, WaitForChildren)
-    return Raised(said, error_text.error_name(error), trace, final, retry, wait, snooze, waits=waits)
+    return Raised(message, error_text.error_name(error), trace, final, retry, wait, snooze, waits=waits)

@@ -1,4 +1,4 @@
-"""A pool of child processes for processors with run_in="process": the worker's side. What is said is in child.py."""
+"""A pool of child processes for processors with run_in="process": the worker's side. The messages are in child.py."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any
 from engine.errors import CorralError, InvalidInput, LockLost, RateLimited, Retry, Snooze, WaitForChildren
 from engine.job import Job
 from engine.model import codec
+from engine.model.error_text import ErrorElsewhere
 from engine.model.keys import Keys
 from engine.model.records import Claimed
 from engine.processor import Processor
-from engine.worker.error_text import ErrorElsewhere
 from engine.worker.run_in.child import LENGTH, Answer, Ask, Done, Hello, Raised, Say, frame, from_child, resolve
 
 RECYCLE_AFTER = 1_000
-"""Jobs after which a child is replaced, lest what it leaks grows for ever."""
+"""Jobs after which a child is replaced, so that its leaks do not grow forever."""
 
 
 class ProcessDied(CorralError):
@@ -69,7 +69,7 @@ class Children:
             return value
 
     async def stop(self) -> None:
-        """End every child, whatever it does."""
+        """Kill every child, busy or not."""
         children = list(self._all)
         self._free.clear()
         self._all.clear()
@@ -132,17 +132,17 @@ class _Child:
                     case Done(value=value):
                         return value
                     case Raised() as raised if raised.snooze and raised.delay is not None:
-                        raise Snooze(raised.delay, raised.said)
+                        raise Snooze(raised.delay, raised.message)
                     case Raised(limited=True) as raised:
-                        raise RateLimited(raised.delay or 0, raised.said)
+                        raise RateLimited(raised.delay or 0, raised.message)
                     case Raised(waits=True):
                         raise WaitForChildren()
                     case Raised() as raised if raised.retry:
-                        raise Retry(raised.delay, raised.said)
+                        raise Retry(raised.delay, raised.message)
                     case Raised() as raised:
-                        raise ErrorElsewhere(raised.said, raised.name, raised.trace, raised.final)
-                    case Say() as said:
-                        self._writer.write(frame(await _carry_out(said, job)))
+                        raise ErrorElsewhere(raised.message, raised.name, raised.trace, raised.final)
+                    case Say() as say:
+                        self._writer.write(frame(await _carry_out(say, job)))
         except (asyncio.IncompleteReadError, ConnectionError):
             code = await self.ended()
             raise ProcessDied(f"the process running the job died ({_ending(code)})") from None
@@ -199,15 +199,15 @@ def _program(descriptor: int) -> str:
     )
 
 
-async def _carry_out(said: Say, job: Job[Any, Any]) -> Answer:
+async def _carry_out(say: Say, job: Job[Any, Any]) -> Answer:
     try:
-        if said.what == "heartbeat":
+        if say.what == "heartbeat":
             job.heartbeat()
             return Answer()
-        if said.what == "log":
-            return Answer(await job.log(said.value.decode()))
-        value = codec.decode(said.what, said.value)
-        await (job.update_progress(value) if said.what == "progress" else job.update_data(value))
+        if say.what == "log":
+            return Answer(await job.log(say.value.decode()))
+        value = codec.decode(say.what, say.value)
+        await (job.update_progress(value) if say.what == "progress" else job.update_data(value))
         return Answer()
     except LockLost as error:
         return Answer(error=str(error), lost=True)

@@ -1,4 +1,4 @@
-"""Threads for plain `def` processors, and the job that such a function is given. Knows no queues."""
+"""Threads for plain `def` processors, and the Job that such a function gets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ThreadJob(Job[Any, Any]):
 
     _loop: asyncio.AbstractEventLoop
     _whole: Job[Any, Any]
-    """The job as the loop knows it, which does what is asked."""
+    """The job of the event loop, whose methods are called."""
 
     def _run(self) -> Job[Any, Any]:
         return self._whole
@@ -63,7 +63,7 @@ for _name, _method in inspect.getmembers(Job, inspect.iscoroutinefunction):
 
 
 class Threads:
-    """Daemon threads, made when none is free: a function that never returns keeps its thread and stops no shutdown.
+    """Daemon threads, started when none is free: a function that never returns keeps its thread and stops no shutdown.
 
     How many run at once is up to the caller.
     """
@@ -89,7 +89,7 @@ class Threads:
         return answer
 
     def stop(self) -> None:
-        """Let free threads end now, busy ones with their function."""
+        """End free threads now, busy threads after their function."""
         for thread in self._free:
             thread.end()
         self._free.clear()

@@ -1,4 +1,4 @@
-"""The text of failures as it is stored: cut to size, without the server's folders, free of what JSON and terminals cannot carry.
+"""Error messages and stack traces as they are stored in a job: cut to size, without the server's folders, valid UTF-8.
 
 Never raises.
 """
@@ -18,14 +18,14 @@ MAX_MESSAGE = 4 * 1024
 MAX_FRAMES = 30
 MAX_TEXT = 16 * 1024
 DEFAULT_KEPT = 50
-"""Stack traces kept of a job that does not say; BullMQ keeps them all, and the hash grows with each attempt."""
+"""Stack traces kept of a job without `stack_trace_limit`; BullMQ keeps all, and the hash grows with each attempt."""
 
 
 class ErrorElsewhere(Exception):
-    """An error of another process: its words, its class name and its stack trace. `final`: no retry would help."""
+    """An error of a child process: its message, its class name and its stack trace. `final`: it is not retried."""
 
-    def __init__(self, said: str, error_name: str, trace: str, final: bool = False) -> None:
-        super().__init__(said)
+    def __init__(self, message: str, error_name: str, trace: str, final: bool = False) -> None:
+        super().__init__(message)
         self.error_name = error_name
         self.trace = trace
         self.final = final
@@ -36,12 +36,12 @@ def error_name(error: BaseException) -> str:
 
 
 def message(error: BaseException) -> str:
-    """What the error says, at most 4 KiB; its class where it says nothing."""
+    """The error's message, at most 4 KiB; its class name if the message is empty."""
     try:
-        said = str(error)
+        text = str(error)
     except Exception:
-        said = ""
-    return cut(said, MAX_MESSAGE) or error_name(error)
+        text = ""
+    return cut(text, MAX_MESSAGE) or error_name(error)
 
 
 def trace(error: BaseException) -> str:
@@ -51,8 +51,13 @@ def trace(error: BaseException) -> str:
     try:
         lines = _lines(error)
     except Exception:
-        lines = [f"{type(error).__name__}: its stack trace cannot be told\n"]
+        lines = [f"{type(error).__name__}: its stack trace cannot be shown\n"]
     return cut("".join(cut(line, MAX_MESSAGE) for line in lines), MAX_TEXT)
+
+
+def printable(text: str) -> str:
+    """The text with its control characters spelled out, apart from line ends and tabs."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
 def _lines(error: BaseException) -> list[str]:
