@@ -111,11 +111,11 @@ class FlowProducer:
         for one, job_id in zip(reversed(planned), reversed(added), strict=True):
             job, row, results = one.job, one.node.row, self._waiter(one.keys)
             if job_id is None:
-                handle: Job[Any, Any] = existing_job(link, one.keys, row.id, job.name, results, job.signature)
+                result: Job[Any, Any] = existing_job(link, one.keys, row.id, job.name, results, job.signature)
             else:
                 data = job.data if job.signature is None else job.signature.decode(row.data)
-                handle = added_job(link, one.keys, row.id, job.name, data, job.options, results, job.signature)
-            made[id(one.job)] = FlowNode(handle, [made[id(child)] for child in job.children])
+                result = added_job(link, one.keys, row.id, job.name, data, job.options, results, job.signature)
+            made[id(one.job)] = FlowNode(result, [made[id(child)] for child in job.children])
         return made[id(tree)]
 
     async def get(self, queue: str, job_id: str, *, depth: int = 10, max_children: int = 20) -> FlowNode | None:
@@ -171,15 +171,15 @@ class FlowProducer:
         return [nodes.get(keys.job(job_id)) for keys, job_id in jobs]
 
     async def _children(self, link: Link, keys: Keys, job_id: str, most: int) -> list[tuple[Keys, str]]:
-        asked: list[tuple[Argument, ...]] = [
+        reads: list[tuple[Argument, ...]] = [
             ("SRANDMEMBER", keys.helper(job_id, "dependencies"), most),
             ("HRANDFIELD", keys.helper(job_id, "processed"), most),
             ("HRANDFIELD", keys.helper(job_id, "failed"), most),
             ("ZRANGE", keys.helper(job_id, "unsuccessful"), 0, most - 1),
         ]
         # A key of another type was written by another program, and names no children.
-        answered = [found for found in await link.call_many(asked) if not isinstance(found, ServerError)]
-        named = {key.decode(errors="replace") for found in answered for key in found}
+        replies = [found for found in await link.call_many(reads) if not isinstance(found, ServerError)]
+        named = {key.decode(errors="replace") for found in replies for key in found}
         children = []
         for key in sorted(named)[:most]:
             base, _, child = key.rpartition(":")

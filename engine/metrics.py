@@ -77,10 +77,10 @@ async def measured(link: Link, keys: Keys, kind: Finished, start: int, end: int)
     return Metrics(found.total, found.total - found.until_then, found.counts, found.kept, newest)
 
 
-async def counted_per_priority(link: Link, keys: Keys, asked: Iterable[int] | None) -> dict[int, int]:
-    if asked is None:
+async def counted_per_priority(link: Link, keys: Keys, priorities: Iterable[int] | None) -> dict[int, int]:
+    if priorities is None:
         return await count_priorities(link, keys)
-    wanted = list(dict.fromkeys(asked))
+    wanted = list(dict.fromkeys(priorities))
     for priority in wanted:
         whole_number("priorities", priority, 0, wire.MAX_PRIORITY)
     found: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Dead letters: jobs that failed for good, kept for review and replay. `records` holds values, `filter` checks, `operations` asks."""
+"""Dead letters: jobs that failed for good, kept for review and replay. `records` has the values, `filter` the checks, `operations` the calls."""
 
 from engine.dead_letters.filter import DeadLetterFilter, Group
 from engine.dead_letters.operations import DeadLetters

@@ -39,7 +39,7 @@ async def test_results_arrive_without_events(
         assert await queue.link.call("XLEN", queue.keys.events) == 0
 
 
-async def test_a_number_of_events_that_is_none_is_refused() -> None:
+async def test_a_negative_number_of_events_is_refused() -> None:
     with pytest.raises(InvalidOption, match="max_events: -1 is not a whole number of 0 or more; 0 writes no events"):
         Queue("q", max_events=-1)
 
