@@ -18,9 +18,10 @@ from msgspec import structs
 from engine.cli.printing import counted, duration, show_json, show_pairs, show_table
 from engine.connection import Link, open_link
 from engine.dead_letters import DeadLetter, DeadLetters
-from engine.errors import CorralError, InvalidInput, InvalidOption, JobNotFound, DeadLetterNotFound, did_you_mean
+from engine.errors import CorralError, DeadLetterNotFound, InvalidInput, InvalidOption, JobNotFound
 from engine.job import Job
 from engine.model import codec, payloads
+from engine.model.checks import did_you_mean
 from engine.model.keys import Keys
 from engine.model.records import Counts
 from engine.queue import Queue

@@ -12,8 +12,9 @@ from typing import NoReturn
 from msgspec import Struct, structs
 
 from engine.connection import RedisSettings, read_secret
-from engine.errors import InvalidInput, did_you_mean
+from engine.errors import InvalidInput
 from engine.metrics import MAX_METRICS
+from engine.model.checks import did_you_mean
 from engine.model.clock import read_duration
 from engine.model.keys import Keys
 from engine.model.limits import RateLimit
