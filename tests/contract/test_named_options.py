@@ -20,6 +20,7 @@ SOURCES = sorted((ROOT / "engine").rglob("*.py"))
 FOREIGN = {
     "--appendonly", "--appendfsync", "--save", "--maxmemory-policy", "--hash-max-listpack-value",  # a Redis server's
     "--bind", "--dir", "--logfile", "--port", "--unixsocket", "--unixsocketperm",
+    "--strict",  # of mypy
     "--web", "--with-scheduler",  # saq's and rq's, in the guides for moving over
     "--no-cache-dir", "--create-home", "--uid",  # in the image of docker-compose.yml
 }  # fmt: skip
