@@ -1,8 +1,8 @@
-"""Every exception of the engine, in one tree, split by whose fault it is.
+"""Every exception of the engine, in one tree below `CorralError`.
 
-The caller's: `InvalidInput` and what stands below it; nothing was written.
-The job's: `JobFailed`, `UnrecoverableError`, `Retry`, `Snooze`, `RateLimited`, `WaitForChildren`.
-The line's: `LinkError` and what stands below it; the request may or may not have been carried out, as each one says.
+Wrong arguments: `InvalidInput` and its subclasses; nothing was written.
+Jobs: `JobFailed` and its subclasses; `UnrecoverableError`, `Retry`, `Snooze`, `RateLimited`, `WaitForChildren` for processors.
+Connections: `LinkError` and its subclasses; whether the command was carried out, each one says.
 """
 
 from __future__ import annotations
@@ -12,90 +12,92 @@ from typing import Literal
 
 
 class CorralError(Exception):
-    """The root of the engine's exceptions."""
+    """Base class of all exceptions of the engine."""
 
 
-# --- the caller's -----------------------------------------------------------------------------------------------------
+# --- wrong arguments --------------------------------------------------------------------------------------------------
 
 
 class InvalidInput(CorralError, ValueError):
-    """Something that was asked for cannot be; the message names the field, the problem and the remedy."""
+    """An argument is wrong; the message names the field, the problem and the fix. Nothing was written."""
 
 
 class InvalidName(InvalidInput):
-    """A queue name, prefix or job id that the wire format cannot carry."""
+    """A queue name, prefix, job id or schedule id that cannot be part of a Redis key."""
 
 
 class InvalidOption(InvalidInput):
-    """An option that does not exist or has a value outside its range."""
+    """An option that does not exist, or has a value of the wrong type or outside its range."""
 
 
 class InvalidData(InvalidInput):
-    """Job data, progress or a result that is not what its type says or that JSON cannot carry."""
+    """Job data, progress or a result that does not match its type, or has no form in JSON."""
 
 
 class PayloadTooLarge(InvalidInput):
-    """Job data over the size that the queue allows."""
+    """Job data larger than the queue's or the job's size limit."""
 
 
 class UnknownJobType(InvalidInput):
-    """A job type that the service does not have."""
+    """A job type that the service does not know."""
 
 
 class JobNotFound(CorralError, LookupError):
-    """No job of that id: it was never there, or it was removed."""
-
-    def __init__(self, job_id: str, queue: str = "") -> None:
-        where = f" in queue {queue!r}" if queue else ""
-        super().__init__(f"job {job_id!r} is not{where}: it was never added, or it was removed or trimmed by retention")
-        self.job_id = job_id
-
-
-class LetterNotFound(CorralError, LookupError):
-    """No dead letter of a job of that id."""
+    """No job has this id: it was never added, or it was removed."""
 
     def __init__(self, job_id: str, queue: str = "") -> None:
         where = f" in queue {queue!r}" if queue else ""
         super().__init__(
-            f"job {job_id!r} has no dead letter{where}: it has not failed for good, or the letter was purged or trimmed"
+            f"job {job_id!r} does not exist{where}: it was never added, or it was removed or trimmed by retention"
+        )
+        self.job_id = job_id
+
+
+class LetterNotFound(CorralError, LookupError):
+    """The job of this id has no dead letter."""
+
+    def __init__(self, job_id: str, queue: str = "") -> None:
+        where = f" in queue {queue!r}" if queue else ""
+        super().__init__(
+            f"job {job_id!r} has no dead letter{where}: it has not failed for good, or its dead letter was purged or trimmed"
         )
         self.job_id = job_id
 
 
 class ScheduleNotFound(CorralError, LookupError):
-    """No schedule of that id."""
+    """No schedule has this id."""
 
     def __init__(self, schedule_id: str, queue: str = "") -> None:
         where = f" in queue {queue!r}" if queue else ""
-        super().__init__(f"schedule {schedule_id!r} is not{where}: it was never made, or it was removed")
+        super().__init__(f"schedule {schedule_id!r} does not exist{where}: it was never added, or it was removed")
         self.schedule_id = schedule_id
 
 
 class WrongState(CorralError):
-    """The job is not in a state from which it can make that move; nothing was written."""
+    """The job's or the queue's state does not allow the operation; nothing was written."""
 
 
 class JobLocked(WrongState):
-    """A worker holds the job; nothing was written."""
+    """A worker is running the job; nothing was written."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"job {job_id!r} is being run by a worker; wait until it ends, or cancel it first")
+        super().__init__(f"job {job_id!r} is being run by a worker; wait until it has finished, or cancel it first")
         self.job_id = job_id
 
 
 class MissingExtra(CorralError, ImportError):
-    """A part of the engine that needs packages which are not installed."""
+    """An optional part of the engine was used whose packages are not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs packages that are not installed: pip install 'corral[{extra}]'")
         self.extra = extra
 
 
-# --- the job's --------------------------------------------------------------------------------------------------------
+# --- jobs -------------------------------------------------------------------------------------------------------------
 
 
 class JobFailed(CorralError):
-    """The job failed for good; the message is its reason."""
+    """The job failed for good. `reason` is the stored reason."""
 
     def __init__(self, job_id: str, reason: str) -> None:
         super().__init__(f"job {job_id!r} failed: {reason}")
@@ -104,7 +106,7 @@ class JobFailed(CorralError):
 
 
 class JobCancelled(JobFailed):
-    """The job was cancelled: raised for those who wait for its result, and in a handler that was told to stop."""
+    """The job was cancelled. Raised by `result()`, and inside the processor of a running job that is cancelled."""
 
     def __init__(self, job_id: str, reason: str = "cancelled") -> None:
         CorralError.__init__(self, f"job {job_id!r} was {reason}")
@@ -113,9 +115,9 @@ class JobCancelled(JobFailed):
 
 
 class JobTimeout(JobFailed, TimeoutError):
-    """The attempt took longer than it may, or went without a heartbeat for too long. Retried like any failure.
+    """The attempt exceeded its timeout, or sent no heartbeat for too long. Retried like any failure.
 
-    Raised in the handler, and for those who wait for the result of a job whose last attempt ended so.
+    Raised inside the processor, and by `result()` if the job's last attempt ended in a timeout.
     """
 
     def __init__(self, job_id: str, reason: str = "timed out") -> None:
@@ -135,7 +137,7 @@ def failure(job_id: str, reason: str) -> JobFailed:
 
 
 class UnrecoverableError(CorralError):
-    """Raised by a processor: fail the job at once, whatever attempts are left."""
+    """Raised by a processor: fail the job now, without using its remaining attempts."""
 
 
 class JobExpired(UnrecoverableError):
@@ -143,21 +145,21 @@ class JobExpired(UnrecoverableError):
 
 
 class UnknownTask(UnrecoverableError):
-    """A generic task names a service, method or function that the registry does not hold."""
+    """A generic task names a service, method or function that is not registered."""
 
 
 class BadParameters(UnrecoverableError):
-    """A generic task's parameters are not what the function's type hints say; the message names the parameter."""
+    """A generic task's parameters do not match the function's type hints; the message names the parameter."""
 
 
 class WrongResults(UnrecoverableError):
-    """A batch processor did not say what each of its jobs came to. Not tried again: what the jobs did, is done."""
+    """A batch processor did not return one result for each job. Not retried: the jobs' work may be done already."""
 
 
 class Retry(CorralError):
     """Returned or raised by a processor: run this job again after `delay`, using one attempt.
 
-    `delay` is in milliseconds or a `timedelta`; None asks for the job's own backoff.
+    `delay` is in milliseconds or a `timedelta`; None uses the job's own backoff.
     """
 
     def __init__(self, delay: int | timedelta | None = None, reason: str = "the processor asked for a retry") -> None:
@@ -169,9 +171,9 @@ class Retry(CorralError):
 class Snooze(Retry):
     """Returned or raised by a processor: run this job again after `delay`, without using an attempt.
 
-    For a job that is fine but too early: a file is not there yet, a rate limit of somebody else is reached. `delay` is in
-    milliseconds or a `timedelta`; 0 puts the job behind those that are in line now. Raises InvalidOption for anything else. There
-    is no bound: `job.attempts_started` counts every run, and a processor that has waited long enough raises another error.
+    For a job that is too early: a file does not exist yet, another service's rate limit is reached. `delay` is in milliseconds or
+    a `timedelta`; 0 puts the job behind those that wait now. Raises InvalidOption for anything else. The number of snoozes has
+    no limit: a processor that has waited long enough raises another error; `job.attempts_started` counts every run.
     """
 
     delay: int
@@ -180,7 +182,7 @@ class Snooze(Retry):
         ms = round(delay.total_seconds() * 1000) if isinstance(delay, timedelta) else delay
         if isinstance(ms, bool) or not isinstance(ms, int) or not 0 <= ms <= _TEN_YEARS_MS:
             raise InvalidOption(
-                f"Snooze.delay: {delay!r} is not a wait; give 0 or more whole milliseconds or a timedelta"
+                f"Snooze.delay: {delay!r} is not a delay; give 0 or more whole milliseconds or a timedelta"
             )
         super().__init__(ms, reason)
 
@@ -189,10 +191,10 @@ _TEN_YEARS_MS = 10 * 366 * 24 * 3600 * 1000
 
 
 class RateLimited(CorralError):
-    """Raised or returned by a processor that met somebody's rate limit: run this job again, using no attempt.
+    """Raised or returned by a processor that met another service's rate limit: run this job again, without using an attempt.
 
-    `retry_after` is in milliseconds or a `timedelta`. The job goes back to the front of the line, and no job of the
-    queue starts on any worker until then; with scope="job" only this one waits, as a delayed job.
+    `retry_after` is in milliseconds or a `timedelta`. The job goes back to the front of the queue, and no worker starts a
+    job of this queue until then; with scope="job" only this job is delayed.
     """
 
     def __init__(
@@ -209,10 +211,10 @@ class RateLimited(CorralError):
 
 
 class WaitForChildren(CorralError):
-    """Raised by a processor: let the job wait until its children are done, and then run it again, without using an attempt.
+    """Raised by a processor: run the job again when all its children are done, without using an attempt.
 
-    Those that `job.add_child` gathered in this run are added first. Where all children are done the job runs again at once;
-    one that raises this again though nothing has ended since fails.
+    The children of `job.add_child` in this run are added first. If all children are done already the job runs again at once;
+    a job that raises this again although no child has ended since then fails.
     """
 
     def __init__(self) -> None:
@@ -220,22 +222,24 @@ class WaitForChildren(CorralError):
 
 
 class LockLost(CorralError):
-    """Another claim holds the job now, or nobody does; nothing was written."""
+    """This worker no longer holds the job's lock; nothing was written."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"job {job_id!r} is no longer held by this claim: its lock expired and the job was taken over")
+        super().__init__(
+            f"job {job_id!r} is no longer held by this run: its lock expired and another worker may run it"
+        )
         self.job_id = job_id
 
 
-# --- the line's -------------------------------------------------------------------------------------------------------
+# --- connections ------------------------------------------------------------------------------------------------------
 
 
 class LinkError(CorralError):
-    """Something between this process and the server."""
+    """Base class of errors of the connection and of the server."""
 
 
 class ConnectFailed(LinkError, ConnectionError):
-    """No connection could be made; nothing was sent. `transient`: False where no later try can succeed either."""
+    """No connection could be made; nothing was sent. `transient`: False if a later try cannot succeed either."""
 
     transient = True
 
@@ -246,28 +250,28 @@ class ConnectFailed(LinkError, ConnectionError):
 
 
 class AuthFailed(ConnectFailed):
-    """The server refused the user name or password."""
+    """The server refused the user name or the password."""
 
     transient = False
 
 
 class LinkClosed(LinkError, ConnectionError):
-    """The link was closed by this process; the command was not sent."""
+    """This process closed the connection; the command was not sent."""
 
 
 class QueueClosed(LinkClosed):
-    """The queue was closed by this process; nothing was sent. `await queue.open()` opens it again."""
+    """This process closed the queue; nothing was sent. `await queue.open()` opens it again."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} was closed; add before it is closed, or open it again with `open()`")
 
 
 class OutcomeUnknown(LinkError, ConnectionError):
-    """The command was sent and no reply came: it may or may not have been carried out. Never resent by the link."""
+    """The command was sent and no reply came: it may have been carried out. The connection does not send it again."""
 
 
 class ServerError(LinkError):
-    """An error reply of the server. `code` is its first word, such as NOSCRIPT or WRONGTYPE."""
+    """The server replied with an error. `code` is its first word, such as NOSCRIPT or WRONGTYPE."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -275,13 +279,13 @@ class ServerError(LinkError):
 
 
 class WrongType(ServerError):
-    """A key of the queue holds what another program put there. Nothing was written; it is well again once the key is gone."""
+    """A key of the queue has the wrong type: another program wrote it. Nothing was written. Fixed by moving the key away."""
 
     def __init__(self, key: str, holds: str, wanted: str) -> None:
         ServerError.__init__(
             self,
             f"WRONGTYPE key {key[:300]!r} holds a {holds} and should be a {wanted}: another program wrote it; "
-            f"look at it, then move it away (RENAME) or delete it (DEL)",
+            f"inspect it, then move it away (RENAME) or delete it (DEL)",
         )
         self.key = key
         self.holds = holds
@@ -289,12 +293,12 @@ class WrongType(ServerError):
 
 
 class ServerBusy(ServerError):
-    """The server cannot serve now (LOADING, BUSY, READONLY, OOM and the like) and may later; nothing was written."""
+    """The server refuses commands for now (LOADING, BUSY, READONLY, OOM, ...); nothing was written."""
 
 
 class ServerUnfit(LinkError):
-    """A start-up check found a server on which jobs would not be safe; the message says how to mend or override it."""
+    """A start-up check found a server on which jobs are not safe; the message has the fix and the override."""
 
 
 class ScriptError(CorralError):
-    """A script and its binding disagree: a bug of the engine."""
+    """A Lua script and its Python binding disagree: a bug of the engine."""

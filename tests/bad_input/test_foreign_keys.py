@@ -43,7 +43,7 @@ async def test_a_worker_names_the_key_that_stops_it_and_goes_on_without_it(redis
             assert await (await queue.add("n", 2)).result(timeout=20_000) == 4
     problem = _named(told, key)
     assert problem is not None
-    assert f"should be a {STOPS[suffix]}: another program wrote it; look at it, then move it away" in str(problem)
+    assert f"should be a {STOPS[suffix]}: another program wrote it; inspect it, then move it away" in str(problem)
 
 
 async def test_a_worker_goes_on_where_a_foreign_key_harms_only_some(redis_url: str, link: Link, keys: Keys) -> None:

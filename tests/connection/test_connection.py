@@ -47,7 +47,7 @@ async def test_commands_above_the_high_water_mark_are_kept_back_in_order(server:
         await link.call("DEL", "list")
         proxy.hold_replies = True
         calls = asyncio.gather(*(link.call("RPUSH", "list", n) for n in range(HIGH_WATER + 500)))
-        kept = f"connected, {HIGH_WATER} in flight, 500 kept>"
+        kept = f"connected, {HIGH_WATER} in flight, 500 unsent>"
         await until(lambda: repr(link).endswith(kept), kept)
         late = asyncio.ensure_future(link.call("RPUSH", "list", HIGH_WATER + 500))
         proxy.hold_replies = False
@@ -73,7 +73,7 @@ async def test_a_peer_that_reads_slowly_holds_the_callers(server: EmbeddedServer
             return bool(await link.call("SET", f"big{n}", value) == b"OK")
 
         calls = asyncio.gather(*(set_by_turns(n) for n in range(40)))
-        await until(lambda: not repr(link).endswith(" 0 kept>"), "some commands are kept back")
+        await until(lambda: not repr(link).endswith(" 0 unsent>"), "some commands are kept back")
         proxy.hold_requests = False
         assert all(await calls)
         assert await link.call("STRLEN", "big39") == len(value)

@@ -74,7 +74,7 @@ async def test_a_job_is_added_run_looked_at_and_run_again(corral: Corral, redis_
 
         assert await corral("retry", "q", "2", "404") == 1
         assert corral.out == "2: back in line\n"
-        assert "404: job '404' is not in queue 'q'" in corral.err
+        assert "404: job '404' does not exist in queue 'q'" in corral.err
         assert worker.stop() == 0
 
 
@@ -110,7 +110,7 @@ async def test_what_cannot_be_done_is_one_line_that_says_what_to_do(corral: Corr
         pass
     for words, expected, code in [
         (("jobs", "papre"), "queue 'papre' does not exist", 2),
-        (("job", "paper", "1"), "job '1' is not in queue 'paper'", 1),
+        (("job", "paper", "1"), "job '1' does not exist in queue 'paper'", 1),
         (("jobs", "paper", "lost"), "choose from 'waiting'", 2),
         (("why", "1"), "choose from 'stats'", 2),
         (("add", "paper", "print", "{oops"), "data: JSON is malformed", 2),

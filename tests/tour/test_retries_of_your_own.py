@@ -100,7 +100,7 @@ async def test_a_job_that_is_only_too_early_is_snoozed_and_uses_no_attempt(redis
 async def test_what_cannot_be_is_refused_before_anything_runs() -> None:
     async def work(job: Job[None]) -> None: ...
 
-    with pytest.raises(InvalidOption, match=r"Snooze\.delay: -1 is not a wait"):
+    with pytest.raises(InvalidOption, match=r"Snooze\.delay: -1 is not a delay"):
         Snooze(-1)
     with pytest.raises(InvalidInput, match="give_up_on: 'KeyError' is not an exception class"):
         processor("work", give_up_on="KeyError")(work)  # type: ignore[arg-type]

@@ -106,12 +106,12 @@ def test_a_stored_list_of_any_kind_is_a_wait(stored: bytes) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([], "1 to 100 waits, not 0; the last one repeats"),
-        ([1] * 101, "1 to 100 waits, not 101"),
+        ([], "0 delays are not 1 to 100; the last one repeats"),
+        ([1] * 101, "101 delays are not 1 to 100"),
         ([1_000, -1], r"backoff.delays\[1\]: -1 is negative"),
         ([0.5], r"backoff.delays\[0\]: 0.5 is not a duration"),
-        ({"type": "fixed", "delays": [1]}, "only the type 'list' has them"),
-        ({"type": "list", "delays": 5}, "5 is not a list of milliseconds"),
+        ({"type": "fixed", "delays": [1]}, "type 'fixed' has no delays; use type 'list'"),
+        ({"type": "list", "delays": 5}, "5 is not a list; give milliseconds"),
         ({"type": "list", "delays": [5], "delay": 5}, "leave `delay` out"),
         ({"type": "fixed", "delay": 1, "jitter": 1.5}, "backoff.jitter: 1.5 is not a number from 0 to 1"),
         ({"type": "fixed", "delays_": [1]}, "unknown field 'delays_'; it has type, delay, jitter, delays"),

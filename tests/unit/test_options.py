@@ -46,7 +46,7 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"deduplication": {"id": "x", "keepLastIfActive": True}}, "did you mean 'keep_last_if_active'"),
     ({"backoff": {"type": "expo", "delay": 5}}, "backoff.type: 'expo'.*did you mean 'exponential'"),
     ({"backoff": {"type": "Fixed", "delay": 5}}, "did you mean 'fixed'"),
-    ({"backoff": {"type": "exponential"}}, "backoff.delay: .*doubles its delay and has none"),
+    ({"backoff": {"type": "exponential"}}, "backoff.delay: .* needs a delay over 0"),
 ]
 
 
