@@ -42,7 +42,7 @@ async def test_calls_of_one_tick_leave_in_one_write(redis_url: str) -> None:
         assert link.writes - before == 1
 
 
-async def test_commands_above_the_high_water_mark_are_kept_back_in_order(server: EmbeddedServer, until: Until) -> None:
+async def test_commands_above_high_water_wait_in_order(server: EmbeddedServer, until: Until) -> None:
     async with Proxy("127.0.0.1", server.port) as proxy, connected(f"redis://127.0.0.1:{proxy.port}") as link:
         await link.call("DEL", "list")
         proxy.hold_replies = True
@@ -80,7 +80,7 @@ async def test_a_peer_that_reads_slowly_holds_the_callers(server: EmbeddedServer
         await link.call("DEL", *(f"big{n}" for n in range(40)))
 
 
-async def test_what_was_not_written_when_the_line_broke_goes_out_on_the_next(server: EmbeddedServer) -> None:
+async def test_unsent_commands_are_sent_after_a_reconnect(server: EmbeddedServer) -> None:
     async with (
         Proxy("127.0.0.1", server.port) as proxy,
         connected(server.url) as direct,
@@ -127,7 +127,7 @@ async def test_what_is_not_a_redis_is_told_so() -> None:
 
     async with await asyncio.start_server(serve_web, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(ConnectFailed, match="check that it is a Redis"):
+        with pytest.raises(ConnectFailed, match="check that this is a Redis"):
             await open_link(f"redis://127.0.0.1:{port}", implementation="own")
 
 
@@ -140,7 +140,7 @@ async def test_every_address_of_a_host_is_tried(server: EmbeddedServer) -> None:
         assert await link.call("PING") == b"PONG"
 
 
-async def test_an_address_that_swallows_everything_gets_only_its_share_of_the_time(server: EmbeddedServer) -> None:
+async def test_a_dead_address_gets_its_share_of_the_timeout(server: EmbeddedServer) -> None:
     # A listener whose queue is full accepts no more and refuses nothing: the attempt hangs.
     with socket.socket() as deaf, socket.socket() as filler, socket.socket() as filler2:
         deaf.bind(("127.0.0.1", 0))

@@ -45,9 +45,7 @@ def full(backoff: Backoff, made: int) -> int:
 
 
 @given(BACKOFFS, ATTEMPTS, CHANCES)
-def test_a_wait_is_whole_and_between_what_is_certain_and_what_is_full(
-    backoff: Backoff, made: int, chance: float
-) -> None:
+def test_a_delay_is_whole_and_within_its_jitter(backoff: Backoff, made: int, chance: float) -> None:
     checked = Backoff.check(backoff)
     wait, most = delay_before_retry(checked, made, lambda: chance), full(checked, made)
     assert isinstance(wait, int)
@@ -79,7 +77,7 @@ def test_what_is_stored_is_read_as_it_was(backoff: Backoff) -> None:
         ([1_000, timedelta(seconds=5)], {"type": "list", "delays": [1_000, 5_000], "jitter": DEFAULT_JITTER}),
     ],
 )
-def test_the_share_of_chance_stands_in_what_is_stored_so_that_bullmq_waits_alike(given: Any, stored: Any) -> None:
+def test_the_default_jitter_is_stored_for_bullmq(given: Any, stored: Any) -> None:
     assert msgspec.json.decode(JobOptions.check({"backoff": given}).to_wire())["backoff"] == stored
 
 

@@ -54,7 +54,7 @@ def times(pattern: str, tz: str, begin: int, end: int) -> list[int]:
         ("59 23 * * *", [23], [59]),
     ],
 )
-def test_a_time_of_the_day_comes_once_a_day_or_at_the_end_of_the_gap_that_swallows_it(
+def test_a_time_of_day_runs_once_or_after_the_skipped_hour(
     tz: str, day: date, pattern: str, hours: list[int], minutes: list[int]
 ) -> None:
     begin, end = window(tz, day)

@@ -29,7 +29,7 @@ def test_it_is_stored_in_bullmqs_words_and_read_again(given: Any, stored: bytes)
 
 
 @pytest.mark.parametrize("stored", [b"7", b"null", b"{}", b'{"id":5}', b'{"id":"d","ttl":"x","extend":1}'])
-def test_what_another_producer_wrote_that_cannot_be_understood_counts_as_not_said(stored: bytes) -> None:
+def test_unreadable_stored_deduplication_is_ignored(stored: bytes) -> None:
     found = read_options(b'{"de":' + stored + b"}").deduplication
     assert found in (None, Deduplication("d"))
 
@@ -53,7 +53,10 @@ def test_what_another_producer_wrote_that_cannot_be_understood_counts_as_not_sai
             "replace and keep_last_if_active exclude each other",
         ),
         ({"id": "d", "replace": True, "reschedule": True}, "replace and reschedule exclude each other"),
-        ({"id": "d", "keep_last_if_active": True, "ttl": 5}, "deduplication.ttl: it has no effect with keep_last_if_active"),
+        (
+            {"id": "d", "keep_last_if_active": True, "ttl": 5},
+            "deduplication.ttl: it has no effect with keep_last_if_active",
+        ),
         ({"id": "d", "keepLastIfActive": True}, "unknown field 'keepLastIfActive'; it has id, ttl, extend, replace,"),
     ],
 )

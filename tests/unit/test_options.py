@@ -51,7 +51,7 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("options", "told"), FIELDS)
-def test_a_field_or_backoff_that_is_nearly_right_is_refused(options: dict[str, Any], told: str) -> None:
+def test_a_near_miss_of_a_field_or_type_is_refused(options: dict[str, Any], told: str) -> None:
     with pytest.raises(InvalidOption, match=told):
         NewJob("x", **options)
 
@@ -62,7 +62,7 @@ def test_a_strategy_of_ones_own_has_a_name_of_its_own() -> None:
         Worker("q", lambda job: None, backoffs={"expo": lambda made, error: 5})
 
 
-def test_the_age_of_what_is_kept_is_milliseconds_and_seconds_on_the_wire() -> None:
+def test_keep_age_is_ms_and_seconds_on_the_wire() -> None:
     for given in (Keep(age=90_000), Keep(age=timedelta(minutes=1.5)), {"age": 90}, {"age": timedelta(seconds=90)}):
         keep = JobOptions.check({"remove_on_complete": given}).remove_on_complete
         assert keep == Keep(age=90_000)
