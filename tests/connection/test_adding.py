@@ -1,4 +1,4 @@
-"""Jobs added one by one share calls, and neither a far server nor a forgetful one holds them up."""
+"""Concurrent adds share calls; neither high latency nor a server without the scripts slows them down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lost lines, lost replies, dead servers, wrong logins: what each means for those who call, on both kinds of link."""
+"""Lost connections, lost replies, dead servers, wrong logins: the error that the caller gets, on both kinds of link."""
 
 from __future__ import annotations
 

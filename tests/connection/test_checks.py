@@ -1,4 +1,4 @@
-"""Servers that are fit for jobs, servers that are not, and what is said of them."""
+"""Start-up checks: servers that pass, servers that are refused, and the messages."""
 
 from __future__ import annotations
 

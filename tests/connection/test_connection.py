@@ -1,4 +1,4 @@
-"""What only our own connection does: one write per tick, holding back, addresses in turn, TLS."""
+"""Features of our own connection only: one write per loop iteration, high-water mark, several addresses, TLS."""
 
 from __future__ import annotations
 

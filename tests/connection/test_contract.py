@@ -1,4 +1,4 @@
-"""What every Link keeps to, our own connection and redis-py's alike: replies, errors, order, cancelling, closing."""
+"""The contract of `Link`, on our own connection and on redis-py: replies, errors, order, cancellation, closing."""
 
 from __future__ import annotations
 

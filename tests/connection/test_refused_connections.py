@@ -1,4 +1,4 @@
-"""Servers that close a connection before they take a command: protected mode, and no room for another client."""
+"""Servers that close a connection before any command: protected mode, maxclients reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reply that never arrives: the caller learns that it does not know, and sending again is safe."""
+"""Lost replies: the caller gets OutcomeUnknown, and sending again is safe."""
 
 from __future__ import annotations
 

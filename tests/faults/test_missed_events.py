@@ -1,4 +1,4 @@
-"""A reader of events that was away is told what it missed, and one whose line was cut goes on."""
+"""Readers of events after an absence or a lost connection: they learn what they missed, and continue."""
 
 from __future__ import annotations
 

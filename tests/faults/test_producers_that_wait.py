@@ -1,4 +1,4 @@
-"""A server that cannot take a producer's call, for whatever reason: the call waits as long as `wait` says, no longer, and not less."""
+"""Producers whose server cannot take a call: the call waits exactly as long as `wait`, whatever the cause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server goes away and comes back, forgets its scripts, is paused: workers and producers get on."""
+"""Server restarts, lost scripts, pauses: workers and producers continue and lose nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A schedule while its workers are killed: no time is run twice for the schedule's sake, and the chain never ends."""
+"""Schedules whose workers are killed: each time runs once, and the schedule never stops."""
 
 from __future__ import annotations
 

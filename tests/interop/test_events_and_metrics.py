@@ -1,4 +1,4 @@
-"""What happens in a queue is counted in one place, and a cancellation told as BullMQ tells a failure, whoever works on it."""
+"""Metrics count every job once in a mixed fleet; a cancellation has the events of BullMQ's failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flows whose jobs are in queues of both worlds: whoever finishes a child, its parent hears of it."""
+"""Flows across both engines: the parent is notified whoever finishes a child."""
 
 from __future__ import annotations
 

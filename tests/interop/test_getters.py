@@ -1,4 +1,4 @@
-"""What a queue shows: both sides say the same of it, whichever of them filled it."""
+"""Both sides read the same from a queue, whichever of them filled it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON at its edges: what one side writes, the other reads as the same value, or says what is wrong with it."""
+"""Edge cases of JSON: each side reads the other's value unchanged, or reports what is wrong with it."""
 
 from __future__ import annotations
 

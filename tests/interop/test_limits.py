@@ -1,4 +1,4 @@
-"""Limits that both worlds keep: no more jobs at once, no more in a window, whoever runs them. The event stream is the witness."""
+"""Rate limits and concurrency in a mixed fleet, judged by the event stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of jobs: what one side says in its words, the other reads in its own, and both keep to it."""
+"""Job options written by one side are read, and obeyed, by the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order in which jobs are taken: whoever adds them, whoever takes them, it is that of BullMQ alone."""
+"""Jobs run in the order of BullMQ alone, whoever adds and whoever claims them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The official Python port of BullMQ on one queue with us: what either adds, the other runs, and both tell the same of it."""
+"""The official Python port of BullMQ and us on one queue: each runs the other's jobs, both read the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules that one side makes and the other runs: each run makes the next, whoever takes it."""
+"""Schedules made by one side and run by the other: each run makes the next."""
 
 from __future__ import annotations
 

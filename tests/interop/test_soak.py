@@ -1,4 +1,4 @@
-"""The mixed soak in its small form (soak.py is the large one), and what BullMQ alone loses, which it leaves out."""
+"""The mixed soak in its small form (soak.py is the large one), and the jobs that BullMQ alone loses."""
 
 from __future__ import annotations
 

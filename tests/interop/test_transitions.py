@@ -1,4 +1,4 @@
-"""What the event stream tells of every move that a job can make: the same, word for word, whichever side makes it."""
+"""The events of every transition of a job: the same fields, whichever side makes it."""
 
 from __future__ import annotations
 

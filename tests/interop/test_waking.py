@@ -1,4 +1,4 @@
-"""Idle workers: whoever adds wakes whoever sleeps. Each here would sleep for a minute when it hears nothing."""
+"""Idle workers are woken by either side's adds. Without a wake-up each here would sleep for a minute."""
 
 from __future__ import annotations
 

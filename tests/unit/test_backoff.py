@@ -1,4 +1,4 @@
-"""How long a failed job waits: within its formula, its jitter and its cap, for any numbers."""
+"""Backoff delays: within formula, jitter and cap, for any numbers."""
 
 from __future__ import annotations
 

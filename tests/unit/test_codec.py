@@ -1,4 +1,4 @@
-"""Payloads of programs in JavaScript, whose text may hold half of a character."""
+"""JSON from JavaScript programs, whose text may hold lone surrogates."""
 
 from __future__ import annotations
 

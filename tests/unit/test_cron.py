@@ -1,4 +1,4 @@
-"""When schedules run: by the clock on the wall, on the days that it is put forward and back too; what was missed, and what ends."""
+"""Run times of schedules: cron, intervals, daylight saving time, missed runs, start and end."""
 
 from __future__ import annotations
 

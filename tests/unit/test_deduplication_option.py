@@ -1,4 +1,4 @@
-"""The option `deduplication`: what it may say, how it is stored, and what it is told when it is wrong."""
+"""The option `deduplication`: accepted values, stored form, error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `corral migrate check` says of one job and of one schedule, by the fields that are stored."""
+"""`corral migrate check` on single jobs and schedules, by their stored fields."""
 
 from __future__ import annotations
 

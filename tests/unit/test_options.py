@@ -1,4 +1,4 @@
-"""Options as they are asked for: one unit, moments in time, and what is said of a word that there is not."""
+"""Job options: durations, points in time, near misses and their suggestions."""
 
 from __future__ import annotations
 

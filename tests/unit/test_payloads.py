@@ -1,4 +1,4 @@
-"""The data of the five job types: its spelling on the wire and what is refused."""
+"""The data of the five job types: names on the wire, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What generic tasks may call, and how their parameters are checked."""
+"""Generic tasks: which functions may be called, and how parameters are checked."""
 
 from __future__ import annotations
 

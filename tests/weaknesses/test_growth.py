@@ -1,4 +1,4 @@
-"""Rows 9 to 11 and 23: what many jobs cost, what is kept, what is left."""
+"""Rows 9 to 11 and 23: cost with many jobs, retention, leftover keys."""
 
 from __future__ import annotations
 

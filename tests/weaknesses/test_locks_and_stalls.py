@@ -1,4 +1,4 @@
-"""Rows 1 to 3 and 24: who holds a job, and what becomes of jobs that nobody can run."""
+"""Rows 1 to 3 and 24: locks, stalled jobs, jobs that no worker can run."""
 
 from __future__ import annotations
 

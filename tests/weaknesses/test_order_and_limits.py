@@ -1,4 +1,4 @@
-"""Rows 18, 19 and 22: priorities that would be lost, limits that let bursts through, keys that would not share a slot."""
+"""Rows 18, 19 and 22: priorities kept, rate limits without bursts, keys in one slot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows 15 to 17: parents that would wait for ever, children that cannot be retried, callers that would wait for ever."""
+"""Rows 15 to 17: parents of removed children, retries of failed children, waiting for results."""
 
 from __future__ import annotations
 

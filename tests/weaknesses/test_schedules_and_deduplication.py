@@ -1,4 +1,4 @@
-"""Rows 12 to 14: schedules that would stop, deduplications that would last for ever, adds that would come to nothing unseen."""
+"""Rows 12 to 14: schedules that lost a run, deduplication after its job, adds that make no job."""
 
 from __future__ import annotations
 

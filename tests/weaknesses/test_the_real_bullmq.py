@@ -1,4 +1,4 @@
-"""The same situations with the real BullMQ 5.63.0, where it takes a moment: the rows are no hearsay."""
+"""The weaknesses shown with the real BullMQ 5.63.0, where that takes little time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows 4 to 8 and 20: how workers learn of work, whose clock counts, and what all that costs."""
+"""Rows 4 to 8 and 20: wake-ups, delayed jobs, clocks, idle cost."""
 
 from __future__ import annotations
 
