@@ -552,7 +552,7 @@ def _check_child(checked: Mapping[str, Any], in_flow: bool) -> None:
     if len(chosen) > 1:
         raise InvalidOption(f"{' and '.join(chosen)}: they exclude each other; choose one")
     if in_flow and "parent" in checked:
-        raise InvalidOption("parent: not in a flow; put the job into the `children` of its parent")
+        raise InvalidOption("parent: it is not allowed in a flow; put the job into the `children` of its parent")
     if chosen and not in_flow and "parent" not in checked:
         raise InvalidOption(f"{chosen[0]}: the job has no parent; give `parent`, or add both as a flow")
     if "parent" in checked and "deduplication" in checked:
