@@ -14,7 +14,7 @@ DEMO := .venv/.has-demo
 ALL := .venv/.has-all
 GROUND := pyproject.toml constraints.txt
 
-.PHONY: help .venv demo test check format bench constraints clean
+.PHONY: help .venv demo test check format docs bench constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -34,13 +34,17 @@ format: $(ALL) ## put the sources into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+docs: $(ALL) ## build the documentation into dist/site; a link or an anchor that is not there is an error
+	@set -o pipefail; $(BIN)/properdocs build -f docs/site/mkdocs.yml --strict 2>&1 | { grep -v '^INFO' || true; }
+	@echo "made dist/site/index.html"
+
 bench: $(ALL) ## run the benchmarks: make bench ARGS="drain --peers"
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .venv: $(ALL) ## make or update .venv with all that development needs
 
 constraints: ## resolve constraints.txt anew from pyproject.toml (needs uv)
-	@uv pip compile -q --upgrade --universal --python-version 3.11 --all-extras --group dev \
+	@uv pip compile -q --upgrade --universal --python-version 3.11 --all-extras --group dev --group docs \
 	  --no-annotate --no-header pyproject.toml -o constraints.txt
 
 clean: ## remove what the other targets left behind; .venv stays
@@ -56,7 +60,7 @@ $(DEMO): $(GROUND)
 
 $(ALL): $(GROUND)
 	@$(make_venv)
-	@$(call install,-e '.[all]' --group dev)
+	@$(call install,-e '.[all]' --group dev --group docs)
 	@touch $(DEMO) $@
 
 define install

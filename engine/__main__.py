@@ -1,4 +1,4 @@
-"""`python -m engine`: see cli.py."""
+"""`python -m engine` is `corral`: see cli/."""
 
 import sys
 

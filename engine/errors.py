@@ -1,8 +1,8 @@
-"""Every exception of the engine, in one tree below `CorralError`.
+"""Every exception of the engine, in one tree below CorralError.
 
-Wrong arguments: `InvalidInput` and its subclasses; nothing was written.
-Jobs: `JobFailed` and its subclasses; `UnrecoverableError`, `Retry`, `Snooze`, `RateLimited`, `WaitForChildren` for processors.
-Connections: `LinkError` and its subclasses; whether the command was carried out, each one says.
+Caller's errors: `InvalidInput` and its subclasses; nothing was written.
+Job outcomes: `JobFailed`, `UnrecoverableError`, `Retry`, `Snooze`, `RateLimited`, `WaitForChildren`.
+Connection errors: `LinkError` and its subclasses; each one says whether the request may have been carried out.
 """
 
 from __future__ import annotations
@@ -12,49 +12,47 @@ from typing import Literal
 
 
 class CorralError(Exception):
-    """Base class of all exceptions of the engine."""
+    """Base class of every exception of the engine."""
 
 
-# --- wrong arguments --------------------------------------------------------------------------------------------------
+# --- caller's errors --------------------------------------------------------------------------------------------------
 
 
 class InvalidInput(CorralError, ValueError):
-    """An argument is wrong; the message names the field, the problem and the fix. Nothing was written."""
+    """A wrong argument; nothing was written. The message names the field, the problem and the fix."""
 
 
 class InvalidName(InvalidInput):
-    """A queue name, prefix, job id or schedule id that cannot be part of a Redis key."""
+    """A queue name, prefix or job id that BullMQ's key format cannot hold."""
 
 
 class InvalidOption(InvalidInput):
-    """An option that does not exist, or has a value of the wrong type or outside its range."""
+    """An option that does not exist or has a value outside its range."""
 
 
 class InvalidData(InvalidInput):
-    """Job data, progress or a result that does not match its type, or has no form in JSON."""
+    """Job data, progress or a result that does not fit its type, or that JSON cannot hold."""
 
 
 class PayloadTooLarge(InvalidInput):
-    """Job data larger than the queue's or the job's size limit."""
+    """Job data larger than the queue's `max_payload` or the job's `size_limit`."""
 
 
 class UnknownJobType(InvalidInput):
-    """A job type that the service does not know."""
+    """A job type that JobQueueService does not have; the message lists those it has."""
 
 
 class JobNotFound(CorralError, LookupError):
-    """No job has this id: it was never added, or it was removed."""
+    """No job with this id: it was never added, or it was removed."""
 
     def __init__(self, job_id: str, queue: str = "") -> None:
         where = f" in queue {queue!r}" if queue else ""
-        super().__init__(
-            f"job {job_id!r} does not exist{where}: it was never added, or it was removed or trimmed by retention"
-        )
+        super().__init__(f"job {job_id!r} not found{where}: it was never added, or it was removed, also by retention")
         self.job_id = job_id
 
 
-class LetterNotFound(CorralError, LookupError):
-    """The job of this id has no dead letter."""
+class DeadLetterNotFound(CorralError, LookupError):
+    """No dead letter with this job id."""
 
     def __init__(self, job_id: str, queue: str = "") -> None:
         where = f" in queue {queue!r}" if queue else ""
@@ -65,39 +63,39 @@ class LetterNotFound(CorralError, LookupError):
 
 
 class ScheduleNotFound(CorralError, LookupError):
-    """No schedule has this id."""
+    """No schedule with this id."""
 
     def __init__(self, schedule_id: str, queue: str = "") -> None:
         where = f" in queue {queue!r}" if queue else ""
-        super().__init__(f"schedule {schedule_id!r} does not exist{where}: it was never added, or it was removed")
+        super().__init__(f"schedule {schedule_id!r} not found{where}: it was never added, or it was removed")
         self.schedule_id = schedule_id
 
 
 class WrongState(CorralError):
-    """The job's or the queue's state does not allow the operation; nothing was written."""
+    """The job's state does not allow the operation; nothing was written."""
 
 
 class JobLocked(WrongState):
     """A worker is running the job; nothing was written."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"job {job_id!r} is being run by a worker; wait until it has finished, or cancel it first")
+        super().__init__(f"job {job_id!r} is being run by a worker; wait until it ends, or cancel it first")
         self.job_id = job_id
 
 
 class MissingExtra(CorralError, ImportError):
-    """An optional part of the engine was used whose packages are not installed."""
+    """A feature needs packages that are not installed; the message has the `pip install` command."""
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs packages that are not installed: pip install 'corral[{extra}]'")
         self.extra = extra
 
 
-# --- jobs -------------------------------------------------------------------------------------------------------------
+# --- job outcomes -----------------------------------------------------------------------------------------------------
 
 
 class JobFailed(CorralError):
-    """The job failed for good. `reason` is the stored reason."""
+    """The job failed for good. `reason`: why, as stored with the job."""
 
     def __init__(self, job_id: str, reason: str) -> None:
         super().__init__(f"job {job_id!r} failed: {reason}")
@@ -106,7 +104,7 @@ class JobFailed(CorralError):
 
 
 class JobCancelled(JobFailed):
-    """The job was cancelled. Raised by `result()`, and inside the processor of a running job that is cancelled."""
+    """The job was cancelled. Raised by `job.result()`, and in a processor whose run is cancelled."""
 
     def __init__(self, job_id: str, reason: str = "cancelled") -> None:
         CorralError.__init__(self, f"job {job_id!r} was {reason}")
@@ -115,9 +113,9 @@ class JobCancelled(JobFailed):
 
 
 class JobTimeout(JobFailed, TimeoutError):
-    """The attempt exceeded its timeout, or sent no heartbeat for too long. Retried like any failure.
+    """An attempt exceeded its `timeout`, or its `heartbeat` interval passed without one. Retried like any failure.
 
-    Raised inside the processor, and by `result()` if the job's last attempt ended in a timeout.
+    Raised in the processor, and by `job.result()` if the last attempt ended this way.
     """
 
     def __init__(self, job_id: str, reason: str = "timed out") -> None:
@@ -127,7 +125,7 @@ class JobTimeout(JobFailed, TimeoutError):
 
 
 def failure(job_id: str, reason: str) -> JobFailed:
-    """The exception for a job that failed with this stored reason."""
+    """The exception for a job whose stored failure reason is `reason`: JobCancelled, JobTimeout or JobFailed."""
     match reason.partition(": ")[0]:
         case "cancelled":
             return JobCancelled(job_id, reason)
@@ -137,11 +135,11 @@ def failure(job_id: str, reason: str) -> JobFailed:
 
 
 class UnrecoverableError(CorralError):
-    """Raised by a processor: fail the job now, without using its remaining attempts."""
+    """Raised by a processor: fail the job for good, even if attempts are left."""
 
 
 class JobExpired(UnrecoverableError):
-    """The job was claimed later than its `expires_in` allows; it was not run."""
+    """The job was claimed after its `expires_in` had passed; it was not run."""
 
 
 class UnknownTask(UnrecoverableError):
@@ -149,17 +147,17 @@ class UnknownTask(UnrecoverableError):
 
 
 class BadParameters(UnrecoverableError):
-    """A generic task's parameters do not match the function's type hints; the message names the parameter."""
+    """A generic task's parameters do not fit the function's type hints; the message names the parameter."""
 
 
 class WrongResults(UnrecoverableError):
-    """A batch processor did not return one result for each job. Not retried: the jobs' work may be done already."""
+    """A batch processor did not return one result for each job. Not retried, because the jobs have been run."""
 
 
 class Retry(CorralError):
-    """Returned or raised by a processor: run this job again after `delay`, using one attempt.
+    """Returned or raised by a processor: run this job again after `delay`. Uses one attempt.
 
-    `delay` is in milliseconds or a `timedelta`; None uses the job's own backoff.
+    `delay` is in milliseconds or a `timedelta`; None uses the job's backoff.
     """
 
     def __init__(self, delay: int | timedelta | None = None, reason: str = "the processor asked for a retry") -> None:
@@ -169,11 +167,11 @@ class Retry(CorralError):
 
 
 class Snooze(Retry):
-    """Returned or raised by a processor: run this job again after `delay`, without using an attempt.
+    """Returned or raised by a processor: run this job again after `delay`. Uses no attempt.
 
-    For a job that is too early: a file does not exist yet, another service's rate limit is reached. `delay` is in milliseconds or
-    a `timedelta`; 0 puts the job behind those that wait now. Raises InvalidOption for anything else. The number of snoozes has
-    no limit: a processor that has waited long enough raises another error; `job.attempts_started` counts every run.
+    For a job that runs too early: a file is not there yet, or an external rate limit is reached. `delay` is in milliseconds
+    or a `timedelta`; 0 puts the job behind those that wait now. Raises InvalidOption for anything else. The number of
+    snoozes has no limit: `job.attempts_started` counts every run, so that a processor can give up with another error.
     """
 
     delay: int
@@ -182,7 +180,7 @@ class Snooze(Retry):
         ms = round(delay.total_seconds() * 1000) if isinstance(delay, timedelta) else delay
         if isinstance(ms, bool) or not isinstance(ms, int) or not 0 <= ms <= _TEN_YEARS_MS:
             raise InvalidOption(
-                f"Snooze.delay: {delay!r} is not a delay; give 0 or more whole milliseconds or a timedelta"
+                f"Snooze.delay: {delay!r} is not a delay; give whole milliseconds, 0 or more, or a timedelta"
             )
         super().__init__(ms, reason)
 
@@ -191,16 +189,16 @@ _TEN_YEARS_MS = 10 * 366 * 24 * 3600 * 1000
 
 
 class RateLimited(CorralError):
-    """Raised or returned by a processor that met another service's rate limit: run this job again, without using an attempt.
+    """Raised or returned by a processor that hit an external rate limit: run this job again. Uses no attempt.
 
-    `retry_after` is in milliseconds or a `timedelta`. The job goes back to the front of the queue, and no worker starts a
-    job of this queue until then; with scope="job" only this job is delayed.
+    `retry_after` is in milliseconds or a `timedelta`. The job returns to the front of the queue, and no worker starts a job
+    of this queue until then; with scope="job" only this job waits, as a delayed job.
     """
 
     def __init__(
         self,
         retry_after: int | timedelta,
-        reason: str = "a rate limit was met",
+        reason: str = "a rate limit was reached",
         *,
         scope: Literal["queue", "job"] = "queue",
     ) -> None:
@@ -211,10 +209,10 @@ class RateLimited(CorralError):
 
 
 class WaitForChildren(CorralError):
-    """Raised by a processor: run the job again when all its children are done, without using an attempt.
+    """Raised by a processor: wait until the job's children are finished, then run the job again. Uses no attempt.
 
-    The children of `job.add_child` in this run are added first. If all children are done already the job runs again at once;
-    a job that raises this again although no child has ended since then fails.
+    The children that `job.add_child` collected in this run are added first. If all children are finished already, the job
+    runs again at once; a job that then raises this again, with no child finished since, fails.
     """
 
     def __init__(self) -> None:
@@ -222,24 +220,22 @@ class WaitForChildren(CorralError):
 
 
 class LockLost(CorralError):
-    """This worker no longer holds the job's lock; nothing was written."""
+    """This run no longer owns the job: its lock expired, or another worker claimed the job. Nothing was written."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(
-            f"job {job_id!r} is no longer held by this run: its lock expired and another worker may run it"
-        )
+        super().__init__(f"job {job_id!r} is no longer owned by this run: its lock expired and the job was recovered")
         self.job_id = job_id
 
 
-# --- connections ------------------------------------------------------------------------------------------------------
+# --- connection errors ------------------------------------------------------------------------------------------------
 
 
 class LinkError(CorralError):
-    """Base class of errors of the connection and of the server."""
+    """Base class of errors between this process and the Redis server."""
 
 
 class ConnectFailed(LinkError, ConnectionError):
-    """No connection could be made; nothing was sent. `transient`: False if a later try cannot succeed either."""
+    """No connection could be made; nothing was sent. `transient`: False if another try cannot succeed either."""
 
     transient = True
 
@@ -250,7 +246,7 @@ class ConnectFailed(LinkError, ConnectionError):
 
 
 class AuthFailed(ConnectFailed):
-    """The server refused the user name or the password."""
+    """The server rejected the user name or password."""
 
     transient = False
 
@@ -260,18 +256,18 @@ class LinkClosed(LinkError, ConnectionError):
 
 
 class QueueClosed(LinkClosed):
-    """This process closed the queue; nothing was sent. `await queue.open()` opens it again."""
+    """A call after `close()` of a Queue, FlowProducer or the like; nothing was sent. `open()` opens it again."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} was closed; add before it is closed, or open it again with `open()`")
+        super().__init__(f"{name} was closed; make the call before close(), or open it again with open()")
 
 
 class OutcomeUnknown(LinkError, ConnectionError):
-    """The command was sent and no reply came: it may have been carried out. The connection does not send it again."""
+    """The command was sent and no reply arrived: it may or may not have been carried out. It is never resent."""
 
 
 class ServerError(LinkError):
-    """The server replied with an error. `code` is its first word, such as NOSCRIPT or WRONGTYPE."""
+    """An error reply of the Redis server. `code` is its first word, such as NOSCRIPT or WRONGTYPE."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -279,7 +275,7 @@ class ServerError(LinkError):
 
 
 class WrongType(ServerError):
-    """A key of the queue has the wrong type: another program wrote it. Nothing was written. Fixed by moving the key away."""
+    """A key of the queue has the wrong type, because another program wrote it. Nothing was written; remove the key to repair the queue."""
 
     def __init__(self, key: str, holds: str, wanted: str) -> None:
         ServerError.__init__(
@@ -293,12 +289,12 @@ class WrongType(ServerError):
 
 
 class ServerBusy(ServerError):
-    """The server refuses commands for now (LOADING, BUSY, READONLY, OOM, ...); nothing was written."""
+    """The server cannot take commands now (LOADING, BUSY, READONLY, OOM and the like); nothing was written. Try again later."""
 
 
 class ServerUnfit(LinkError):
-    """A start-up check found a server on which jobs are not safe; the message has the fix and the override."""
+    """A start-up check found a server on which jobs are not safe; the message says how to fix or override it."""
 
 
 class ScriptError(CorralError):
-    """A Lua script and its Python binding disagree: a bug of the engine."""
+    """A script and its binding disagree: a bug of the engine."""

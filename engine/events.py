@@ -1,6 +1,6 @@
-"""What happened in a queue: one type for each event of its stream. `match` on them; `QueueEvents` gives them.
+"""Event types of a queue: one class for each event that `QueueEvents` yields. Use them in `match`.
 
-Every event has `id`, its place in the stream; `at`, when it was written; and `job_id`, None where it is about the queue.
+Every event has `id`, its position in the stream; `at`, when it was written; and `job_id`, None for events of the queue itself.
 """
 
 from __future__ import annotations
@@ -15,153 +15,153 @@ from engine.model import clock, codec
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """What all events have. A value that another program wrote in a form of its own stands as text; a missing one is None."""
+    """Base class of all events. A value in an unknown form is text; a missing one is None."""
 
     id: str
-    """Place in the stream, such as "1795485219557-0"."""
+    """Position in the stream, such as "1795485219557-0"."""
     job_id: str | None = None
 
     @property
     def at(self) -> datetime:
-        """When it was written, by the server's clock."""
+        """When the event was written, by the server's clock."""
         return clock.from_ms(id_parts(self.id)[0])
 
 
 class Added(Event, frozen=True):
-    """A job was stored; where it went is the next event."""
+    """A job was added; the next event says into which state."""
 
     name: str | None = None
 
 
 class Waiting(Event, frozen=True):
-    """A job stands in line. `prev`: where it came from, None for a new one."""
+    """A job is ready to run. `prev`: its state before, None for a new job."""
 
     prev: str | None = None
 
 
 class Delayed(Event, frozen=True):
-    """A job will be put in line at `due`."""
+    """A job is delayed until `due`."""
 
     due: datetime | None = None
 
 
 class WaitingChildren(Event, frozen=True):
-    """A parent waits for its children."""
+    """A parent job waits for its children. `prev`: its state before."""
 
     prev: str | None = None
 
 
 class Active(Event, frozen=True):
-    """A worker took a job."""
+    """A worker claimed a job. `prev`: its state before."""
 
     prev: str | None = None
 
 
 class Progress(Event, frozen=True):
-    """A job reported how far it is: `data`."""
+    """A job reported progress: `data`."""
 
     data: Any = None
 
 
 class Completed(Event, frozen=True):
-    """A job is done; `result` is what its processor returned, as plain JSON values."""
+    """A job completed; `result` is what its processor returned, as plain JSON values."""
 
     result: Any = None
     prev: str | None = None
 
 
 class Failed(Event, frozen=True):
-    """A job failed for good. An attempt that will be repeated is a `Delayed` or `Waiting` instead."""
+    """A job failed for good, with its `reason`. A failed attempt that is retried is a `Delayed` or `Waiting` instead."""
 
     reason: str | None = None
     prev: str | None = None
 
 
 class RetriesExhausted(Event, frozen=True):
-    """Beside `Failed`: the job had no attempt left."""
+    """Written beside `Failed` if the job had no attempt left."""
 
     attempts_made: int | None = None
 
 
 class Stalled(Event, frozen=True):
-    """The worker of a job died or hung; the job is back in line."""
+    """The lock of an active job expired, because its worker died or hung; the job waits again."""
 
 
 class Removed(Event, frozen=True):
-    """A job was deleted. `prev`: the structure it stood in."""
+    """A job was removed. `prev`: its state before."""
 
     prev: str | None = None
 
 
 class Duplicated(Event, frozen=True):
-    """A job was added whose id was there already; nothing was written."""
+    """A job was added with the id of an existing job; no job was made."""
 
 
 class Deduplicated(Event, frozen=True):
-    """A job was added whose deduplication id is taken. `job_id` is the one that stays."""
+    """A job was added with a deduplication id that is in use; no job was made. `job_id` is the job that has it."""
 
     deduplication_id: str | None = None
     deduplicated_job_id: str | None = None
 
 
 class Debounced(Event, frozen=True):
-    """`Deduplicated` in the words of BullMQ 5, which writes both."""
+    """The same as `Deduplicated`, under the name of older BullMQ versions; BullMQ 5 writes both."""
 
     debounce_id: str | None = None
 
 
 class Cleaned(Event, frozen=True):
-    """`count` jobs were deleted for their age."""
+    """`queue.clean` removed `count` jobs."""
 
     count: int | None = None
 
 
 class Drained(Event, frozen=True):
-    """The last job in line is finished."""
+    """No job waits any more."""
 
 
 class Paused(Event, frozen=True):
-    """Workers take no further jobs."""
+    """The queue was paused: workers claim no further jobs."""
 
 
 class Resumed(Event, frozen=True):
-    """Workers take jobs again."""
+    """The queue was resumed: workers claim jobs again."""
 
 
 class Missing(Event, frozen=True):
-    """An id in line had no job behind it and was dropped. Written by Corral only."""
+    """A waiting id had no stored job and was dropped. Only Corral writes this event."""
 
 
 class Unknown(Event, frozen=True):
-    """An event that Corral does not know, such as one of your own: its name and all its fields, as text."""
+    """An event that Corral does not know, such as a custom one: its name and all its fields, as text."""
 
     name: str = ""
     fields: dict[str, str] = {}
 
 
 class Gap(Event, frozen=True):
-    """Not in the stream: entries that were not read yet are gone from it, since it keeps only so many.
+    """Events were trimmed from the stream before they were read. Made by `QueueEvents`; not in the stream.
 
-    `missed`: how many; None where that cannot be known, and it may be none: see `QueueEvents.events`. `id`: where
-    reading goes on.
+    `missed`: how many; None if that is unknown, and then it may be 0: see `QueueEvents.events`. `id`: the position where
+    reading continues.
     """
 
     missed: int | None = None
 
 
 def id_parts(id: str) -> tuple[int, int]:
-    """Milliseconds and number of a stream id, which is what ids are ordered by."""
+    """Milliseconds and sequence number of a stream id; ids are ordered by them."""
     ms, _, number = id.partition("-")
     return int(ms), int(number or 0)
 
 
 def event_name(flat: Sequence[bytes]) -> str:
-    """The name of an entry, from its names and values in turn."""
+    """The event name of a stream entry, given as field, value, field, value, ..."""
     return next((_text(flat[i + 1]) for i in range(0, len(flat), 2) if flat[i] == b"event"), "")
 
 
 def read_event(id: str, flat: Sequence[bytes]) -> Event:
-    """The event of an entry. Nothing that stands in one is an error."""
+    """The event in a stream entry. Never raises, whatever the entry contains."""
     raw = dict(zip(flat[::2], flat[1::2], strict=True))
     fields = {_text(name): _text(value) for name, value in raw.items()}
     name = fields.pop("event", "")

@@ -1,8 +1,7 @@
-"""Flows: jobs that wait for other jobs, added as one tree."""
+"""Flows: trees of jobs in which each parent runs after its children, added in one step."""
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -10,9 +9,18 @@ from typing import Any, Generic
 
 from msgspec import Struct
 
-from engine.connection import DEFAULT_WAIT, Argument, Connection, Link, RedisPyLink, RedisSettings, open_link
-from engine.errors import InvalidName, QueueClosed, ServerError
-from engine.job import Job, added_job, known_job, stored_job
+from engine.connection import (
+    DEFAULT_WAIT,
+    Argument,
+    Connection,
+    Link,
+    RedisPyLink,
+    RedisSettings,
+    SharedLink,
+    open_link,
+)
+from engine.errors import InvalidName, ServerError
+from engine.job import Job, added_job, existing_job, stored_job
 from engine.model import wire
 from engine.model.checks import whole_number
 from engine.model.clock import duration_ms
@@ -30,21 +38,21 @@ __all__ = ["FlowJob", "FlowNode", "FlowProducer"]
 
 
 class FlowNode(Struct, Generic[Data, Result], frozen=True):
-    """A job of a flow and those that it waits for, or waited for. A job that several wait for stands below each of them."""
+    """A job of a flow and its children. A child with several parents is below each of them."""
 
     job: Job[Data, Result]
     children: list[FlowNode[Any, Any]]
 
 
 class FlowProducer:
-    """Adds jobs that wait for each other, in whatever queues they are, shared with every BullMQ or Corral program.
+    """Adds trees of jobs, across queues: a parent runs when its children are finished. The data is BullMQ's.
 
         async with FlowProducer(redis="redis://localhost:6379/0") as flows:
             flow = await flows.add(FlowJob("report", "reports", children=[FlowJob("load", "loads", {"table": "orders"})]))
             await flow.job.result(timeout=30_000)
 
-    redis, prefix, wait, link: as for a Queue. In a Redis Cluster all queues of a flow are to be in one slot: give the prefix a hash
-    tag, as in "{bull}".
+    redis, prefix, wait, link: as for a Queue. In a Redis Cluster all queues of a flow must be in one slot: give the prefix a
+    hash tag, as in "{bull}".
     """
 
     def __init__(
@@ -55,18 +63,15 @@ class FlowProducer:
         wait: int | timedelta = DEFAULT_WAIT,
         link: Connection | RedisPyLink | None = None,
     ) -> None:
-        Keys("flow", prefix)  # says now what is wrong with the prefix
+        Keys("flow", prefix)  # refuses a wrong prefix here
         self.prefix = prefix
         self._wait = duration_ms("wait", wait)
         self._redis = link.settings if link is not None else RedisSettings.parse(redis)
-        self._shared = link
-        self._closed = False
-        self._link: Connection | RedisPyLink | None = None
-        self._opening = asyncio.Lock()
-        self._answers: dict[str, ResultWaiter] = {}
+        self._shared = SharedLink("the FlowProducer", self._connect, lent=link)
+        self._results: dict[str, ResultWaiter] = {}
 
     def __repr__(self) -> str:
-        return f"<FlowProducer {self.prefix}: {'open' if self._link else 'not connected'}>"
+        return f"<FlowProducer {self.prefix}: {'open' if self._shared.link else 'not connected'}>"
 
     async def __aenter__(self) -> FlowProducer:
         await self.open()
@@ -76,31 +81,27 @@ class FlowProducer:
         await self.close()
 
     async def open(self) -> FlowProducer:
-        """Connect, within `wait`, also after `close`. Raises ConnectFailed or AuthFailed with what to do."""
-        self._closed = False
-        await self._ready()
+        """Connect within `wait`; also reopens after `close`. Raises ConnectFailed or AuthFailed; the message says what to do."""
+        await self._shared.open()
         return self
 
     async def close(self) -> None:
-        """Close the connection; later calls raise QueueClosed. May be called twice."""
-        self._closed = True
-        answers, self._answers = list(self._answers.values()), {}
-        for one in answers:
-            await one.close()
-        link, self._link = self._link, None
-        if link is not None and link is not self._shared:
-            await link.close()
+        """Close the connection. Later calls raise QueueClosed. Can be called twice."""
+        waiters, self._results = list(self._results.values()), {}
+        for waiter in waiters:
+            await waiter.close()
+        await self._shared.close()
 
     async def add(self, tree: FlowJob[Data, Result]) -> FlowNode[Data, Result]:
-        """Add a tree of at most 500 jobs, all or none, in one step; the tree of the jobs that were made.
+        """Add a tree of at most 500 jobs in one step, all or nothing; returns the tree of added jobs.
 
-        Jobs with children wait for them in `waiting-children`; the others are in line at once. Where a job of a given
-        `job_id` is there already, it stays as it is and says so by `deduplicated`; the tree's parent waits for it, or has
-        its result at once. Raises InvalidInput, naming what is wrong, before anything is written; WrongState where a job
-        that is there is the child of another; OutcomeUnknown when the connection was lost before the reply.
+        Jobs with children are in `waiting-children` until the children finish; jobs without children are ready to run at once.
+        If a job with a given `job_id` exists, it stays unchanged and its Job has `deduplicated` True; its parent in the tree
+        waits for it, or gets its result at once. Raises InvalidInput before anything is written; WrongState if an existing
+        job is the child of another parent; OutcomeUnknown if the connection was lost before the reply.
         """
         planned = plan(tree, self.prefix)
-        link = await self._ready()
+        link = await self._shared.ready()
         await guard(link, planned[0].keys)
         added = await add_flow(link, planned[0].keys, [one.node for one in planned])
         if isinstance(added, tuple):
@@ -108,20 +109,20 @@ class FlowProducer:
             raise added[1].error(Parent("", ""), row.id)
         made: dict[int, FlowNode] = {}
         for one, job_id in zip(reversed(planned), reversed(added), strict=True):
-            job, row, answers = one.job, one.node.row, self._answered(one.keys)
+            job, row, results = one.job, one.node.row, self._waiter(one.keys)
             if job_id is None:
-                handle: Job[Any, Any] = known_job(link, one.keys, row.id, job.name, answers, job.signature)
+                handle: Job[Any, Any] = existing_job(link, one.keys, row.id, job.name, results, job.signature)
             else:
                 data = job.data if job.signature is None else job.signature.decode(row.data)
-                handle = added_job(link, one.keys, row.id, job.name, data, job.options, answers, job.signature)
+                handle = added_job(link, one.keys, row.id, job.name, data, job.options, results, job.signature)
             made[id(one.job)] = FlowNode(handle, [made[id(child)] for child in job.children])
         return made[id(tree)]
 
     async def get(self, queue: str, job_id: str, *, depth: int = 10, max_children: int = 20) -> FlowNode | None:
-        """A stored job with those below it, or None if it is not there.
+        """A stored job with its descendants; None if it does not exist.
 
-        depth: how many levels are read, the job's own included. max_children: how many of each job are, at most; those that
-        were removed are not shown.
+        depth: how many levels are read, the job's own included. max_children: how many children of each job are read at
+        most. Removed jobs are left out.
         """
         for name, value in (("depth", depth), ("max_children", max_children)):
             whole_number(name, value, 1, 1_000)
@@ -129,12 +130,13 @@ class FlowProducer:
         return found[0]
 
     async def remove(self, queue: str, job_id: str) -> bool:
-        """Remove a job and all that are below it; False if there is none.
+        """Remove a job and all its descendants; False if it does not exist.
 
-        Raises JobLocked, and removes nothing, while a worker runs one of them. A parent of the job waits for it no longer.
-        A tree of more than 100 jobs takes several steps; what a worker takes between two of them stays, with those above it.
+        Raises JobLocked, and removes nothing, while a worker runs one of them. A parent of the job no longer waits for it.
+        A tree of more than 100 jobs is removed in several steps: a job that a worker claims between two of them stays, with
+        its ancestors.
         """
-        link, keys = await self._ready(), Keys(queue, self.prefix)
+        link, keys = await self._shared.ready(), Keys(queue, self.prefix)
         await guard(link, keys)
         refused = await remove_flow(link, keys, id=job_id)
         if refused is None:
@@ -146,7 +148,7 @@ class FlowProducer:
     # --- inside -------------------------------------------------------------------------------------------------------
 
     async def _read(self, jobs: list[tuple[Keys, str]], depth: int, most: int) -> list[FlowNode | None]:
-        link = await self._ready()
+        link = await self._shared.ready()
         ids: dict[str, list[str]] = {}
         queues = {keys.jobs: keys for keys, _ in jobs}
         for keys, job_id in jobs:
@@ -155,7 +157,7 @@ class FlowProducer:
         for name, keys in queues.items():
             for snapshot in await get_jobs(link, keys, ids[name]):
                 if snapshot is not None:
-                    stored[keys.job(snapshot.id)] = stored_job(link, keys, snapshot, self._answered(keys))
+                    stored[keys.job(snapshot.id)] = stored_job(link, keys, snapshot, self._waiter(keys))
         nodes = {key: FlowNode(job, []) for key, job in stored.items()}
         below: list[tuple[FlowNode, Keys, str]] = []
         for keys, job_id in {keys.job(id): (keys, id) for keys, id in jobs}.values() if depth > 1 else ():
@@ -175,30 +177,24 @@ class FlowProducer:
             ("HRANDFIELD", keys.helper(job_id, "failed"), most),
             ("ZRANGE", keys.helper(job_id, "unsuccessful"), 0, most - 1),
         ]
-        # A key of another type is foreign, and names no children.
+        # A key of another type was written by another program, and names no children.
         answered = [found for found in await link.call_many(asked) if not isinstance(found, ServerError)]
         named = {key.decode(errors="replace") for found in answered for key in found}
         children = []
         for key in sorted(named)[:most]:
             base, _, child = key.rpartition(":")
             prefix, _, queue = base.rpartition(":")
-            with suppress(InvalidName):  # what is no job's key names no child
+            with suppress(InvalidName):  # not the key of a job
                 children.append((Keys(queue, prefix), child))
         return children
 
-    async def _ready(self) -> Connection | RedisPyLink:
-        async with self._opening:
-            if self._link is None:
-                if self._closed:
-                    raise QueueClosed("the FlowProducer")
-                wait = self._wait / 1000
-                self._link = self._shared or await open_link(self._redis, prelude=loading("add_flow"), call_wait=wait)
-            return self._link
+    async def _connect(self) -> Connection | RedisPyLink:
+        return await open_link(self._redis, prelude=loading("add_flow"), call_wait=self._wait / 1000)
 
-    def _answered(self, keys: Keys) -> ResultWaiter:
-        answers = self._answers.get(keys.jobs)
-        if answers is None:
-            assert self._link is not None
+    def _waiter(self, keys: Keys) -> ResultWaiter:
+        waiter = self._results.get(keys.jobs)
+        if waiter is None:
+            assert self._shared.link is not None
             listen = partial(open_link, self._redis, name=keys.client_name(":qe"))
-            answers = self._answers[keys.jobs] = ResultWaiter(self._link, keys, listen)
-        return answers
+            waiter = self._results[keys.jobs] = ResultWaiter(self._shared.link, keys, listen)
+        return waiter

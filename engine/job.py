@@ -1,4 +1,4 @@
-"""The `Job` that users hold: what a job was when it was read, and what can be asked of it and told it."""
+"""The Job object: a snapshot of a job, and what can be done with it: wait for its result, report progress, log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.model.keys import Keys
 from engine.model.options import NO_OPTIONS, JobOptions, read_options
 from engine.model.records import Claimed, D, JobSignature, Returned, Snapshot, moment
 from engine.results import ResultWaiter
-from engine.scripting.key_types import ask
+from engine.scripting.key_types import call_typed
 from engine.scripting.rows import Refusal
 from engine.scripts.get_jobs import get_jobs
 from engine.scripts.get_state import get_state
@@ -25,29 +25,29 @@ from engine.scripts.update_data import update_data
 
 
 class Job(Generic[D, Returned]):
-    """A job of a queue, as it was when it was added, claimed or read; `await job.refresh()` reads it again.
+    """A job, as it was when it was added, claimed or read. `await job.refresh()` reads it again.
 
-    `Job[SmsJobData]`, or `Job[SmsJobData, SmsResult]` with the type of its result, which a job has that was added or read
-    with its processor. Of any other job data, results and `return_value` are plain JSON values.
-    data: its payload, as the processor's type or as plain JSON values; None where the add made no job. opts: its options.
-    attempts_made: runs that ended; attempts_started: runs begun. progress: what was last reported.
-    timestamp, processed_on, finished_on: when it was made, last started and finished, by the server's clock.
-    return_value, failed_reason, stacktrace: what its runs came to.
-    deduplicated: of the answer to an add, whether it made no job: this one was there, by its `job_id` or as the owner of
-    the `deduplication`. Only its id is known then, and `data` is None: `refresh` reads its name, data and options.
+    A job that was added or read with its processor is a `Job[SmsJobData, SmsResult]`; annotate a processor's parameter with
+    `Job[SmsJobData]`. The data and result of any other job are plain JSON values.
+    data: the payload. opts: the options, see JobOptions. progress: the value last reported.
+    attempts_made: finished runs; attempts_started: started runs; stalls: runs lost with their worker.
+    timestamp, processed_on, finished_on: when it was added, last started and finished, by the server's clock; None if not yet.
+    return_value: what the processor returned. failed_reason, stacktrace: why it failed, one stack trace for each attempt.
+    delay: milliseconds. priority: BullMQ's order, 0 runs first, then 1, 2, ...
+    deduplicated: True if the add made no job, because a job with this `job_id` or `deduplication` id exists. This is that
+    other job, with only its id known and `data` None: `refresh` reads the rest.
     """
 
     __slots__ = (
-        "_answers", "_beat", "_claimed", "_gathered", "_keys", "_link", "_opts", "_signature", "_stop", "attempts_made", "attempts_started", "data",
-        "deduplicated", "delay", "failed_reason",
-        "finished_on", "id", "name", "priority", "processed_on", "progress", "queue_name", "return_value", "stacktrace",
-        "stalls", "timestamp",
+        "_beat", "_claimed", "_gathered", "_keys", "_link", "_opts", "_results", "_signature", "_stop", "attempts_made",
+        "attempts_started", "data", "deduplicated", "delay", "failed_reason", "finished_on", "id", "name", "priority",
+        "processed_on", "progress", "queue_name", "return_value", "stacktrace", "stalls", "timestamp",
     )  # fmt: skip
 
     def __init__(self, link: Link, keys: Keys, id: str, name: str, data: D, opts: JobOptions | bytes) -> None:
         self._link = link
         self._keys = keys
-        self._answers: ResultWaiter | None = None
+        self._results: ResultWaiter | None = None
         self._claimed: Claimed | None = None
         self._stop: CorralError | None = None
         self._beat = 0.0
@@ -83,7 +83,7 @@ class Job(Generic[D, Returned]):
 
     @property
     def opts(self) -> JobOptions:
-        """The job's options; what another producer wrote that cannot be understood counts as not said."""
+        """The job's options. Options of another producer that cannot be read are the defaults."""
         if isinstance(self._opts, bytes):
             try:
                 self._opts = read_options(self._opts)
@@ -93,12 +93,12 @@ class Job(Generic[D, Returned]):
 
     @property
     def deduplication_id(self) -> str | None:
-        """The id of the job's deduplication, if it has one."""
+        """The id of the job's `deduplication`; None without one."""
         return None if self.opts.deduplication is None else self.opts.deduplication.id
 
     @property
     def tenant(self) -> str | None:
-        """The `subAccountId` that the job belongs to, if its data names one."""
+        """The `subAccountId` in the job's data; None without one."""
         found = (
             self.data.get("subAccountId") if isinstance(self.data, dict) else getattr(self.data, "sub_account_id", None)
         )
@@ -106,30 +106,31 @@ class Job(Generic[D, Returned]):
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run of this job was told to stop: cancelled, timed out, taken over by another claim, or let go by
-        a worker that stops. May be asked from any thread. Code on the event loop is cancelled besides.
+        """True if this run should stop: it was cancelled, it timed out, it lost its lock, or the worker is shutting down.
+
+        Can be read from any thread. Coroutines on the event loop are also cancelled.
         """
         return self._run()._stop is not None
 
     def check_cancelled(self) -> None:
-        """Raise if the run was told to stop: JobCancelled, JobTimeout or LockLost. May be called from any thread."""
+        """Raise JobCancelled, JobTimeout or LockLost if this run should stop. Can be called from any thread."""
         stop = self._run()._stop
         if stop is not None:
             raise stop
 
     def heartbeat(self) -> None:
-        """Say that the run goes on, for a processor with a `heartbeat`; progress and log rows say it too.
+        """Report that the run makes progress, for a processor with a `heartbeat`. `update_progress` and `log` do so too.
 
-        Costs next to nothing on the loop and in threads, one message to the worker in a child process.
+        Nearly free on the event loop and in threads; one message to the worker from a child process.
         """
         self._run()._beat = monotonic()
 
     def _run(self) -> Job[Any, Any]:
-        """The handle that the worker knows, to which it says what concerns this run."""
+        """The Job that the worker holds: stop reasons and heartbeats are kept there."""
         return self
 
     async def refresh(self) -> Job[D, Returned]:
-        """Read the job again. Raises JobNotFound if it is gone. The data keeps its type."""
+        """Read the job again and return it. The data keeps its type. Raises JobNotFound if the job was removed."""
         fresh = (await get_jobs(self._link, self._keys, [self.id]))[0]
         if fresh is None:
             raise JobNotFound(self.id, self.queue_name)
@@ -142,28 +143,28 @@ class Job(Generic[D, Returned]):
         return self
 
     async def state(self) -> str:
-        """Where the job is: waiting, active, delayed, prioritized, completed, failed, waiting-children, or unknown."""
+        """The job's state: waiting, active, delayed, prioritized, completed, failed, waiting-children, or unknown."""
         return (await get_state(self._link, self._keys, [self.id]))[0]
 
     async def result(self, timeout: int | timedelta | None = None) -> Returned:
-        """Wait until the job is finished and return what its processor returned: as the type that the processor says, of a
-        job that was added with its processor; else as plain JSON values.
+        """Wait until the job finishes and return what its processor returned.
 
-        timeout: ms or timedelta. Raises JobFailed with the reason, JobCancelled or JobTimeout where that is why it failed,
-        TimeoutError if it is not finished in time, JobNotFound if the job was removed: also by `remove_on_complete`, where its
-        event has left the stream before it was read.
+        The result has the processor's type if the job was added with its processor; else it is a plain JSON value.
+        timeout: ms or timedelta; None waits without limit. Raises JobFailed with the reason if the job failed for good,
+        JobCancelled or JobTimeout if that was the reason; TimeoutError if it does not finish in time; JobNotFound if the job
+        was removed, also by `remove_on_complete` if its event was trimmed from the stream before it was read.
         """
         kind = Any if self._signature is None else self._signature.result
-        if self._answers is not None:
-            return cast(Returned, await self._answers.wait(self.id, timeout, kind))
-        answers = ResultWaiter(self._link, self._keys)
+        if self._results is not None:
+            return cast(Returned, await self._results.wait(self.id, timeout, kind))
+        results = ResultWaiter(self._link, self._keys)
         try:
-            return cast(Returned, await answers.wait(self.id, timeout, kind))
+            return cast(Returned, await results.wait(self.id, timeout, kind))
         finally:
-            await answers.close()
+            await results.close()
 
     async def update_progress(self, value: Any) -> None:
-        """Report how far the job is: a number from 0 to 100, or any JSON value. Raises LockLost if another run took over."""
+        """Report progress: a number from 0 to 100, or any JSON value. Raises LockLost if this run no longer owns the job."""
         self.heartbeat()
         encoded = codec.encode("progress", value)
         refused = await progress(self._link, self._keys, [(self.id, self._claimed, encoded)])
@@ -172,7 +173,7 @@ class Job(Generic[D, Returned]):
         self.progress = value
 
     async def log(self, row: str) -> int:
-        """Append a row to the job's log and return how many rows it keeps."""
+        """Append a row to the job's log; returns how many rows are kept. Raises LockLost if this run no longer owns the job."""
         self.heartbeat()
         kept = (await log(self._link, self._keys, [(self.id, self._claimed, row, self.opts.keep_logs)]))[0]
         if isinstance(kept, Refusal):
@@ -180,32 +181,34 @@ class Job(Generic[D, Returned]):
         return kept
 
     async def update_data(self, data: D) -> None:
-        """Replace the job's data. Raises LockLost if another run took over, JobNotFound if the job is gone."""
+        """Replace the job's data. Raises LockLost if this run no longer owns the job, JobNotFound if the job was removed."""
         await update_data(self._link, self._keys, id=self.id, data=codec.encode("data", data), claim=self._claimed)
         self.data = data
 
     def add_child(self, child: FlowJob) -> None:
-        """Gather a job, with its own children, for the end of this run; until then nothing is written.
+        """Collect a job, with its own children, to be added when this run ends, in the same step. Until then nothing is written.
 
-        With `raise errors.WaitForChildren()` it becomes a child of this job, which runs again when it is done; where the
-        processor returns, a job of its own; where the run fails, nothing. Each time in one step with that end.
-        Raises InvalidInput for what cannot be added, and where the job is not in the hands of a processor.
+        If the processor raises `errors.WaitForChildren()`, it becomes a child of this job, which runs again when the child
+        is finished. If the processor returns, it is added as an independent job. If the run fails, it is not added.
+        Raises InvalidInput for a job that cannot be added, and outside of a processor.
         """
         if self._claimed is None:
             raise InvalidInput(
-                "add_child: only a processor's own job gathers children; use `queue.add(..., parent=...)`"
+                "add_child: works only inside the job's processor; use `queue.add(..., parent=...)` elsewhere"
             )
         if self._gathered is None:
             self._gathered = Gathered(self._keys)
         self._gathered.add(child)
 
     async def children_values(self) -> dict[str, Any]:
-        """What the children that are done returned, as plain JSON values, by their keys: "bull:reports:<id>"."""
+        """Results of the completed children, as plain JSON values, by key: "bull:reports:<id>"."""
         return {key: plain_value(value) for key, value in (await self._children("processed")).items()}
 
     async def ignored_failures(self) -> dict[str, str]:
-        """Why children failed of which the parent runs all the same, by their keys: see `ignore_dependency_on_failure`
-        and `continue_parent_on_failure`."""
+        """Failure reasons of the children whose failure the parent ignores, by key.
+
+        See the options `ignore_dependency_on_failure` and `continue_parent_on_failure`.
+        """
         return {key: reason.decode(errors="replace") for key, reason in (await self._children("failed")).items()}
 
     async def _children(self, helper: str) -> dict[str, bytes]:
@@ -213,7 +216,7 @@ class Job(Generic[D, Returned]):
         cursor: Argument = 0
         while True:
             # In pages: a parent may have any number of children, with values of any size.
-            cursor, page = await ask(
+            cursor, page = await call_typed(
                 self._link, "hash", "HSCAN", self._keys.helper(self.id, helper), cursor, "COUNT", 250
             )
             found |= {key.decode(errors="replace"): value for key, value in zip(page[::2], page[1::2], strict=True)}
@@ -221,9 +224,9 @@ class Job(Generic[D, Returned]):
                 return found
 
     async def remove_deduplication(self) -> bool:
-        """Let the id of this job's deduplication be free, if the job owns it: the next add makes a job. Whether it did.
+        """Release this job's deduplication id, so that the next add makes a job. False if another job, or none, owns the id.
 
-        What `keep_last_if_active` kept for this job's end becomes a job now.
+        Data that `keep_last_if_active` kept for the end of this job becomes a job now.
         """
         id = self.deduplication_id
         return id is not None and await remove_deduplication(self._link, self._keys, deduplication=id, owner=self.id)
@@ -254,13 +257,13 @@ def stored_job(
     link: Link,
     keys: Keys,
     snapshot: Snapshot,
-    answers: ResultWaiter | None = None,
+    results: ResultWaiter | None = None,
     signature: JobSignature | None = None,
 ) -> Job[Any, Any]:
-    """The handle of a job that was read from the queue; without a signature data that is not JSON stands as text."""
+    """The Job of a stored job. Without a signature, data that is not JSON is text."""
     data = plain_value(snapshot.data) if signature is None else signature.decode(snapshot.data)
     job: Job[Any, Any] = Job(link, keys, snapshot.id, snapshot.name, data, snapshot.opts)
-    job._answers = answers
+    job._results = results
     job._signature = signature
     job._read(snapshot)
     return job
@@ -273,12 +276,12 @@ def added_job(
     name: str,
     data: D,
     options: JobOptions,
-    answers: ResultWaiter | None = None,
+    results: ResultWaiter | None = None,
     signature: JobSignature | None = None,
 ) -> Job[D]:
-    """The handle of a job that was just added."""
+    """The Job of a job that was just added."""
     job: Job[D] = Job(link, keys, id, name, data, options)
-    job._answers = answers
+    job._results = results
     if signature is not None:
         job._signature = signature
     job.delay = options.delay
@@ -286,29 +289,29 @@ def added_job(
     return job
 
 
-def known_job(
+def existing_job(
     link: Link,
     keys: Keys,
     id: str,
     name: str,
-    answers: ResultWaiter | None = None,
+    results: ResultWaiter | None = None,
     signature: JobSignature | None = None,
 ) -> Job[Any, Any]:
-    """The handle of a job that was there already, of which only the id is known."""
-    job = added_job(link, keys, id, name, None, NO_OPTIONS, answers, signature)
+    """The Job of one that existed before the add: only its id is known."""
+    job = added_job(link, keys, id, name, None, NO_OPTIONS, results, signature)
     job.deduplicated = True
     return job
 
 
 def type_job(job: Job[Any, Any], signature: JobSignature, data: Any) -> None:
-    """Give a handle the types of its processor, and its data as that has it."""
+    """Give a Job the types of its processor, and the data decoded as the processor's type."""
     job._signature = signature
     if not job.deduplicated:
         job.data = data
 
 
 def claimed_job(link: Link, keys: Keys, claimed: Claimed, data: D, options: JobOptions) -> Job[D]:
-    """The handle that a processor is given: what it tells the queue is fenced by this claim."""
+    """The Job that a processor gets. Its writes are fenced by this claim."""
     job: Job[D] = Job(link, keys, claimed.id, claimed.name, data, options)
     job._claimed = claimed
     job.attempts_made = claimed.attempts_made
@@ -322,13 +325,13 @@ def claimed_job(link: Link, keys: Keys, claimed: Claimed, data: D, options: JobO
 
 
 def show_result(job: Job[Any, Any], result: Any) -> None:
-    """Let a handle show what its processor returned just now, as it would read it from the queue."""
+    """Set `return_value` to what the processor just returned, as it would be read from the queue."""
     encoded = codec.encode("result", result)
     job.return_value = plain_value(encoded) if job._signature is None else job._signature.decode_result(encoded)
 
 
 def tell_to_stop(job: Job[Any, Any], why: CorralError) -> None:
-    """Let the handler that has this job find out, wherever it runs. The first reason stays."""
+    """Let the processor of this run see that it should stop, in any thread. The first reason stays."""
     if job._stop is None:
         job._stop = why
 
@@ -339,12 +342,12 @@ def silence(job: Job[Any, Any]) -> float:
 
 
 def _has_fields(kind: type) -> bool:
-    """Whether data of this type is more than plain JSON values."""
+    """Whether the type is a Struct, a dataclass or a pydantic model."""
     return hasattr(kind, "__struct_fields__") or hasattr(kind, "__dataclass_fields__") or codec.is_pydantic(kind)
 
 
 def plain_value(encoded: bytes) -> Any:
-    """A stored JSON value of any producer; text where it is not JSON."""
+    """A JSON value that any producer stored; text if it is not JSON."""
     if not encoded:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What can be measured in a queue without running a job: how many finish a minute, what waits and for how long."""
+"""Queue metrics: jobs finished per minute, jobs per name and per priority, and the job that has waited longest."""
 
 from __future__ import annotations
 
@@ -12,60 +12,61 @@ from msgspec import Struct
 from engine.connection import Link
 from engine.errors import InvalidOption
 from engine.model import states, wire
-from engine.model.checks import is_whole, whole_number
+from engine.model.checks import did_you_mean, is_whole, whole_number
 from engine.model.keys import Keys
 from engine.model.options import read_options
 from engine.model.records import moment
 from engine.scripting.pace import chunks
 from engine.scripts.count_names import count_names
 from engine.scripts.count_priorities import count_priorities
-from engine.scripts.find_oldest import InLine, find_oldest
+from engine.scripts.find_oldest import WaitingJob, find_oldest
 from engine.scripts.get_metrics import get_metrics
 
 MAX_METRICS = 20_160
-"""Minutes: two weeks, the longest that BullMQ has a word for."""
+"""Minutes: two weeks, the longest period that BullMQ has a constant for."""
 Finished = Literal["completed", "failed"]
 _STATES = {states.spoken(name) for name in wire.STATES} | {"paused"}
 _MINUTE = 60_000
 
 
 class Metrics(Struct, frozen=True):
-    """Jobs finished, counted by the workers that were told to. The same numbers as in BullMQ's `getMetrics`."""
+    """Finished jobs per minute, counted by workers with `metrics=`. The same numbers as BullMQ's `getMetrics`."""
 
     total: int = 0
     """Jobs counted in all."""
     current: int = 0
-    """Those of them that are in no minute yet: a minute is closed by the first job of a later one."""
+    """Jobs of `total` that are in no closed minute yet: the first job of a later minute closes a minute."""
     per_minute: list[int] = []
-    """The minutes asked for, newest first."""
+    """Jobs finished in each of the requested minutes, newest first."""
     minutes: int = 0
-    """How many minutes are kept."""
+    """How many minutes are stored."""
     newest: datetime | None = None
-    """When minute 0, the newest that is closed, began; minute n began n minutes before. None while there is none."""
+    """Start of minute 0, the newest closed one; minute n starts n minutes earlier. None if no minute is closed."""
 
 
 class CountsPerType(Struct, frozen=True):
-    """How many of the jobs in a state have each name, from a walk that ended at a limit or at the end."""
+    """How many jobs in a state have each name, from a scan that ended at a limit or at the end."""
 
     counts: dict[str, int]
-    """By name, the most first. A job whose hash is gone counts under ""."""
-    looked_at: int
+    """Job name -> count, the largest first. A job whose hash is missing counts under ""."""
+    scanned: int
+    """Jobs that were read."""
     complete: bool
-    """Whether all were looked at; else these are the next to run, due, or the first finished."""
+    """True if all jobs were scanned; else the sample is the next to run, the next due, or the first finished."""
 
 
 class OldestWaiting(Struct, frozen=True):
-    """The job in line that could have run for the longest time."""
+    """The waiting job that has been ready to run for the longest time."""
 
     id: str
     name: str
     age: timedelta
-    """Since it was made, or its delay was over, or its last run began, whichever came last."""
+    """Time since it was added, its delay ended, or its last run started, whichever came last."""
 
 
 async def measured(link: Link, keys: Keys, kind: Finished, start: int, end: int) -> Metrics:
     if kind not in get_args(Finished):
-        raise InvalidOption(f"kind: {kind!r} is not counted; give completed or failed")
+        raise InvalidOption(f"kind: {kind!r} is not counted; give 'completed' or 'failed'")
     for name, value in (("start", start), ("end", end)):
         if not is_whole(value):
             raise InvalidOption(f"{name}: {value!r} is not a whole number; 0 is the newest minute, -1 the oldest")
@@ -90,17 +91,19 @@ async def counted_per_priority(link: Link, keys: Keys, asked: Iterable[int] | No
 
 async def counted_per_type(link: Link, keys: Keys, state: str, limit: int) -> CountsPerType:
     if state not in _STATES:
-        raise InvalidOption(f"state: {state!r} is no state; it is one of {', '.join(sorted(_STATES))}")
+        raise InvalidOption(
+            f"state: {state!r} is not a state; states are {', '.join(sorted(_STATES))}{did_you_mean(str(state), _STATES)}"
+        )
     whole_number("limit", limit, 1, hint="it is how many jobs are read")
     counts: Counter[str] = Counter()
-    seen, wanted, looked_at = 0, 0, 0
-    while seen < limit and looked_at == wanted:
-        wanted = min(wire.MAX_ROWS, limit - seen)
-        looked_at, found = await count_names(link, keys, state=state, start=seen, count=wanted)
+    scanned, wanted, got = 0, 0, 0
+    while scanned < limit and got == wanted:
+        wanted = min(wire.MAX_ROWS, limit - scanned)
+        got, found = await count_names(link, keys, state=state, start=scanned, count=wanted)
         counts.update(found)
-        seen += looked_at
-    complete = looked_at < wanted or not (await count_names(link, keys, state=state, start=seen, count=1))[0]
-    return CountsPerType(dict(counts.most_common()), seen, complete)
+        scanned += got
+    complete = got < wanted or not (await count_names(link, keys, state=state, start=scanned, count=1))[0]
+    return CountsPerType(dict(counts.most_common()), scanned, complete)
 
 
 async def waited_longest(link: Link, keys: Keys) -> OldestWaiting | None:
@@ -111,8 +114,8 @@ async def waited_longest(link: Link, keys: Keys) -> OldestWaiting | None:
     return OldestWaiting(job.id, job.name, timedelta(milliseconds=max(0, now - since)))
 
 
-def _since(job: InLine) -> int:
-    """From when on a job could have run, ms."""
+def _since(job: WaitingJob) -> int:
+    """When the job became ready to run, in Unix ms."""
     try:
         delay = read_options(job.opts).delay
     except (ValueError, RecursionError):

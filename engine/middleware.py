@@ -1,4 +1,4 @@
-"""Middleware: what stands around the adding and around the running of every job. Knows jobs; no workers, no Redis."""
+"""Middleware around adding and running jobs, and the context of the running job. Knows neither workers nor Redis."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ M = TypeVar("M", bound=Callable[..., Awaitable[Any]])
 class AroundAdd(Protocol):
     """Middleware of a Queue: `async def m(new_job, call_next)`, called for each job before it is sent.
 
-    It may change the job's name, data and options, and ends with `return await call_next(new_job)`, which sends the job
-    and returns its handle. What it raises reaches whoever adds the job; nothing was sent then, if `call_next` was not called.
+    It can change the job's name, data and options. `return await call_next(new_job)` sends the job and returns its Job.
+    An exception is raised in the caller of `add`; if `call_next` was not called, nothing was sent.
     """
 
     async def __call__(
@@ -37,34 +37,34 @@ class AroundAdd(Protocol):
 class AroundRun(Protocol):
     """Middleware of a Worker: `async def m(job, call_next)`, called for each run of a job.
 
-    `await call_next(job)` runs the job and returns its result or raises what its processor raised. What the middleware
-    returns is the job's result, what it raises is the attempt's failure; without `call_next` the processor is not called.
-    Context variables that it sets are seen by the processor, on the loop and in a thread.
+    `await call_next(job)` runs the processor, returns its result and raises its exception. The middleware's return value is
+    the job's result, its exception fails the attempt. If it does not call `call_next`, the processor does not run.
+    Context variables that it sets are visible to the processor, on the event loop and in a thread.
     """
 
     async def __call__(self, job: Job[Any, Any], call_next: Callable[[Job[Any, Any]], Awaitable[Any]], /) -> Any: ...
 
 
 current_tenant: ContextVar[str | None] = ContextVar("current_tenant", default=None)
-"""The `subAccountId` of the job being run, set by `job_context`."""
+"""The `subAccountId` of the running job, set by the middleware `job_context`."""
 
 _current_job: ContextVar[Job[Any, Any] | None] = ContextVar("current_job", default=None)
 
 
 def current_job() -> Job[Any, Any] | None:
-    """The job being run here, in a worker with the middleware `job_context`; None elsewhere."""
+    """The job that the calling code runs for, in a worker with the middleware `job_context`; None elsewhere."""
     return _current_job.get()
 
 
 async def job_context(job: Job[Any, Any], call_next: Callable[[Job[Any, Any]], Awaitable[Any]]) -> Any:
-    """Middleware of a worker: lets `current_job()` and `current_tenant` tell code below the processor whose job it does."""
+    """Worker middleware that sets `current_job()` and `current_tenant` for the code that the processor calls."""
     _current_job.set(job)
     current_tenant.set(job.tenant)
     return await call_next(job)
 
 
 def check_middleware(given: Sequence[M] | None) -> tuple[M, ...]:
-    """Middleware as it was given, the first outermost. Raises InvalidInput for what is no coroutine function."""
+    """The middleware as a tuple, the first outermost. Raises InvalidInput for anything but coroutine functions."""
     if given is None:
         return ()
     if not isinstance(given, list | tuple):
@@ -100,7 +100,7 @@ def _pass(
 
 
 class HookedAdds:
-    """A queue's `add` and `add_many` with middleware around each job. What comes out of it changed is checked again."""
+    """A queue's `add` and `add_many` with middleware around each job. A changed job is checked again."""
 
     def __init__(
         self,
@@ -118,13 +118,13 @@ class HookedAdds:
 
         async def send(changed: NewJob) -> Job[Any, Any]:
             own = options if _is_new(changed).options is first else _given(changed)
-            word = name if changed.signature is not None and changed.signature is new.signature else changed.name
-            return await self._add(word, changed.data, **own)
+            target = name if changed.signature is not None and changed.signature is new.signature else changed.name
+            return await self._add(target, changed.data, **own)
 
         return await around(self._middleware, send)(new)
 
     async def add_many(self, jobs: Iterable[NewJob]) -> list[Job[Any, Any]]:
-        """All that come out of the middleware are sent together, once the last has come out; nothing if one raises."""
+        """Jobs are sent together once the middleware has passed all of them on; none is sent if the middleware of one raises."""
         new = list(jobs)
         check_new(new)
         return await _Together(new, self).run()
@@ -145,24 +145,24 @@ class HookedAdds:
 
 
 class _Together:
-    """Jobs that are added in one go: each goes through the middleware by itself and waits at its end for the others."""
+    """One `add_many` call: each job passes the middleware in a task of its own and waits at the end for the others."""
 
     def __init__(self, jobs: Sequence[NewJob], adds: HookedAdds) -> None:
         self._jobs = jobs
         self._adds = adds
         self._left = len(jobs)
         self._waiting: dict[int, tuple[NewJob, asyncio.Future[Job[Any, Any]]]] = {}
-        self._all_here = asyncio.Event()
+        self._all_arrived = asyncio.Event()
 
     async def run(self) -> list[Job[Any, Any]]:
         tasks = [asyncio.create_task(self._one(number, job)) for number, job in enumerate(self._jobs)]
         if not tasks:
             return []
         try:
-            await self._all_here.wait()
+            await self._all_arrived.wait()
             for task in tasks:
                 if task.done():
-                    task.result()  # raises what kept a job from being sent
+                    task.result()  # raises the exception of a middleware
             await self._send()
             return list(await asyncio.gather(*tasks))
         finally:
@@ -175,7 +175,7 @@ class _Together:
 
         async def arrive(new: NewJob) -> Job[Any, Any]:
             nonlocal arrived
-            if arrived:  # the middleware tries again
+            if arrived:  # the middleware retries
                 return (await self._adds.send([new]))[0]
             arrived = True
             self._waiting[number] = new, asyncio.get_running_loop().create_future()
@@ -185,7 +185,7 @@ class _Together:
         try:
             return await self._adds.through(job, arrive)
         except BaseException:
-            self._all_here.set()
+            self._all_arrived.set()
             raise
         finally:
             if not arrived:
@@ -194,7 +194,7 @@ class _Together:
     def _count(self) -> None:
         self._left -= 1
         if not self._left:
-            self._all_here.set()
+            self._all_arrived.set()
 
     async def _send(self) -> None:
         waiting = [self._waiting[number] for number in sorted(self._waiting)]
@@ -212,7 +212,7 @@ class _Together:
 
 def _is_new(given: Any) -> NewJob:
     if not isinstance(given, NewJob):
-        raise InvalidInput(f"middleware: call_next was given {given!r}; give it the NewJob, changed or another")
+        raise InvalidInput(f"middleware: call_next got {given!r}; pass it a NewJob, the same or another")
     return given
 
 

@@ -1,4 +1,4 @@
-"""The face of a processor: a function or class that does the jobs of one type. Knows nothing of workers and Redis."""
+"""Processors: functions and classes that run the jobs of one name. Knows neither workers nor Redis."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ from engine.model.records import Addable, D, JobSignature, R
 RunIn = Literal["loop", "thread", "process"]
 ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
 RetryIf = Callable[[BaseException, int], bool]
-"""Whether an attempt that raised this error is followed by another; the number says which attempt it was, 1 for the first."""
+"""Called with the error and the number of the attempt that raised it, 1 for the first; True retries the job."""
 Results = Sequence[Any] | Mapping[str, Any] | None
-"""What a batch came to: a result or an exception for each job in order, or by job id; None where there is nothing to say."""
+"""Results of a batch: a result or an exception for each job, in order or by job id; None if no job has a result."""
 
 MAX_BATCH = 10_000
 MAX_BATCH_WAIT = 600_000
@@ -70,7 +70,7 @@ class JobLog:
 
 
 class Batch(Struct, frozen=True):
-    """How jobs are gathered: `size` at most, and the first waits `wait` milliseconds at most for others."""
+    """How jobs are collected into a batch: up to `size` jobs; the first waits at most `wait` milliseconds for others."""
 
     size: int
     wait: int
@@ -81,7 +81,7 @@ class Batch(Struct, frozen=True):
         ms = duration_ms("wait", wait)
         if ms > MAX_BATCH_WAIT:
             raise InvalidOption(
-                f"wait: {ms:,} ms is more than {MAX_BATCH_WAIT:,}; jobs that wait hold slots of the worker"
+                f"wait: {ms:,} ms is more than {MAX_BATCH_WAIT:,}; give less, because jobs that wait occupy slots of the worker"
             )
         return cls(size, ms)
 
@@ -89,16 +89,16 @@ class Batch(Struct, frozen=True):
 class Processor(Addable[D, R]):
     """How the jobs of one name are done. Made by `@processor` or from a `BaseProcessor`; calling it calls the function.
 
-    It stands for its name where jobs are added, and checks their data: `await queue.add(greet, Greeting("Ada"))`.
+    Add jobs with the processor itself to have their data checked: `await queue.add(greet, Greeting("Ada"))`.
 
-    name: the job name it takes; None takes every name.
-    data_type: what `job.data` is decoded as, from the annotation of the first parameter; Any without one.
-    result_type: what the function returns, from its annotation; Any without one.
-    run_in: "loop" (coroutine functions), "thread" (plain functions), "process" (only if asked).
-    attempts, backoff, timeout: for jobs that say nothing themselves.
-    retry_on: if given, other exceptions fail the job at once. give_up_on: these do. retry_if(error, attempt): asked last,
-    where the types allow another attempt; False fails the job at once. A `Retry` passes all three.
-    heartbeat: ms that a run may go without `job.heartbeat()`, `update_progress` or `log` before it counts as hung.
+    name: the job name that it runs; None runs jobs of every name.
+    data_type: the type of `job.data`, from the annotation of the first parameter; Any without one.
+    result_type: the type of the result, from the return annotation; Any without one.
+    run_in: "loop" (coroutine functions), "thread" (plain functions) or "process" (plain functions, on request).
+    attempts, backoff, timeout: defaults for jobs without these options.
+    retry_on: only these exceptions are retried. give_up_on: these are never retried. retry_if(error, attempt): called last,
+    if the types allow another attempt; False fails the job for good. `Retry` is always retried.
+    heartbeat: ms that may pass without `job.heartbeat()`, `update_progress` or `log` before the run times out.
     batch: if given, the function takes a list of jobs.
     """
 
@@ -136,19 +136,19 @@ class Processor(Addable[D, R]):
         self.result_type = _result_type(function, batch is not None) if result_type is None else result_type
         self.signature = JobSignature(name or "", self.data_type, self.result_type)
         self.decode: Callable[[bytes], D] = self.signature.decode
-        """A job's stored data as this processor takes it. Raises InvalidData with the path of what does not fit."""
+        """Decodes a job's stored data as `data_type`. Raises InvalidData with the path of the field that does not fit."""
         self.log = log or JobLog()
         self.batch = batch
         if batch is not None and self.run_in == "process":
-            raise InvalidInput(
-                f"run_in: {self!r} takes batches, which run on the loop or in a thread, not in a process"
-            )
+            raise InvalidInput(f"run_in: {self!r} takes batches, which cannot run in a process; leave run_in= out")
         if is_async and self.run_in == "thread":
             raise InvalidInput(
-                f"run_in: {self!r} is a coroutine function and runs on the loop; make it a plain `def` for a thread"
+                f"run_in: {self!r} is a coroutine function, which runs on the event loop; make it a plain `def` to run it in a thread"
             )
         if not is_async and self.run_in == "loop":
-            raise InvalidInput(f"run_in: {self!r} is a plain function and would block the loop; make it `async def`")
+            raise InvalidInput(
+                f"run_in: {self!r} is a plain function and would block the event loop; make it `async def`"
+            )
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", type(function).__name__)
 
@@ -162,7 +162,7 @@ class Processor(Addable[D, R]):
         return self.signature
 
     def gives_up(self, error: BaseException, attempt: int) -> bool:
-        """Whether no further attempt may follow this one, the `attempt`-th, however many are left."""
+        """Whether this error, raised by attempt number `attempt`, fails the job for good even if attempts are left."""
         if isinstance(error, Retry):
             return False
         if isinstance(error, (UnrecoverableError, *self.give_up_on)):
@@ -193,15 +193,21 @@ def processor(
     heartbeat: int | timedelta | None = None,
     run_in: RunIn | None = None,
 ) -> Wrap:
-    """Make a function the processor of the jobs called `name`, a chosen word that stays the same when code moves. Without
-    a name it takes jobs of every name, and is then the only one of its worker.
+    """Make a function the processor of jobs named `name`.
 
-    `async def` runs on the worker's loop, `def` in a thread, `run_in="process"` in a process pool. `attempts` counts
-    runs in all. `backoff` is what `Backoff` says, or a list of milliseconds. With `retry_on` only those exceptions are tried
-    again, those of `give_up_on` never, and others if `retry_if(error, attempt)` says so.
-    `timeout`: how long a run may take; `heartbeat`: how long it may go without `job.heartbeat()`, progress or log (ms or
-    timedelta); past either it fails with JobTimeout. What the function takes beside the job is filled with the worker's
-    `dependencies`, by type. Raises InvalidInput.
+        @processor("sms", attempts=3)
+        async def send_sms(job: Job[SmsJobData]) -> SmsResult: ...
+
+    name: a word that stays the same when code moves. A processor without a name runs jobs of every name, and must be the
+    only one of its worker.
+    run_in: `async def` runs on the worker's event loop, `def` in a thread; "process" runs a `def` in a process pool.
+    attempts: runs in all. backoff: a Backoff, a dict such as {"type": "exponential", "delay": 1_000}, or a list of ms.
+    Both are defaults: a job's own options win.
+    retry_on: only these exceptions are retried. give_up_on: these are never retried. retry_if(error, attempt): False fails
+    the job for good.
+    timeout: how long a run may take. heartbeat: how long it may go without `job.heartbeat()`, progress or log. Both are ms
+    or timedelta; a run that exceeds one fails with JobTimeout and is retried like any failure.
+    Further parameters of the function are filled from the worker's `dependencies`, by type. Raises InvalidInput.
     """
     if name is not None:
         _check_name("processor", name)
@@ -243,13 +249,16 @@ def batch_processor(
     retry_if: RetryIf | None = None,
     run_in: RunIn | None = None,
 ) -> WrapBatch:
-    """Make a function of a list of jobs the processor of the jobs called `name`.
+    """Make a function of a list of jobs the processor of jobs named `name`.
 
-    It is called with up to `size` jobs, at the latest `wait` ms after the first of them came. It returns a result or an
-    exception for each job, as a list in their order or a dict by job id; None where there is nothing to say. What it
-    raises fails the attempt of all. A list of another length fails all of them for good: WrongResults.
-    Each job of a batch takes a slot of the worker, whose `concurrency` must be `size` at least.
-    The other options are those of `processor`; batches do not run in processes.
+        @batch_processor("row", size=100)
+        async def insert(jobs: list[Job[Row]]) -> None: ...
+
+    The function gets up to `size` jobs, at the latest `wait` (ms or timedelta) after the first of them was claimed. It
+    returns a result or an exception for each job, as a list in their order or a dict by job id; None if no job has a result.
+    An exception that it raises fails the attempt of every job. A list of another length fails them for good: WrongResults.
+    Each job of a batch takes a slot, so the worker's `concurrency` must be at least `size`.
+    The other options are those of `processor`. Batches do not run in processes.
     """
     _check_name("batch_processor", name)
     batch = Batch.check(size, wait)
@@ -271,11 +280,16 @@ def batch_processor(
 
 
 class BaseProcessor(JobLog, ABC, Addable[D, R]):
-    """The class form of a processor, for one that is given what it uses in its constructor.
+    """A processor as a class, with its dependencies in the constructor. Override `process`.
 
-    Where jobs are added the class stands for its name too: `await queue.add(SmsProcessor, SmsJobData(...))`.
+        class SmsProcessor(BaseProcessor[SmsJobData, SmsResult]):
+            name = "sms"
 
-    `name` is the job name it takes; without one it takes what it is registered for.
+            async def process(self, job: Job[SmsJobData]) -> SmsResult: ...
+
+    Give an instance to Worker. Add jobs with the class: `await queue.add(SmsProcessor, SmsJobData(...))`.
+    name: the job name that it runs; a class without one runs the name that it is registered for. The other attributes are
+    the options of `processor`.
     """
 
     name: ClassVar[str | None] = None
@@ -292,17 +306,17 @@ class BaseProcessor(JobLog, ABC, Addable[D, R]):
 
     @abstractmethod
     def process(self, job: Job[D]) -> Any:
-        """Do the job and return its result: `async def` on the loop, `def` in a thread."""
+        """Run the job and return its result: `async def` runs on the event loop, `def` in a thread."""
 
     def retry_if(self, error: BaseException, attempt: int) -> bool:
-        """Whether an attempt that raised this error, the `attempt`-th, is followed by another. Override it to choose."""
+        """Whether to retry after this error, raised by attempt number `attempt` (1 for the first). Override it to decide."""
         return True
 
 
 def as_processor(given: Any, name: str | None = None) -> Processor[Any, Any]:
-    """The Processor of what a user gave: a Processor, a BaseProcessor instance, or a plain function.
+    """The Processor for a Processor, a BaseProcessor instance or a plain function. Raises InvalidInput for anything else.
 
-    `name` names what has no name of its own. Raises InvalidInput for anything else.
+    name: the job name for one without a name.
     """
     if isinstance(given, Processor):
         return given
@@ -345,7 +359,7 @@ def _retry_if(given: Any) -> RetryIf:
         inspect.signature(given).bind(None, 1)
     except TypeError:
         raise InvalidInput(f"retry_if: {given!r} does not take two arguments, (error, attempt)") from None
-    except ValueError:  # what is written in C may not say what it takes
+    except ValueError:  # a function written in C may have no signature
         pass
     return cast(RetryIf, given)
 
@@ -360,16 +374,16 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _data_type(function: Callable[..., Any], in_batches: bool) -> Any:
-    """X of a first parameter annotated Job[X], or list[Job[X]]; Any where nothing is said."""
+    """X if the first parameter is annotated Job[X], or list[Job[X]]; Any without an annotation."""
     parameters = list(inspect.signature(function).parameters)
     if not parameters:
-        raise InvalidInput(f"processor: {function!r} takes no job; write `async def f(job: Job[...])`")
+        raise InvalidInput(f"processor: {function!r} has no parameter for the job; write `async def f(job: Job[...])`")
     hint = hints_of(function).get(parameters[0])
     is_list = get_origin(hint) in (list, Sequence) or hint is list
     if in_batches:
         if get_origin(hint) is Job or hint is Job:
             raise InvalidInput(
-                f"processor: {function!r} is given a list of jobs; write `async def f(jobs: list[Job[...]])`"
+                f"processor: {function!r} gets a list of jobs; write `async def f(jobs: list[Job[...]])`"
             )
         hint = get_args(hint)[0] if is_list and get_args(hint) else None
     elif is_list and _is_job(next(iter(get_args(hint)), None)):
@@ -380,15 +394,15 @@ def _data_type(function: Callable[..., Any], in_batches: bool) -> Any:
 
 
 def _result_type(function: Callable[..., Any], in_batches: bool) -> Any:
-    """What a function says it returns; Any where nothing is said, and for a batch, which returns many results."""
+    """The annotated return type; Any without one, and for a batch, which returns many results."""
     hint = Any if in_batches else hints_of(function).get("return", Any)
     if get_origin(hint) in (Awaitable, Coroutine):  # of a plain function
         hint = get_args(hint)[-1]
-    return _without_asked(hint)
+    return _without_exceptions(hint)
 
 
-def _without_asked(hint: Any) -> Any:
-    """A result's type without what a processor may return instead, such as Retry."""
+def _without_exceptions(hint: Any) -> Any:
+    """A result type without the exceptions that a processor may return instead, such as Retry."""
     if hint is None:
         return NoneType
     if hint in (Never, NoReturn, object) or isinstance(hint, TypeVar):
@@ -405,17 +419,17 @@ def _is_job(hint: Any) -> bool:
 
 def _check_name(what: str, name: Any) -> None:
     if not isinstance(name, str) or not name:
-        raise InvalidInput(f"processor name: {name!r} is not a word; write @{what}('sms')")
+        raise InvalidInput(f"processor name: {name!r} is empty or not text; write @{what}('sms')")
 
 
 @lru_cache(maxsize=512)
 def _class_types(cls: type[BaseProcessor[Any, Any]]) -> tuple[Any, Any]:
-    """D and R of the BaseProcessor[D, R] among the bases of a class; Any where nothing is said."""
+    """D and R of the BaseProcessor[D, R] among the bases of a class; Any without type arguments."""
     for parent in cls.__mro__:
         for base in getattr(parent, "__orig_bases__", ()):
             if get_origin(base) is BaseProcessor:
                 data, result = get_args(base)
-                return Any if isinstance(data, TypeVar) else data, _without_asked(result)
+                return Any if isinstance(data, TypeVar) else data, _without_exceptions(result)
     return Any, Any
 
 
@@ -430,5 +444,5 @@ def _fields(job: Job[Any, Any], status: str, error: str | None = None) -> dict[s
 
 
 def _one_line(text: str) -> str:
-    """Text of a user's error, fit for one line of a log: control characters are escaped, the end is cut."""
+    """The text of an exception for one log line: control characters are escaped, and it is cut at 1,000 characters."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:1000])

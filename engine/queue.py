@@ -1,4 +1,4 @@
-"""A queue, as producers and operators see it."""
+"""Queue: add jobs, read and count them, pause, limit, cancel, retry and remove them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 from msgspec import UNSET
 
-from engine.batching import AddBatcher, Known, lots
-from engine.connection import DEFAULT_WAIT, Connection, Link, RedisPyLink, RedisSettings, open_link
+from engine.batching import AddBatcher, ExistingJob, batches
+from engine.connection import DEFAULT_WAIT, Connection, Link, RedisPyLink, RedisSettings, SharedLink, open_link
 from engine.dead_letters import DeadLetters
-from engine.errors import InvalidInput, InvalidOption, QueueClosed
-from engine.job import Job, added_job, known_job, stored_job, type_job
+from engine.errors import InvalidInput, InvalidOption
+from engine.job import Job, added_job, existing_job, stored_job, type_job
 from engine.metrics import (
     CountsPerType,
     Finished,
@@ -37,7 +37,7 @@ from engine.model.options import NO_OPTIONS, NO_OPTIONS_WIRE, AddOptions, JobOpt
 from engine.model.records import Counts, D, JobSignature, NewJob, NewRow, R, Target, check_new, signature_of
 from engine.results import ResultWaiter
 from engine.schedules import Schedules
-from engine.scripting.key_types import ask
+from engine.scripting.key_types import call_typed
 from engine.scripting.loader import guard, loading
 from engine.scripting.pace import PER_CALL
 from engine.scripts.add import add
@@ -62,14 +62,11 @@ from engine.scripts.remove_deduplication import remove_deduplication
 from engine.scripts.reprocess import reprocess
 from engine.scripts.resume import resume
 
-if TYPE_CHECKING:
-    from engine.sync.queue import SyncQueue
-
 State = Literal["waiting", "active", "delayed", "prioritized", "completed", "failed", "waiting-children", "paused"]
 
 
 MAX_REASON = 1_000
-"""Characters of the reason for a cancellation; it is stored with the job and told in an event."""
+"""Characters of a cancellation reason; it is stored with the job and written in an event."""
 
 
 class Queue:
@@ -79,17 +76,18 @@ class Queue:
             job = await queue.add("sms", SmsJobData(...), delay=5_000, attempts=3)
             result = await job.result(timeout=30_000)
 
-    redis: a URL (`redis:`, `rediss:`, `unix:`, `embedded:`), RedisSettings, or None for the environment's.
-    max_payload: bytes that a job's data may have. max_events: entries kept in the queue's event stream, for all who use
-    the queue; None leaves what it says already, 10,000 in a new one. With 0 no Corral program writes events, for a queue
-    that nobody watches, until a Queue gives another number; `job.result()` then gets a result that is kept, within about a
-    second. BullMQ's `maxLen: 0` is not this switch: with it about 100 entries are kept.
-    wait: how long a call waits for Redis to be able to take it (ms or timedelta), in whatever state that is: no connection,
-    loading, read-only, out of memory and so on. Then the error is raised, and nothing was done. 0 raises at once. A server that
-    does not answer at all raises OutcomeUnknown after the same time, but at least a second.
-    link: an open connection to share, with its own `wait`, which stays open when the queue is closed.
-    middleware: stands around the adding of every job by `add` and `add_many`, the first outermost; see AroundAdd.
-    The connection is made by `async with` or by the first call; the queue belongs to the event loop that made it.
+    redis: a URL (`redis:`, `rediss:`, `unix:`, `embedded:`), RedisSettings, or None for the environment's settings.
+    prefix: what the Redis keys begin with, as in BullMQ. max_payload: bytes that a job's data may have.
+    max_events: entries kept in the queue's event stream, for every program that uses the queue; None keeps the stored
+    setting, 10,000 in a new queue. With 0 no Corral program writes events until a Queue sets another number; `job.result()`
+    then polls, and gets a stored result within about a second. (BullMQ's `maxLen: 0` differs: it keeps about 100 entries.)
+    wait: how long a call waits (ms or timedelta) while Redis cannot take it: no connection, loading, read-only, out of
+    memory and so on. Then the error is raised, and nothing was written. 0 raises at once. If the server does not reply at
+    all, OutcomeUnknown is raised after the same time, but at least a second.
+    link: an open connection to share. It has a `wait` of its own, and stays open when the queue is closed.
+    middleware: called around each job that `add` and `add_many` add, the first outermost; see AroundAdd.
+    The queue connects in `async with` or at the first call. It belongs to the event loop that it connects on.
+    For code without an event loop use SyncQueue.
     """
 
     def __init__(
@@ -110,20 +108,17 @@ class Queue:
         self._max_payload = max_payload
         self._max_events = _events(max_events)
         self._wait = duration_ms("wait", wait)
-        self._shared = link
-        self._closed = False
-        self._link: Connection | RedisPyLink | None = None
-        self._opening: asyncio.Task[Connection | RedisPyLink] | None = None
-        self._answers: ResultWaiter | None = None
-        self._adder = AddBatcher(self.keys, max_payload)
+        self._shared = SharedLink(f"queue {name!r}", self._connect, prepare=self._prepare, lent=link)
+        self._results: ResultWaiter | None = None
+        self._batcher = AddBatcher(self.keys, max_payload)
         self._middleware = check_middleware(middleware)
         if self._middleware:
-            # In their place, not asked for in each of them: without middleware a job's way is as short as ever.
+            # Replaced here and not checked in each call: without middleware, `add` has no extra step.
             hooked = HookedAdds(self._middleware, self.add, self.add_many)
             self.add, self.add_many = hooked.add, hooked.add_many  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
-        return f"<Queue {self.name}: {'open' if self._link else 'not connected'}, {self._adder!r}>"
+        return f"<Queue {self.name}: {'open' if self._shared.link else 'not connected'}, {self._batcher!r}>"
 
     async def __aenter__(self) -> Queue:
         await self.open()
@@ -133,23 +128,21 @@ class Queue:
         await self.close()
 
     async def open(self) -> Queue:
-        """Connect, within `wait`, also after `close`. Raises ConnectFailed or AuthFailed with what to do, and ServerUnfit for a
-        server that cannot hold the queue.
+        """Connect within `wait`; also reopens after `close`.
+
+        Raises ConnectFailed or AuthFailed, and ServerUnfit for a server that cannot hold the queue; the message says what
+        to do.
         """
-        self._closed = False
-        await self._ready()
+        await self._shared.open()
         return self
 
     async def close(self) -> None:
-        """Send what was added, then close the connection; later calls raise QueueClosed. May be called twice."""
-        self._closed = True
-        await self._adder.close()
-        if self._answers is not None:
-            await self._answers.close()
-            self._answers = None
-        link, self._link = self._link, None
-        if link is not None and link is not self._shared:
-            await link.close()
+        """Send the jobs added so far, then close the connection. Later calls raise QueueClosed. Can be called twice."""
+        await self._batcher.close()
+        if self._results is not None:
+            await self._results.close()
+            self._results = None
+        await self._shared.close()
 
     # --- adding -------------------------------------------------------------------------------------------------------
 
@@ -160,20 +153,23 @@ class Queue:
     @overload
     async def add(self, name: str, data: Any = UNSET, **options: Unpack[AddOptions]) -> Job[Any, Any]: ...
     async def add(self, name: Any, data: Any = UNSET, **options: Any) -> Job[Any, Any]:
-        """Add a job. Calls made while another is on the way leave together in the next one.
+        """Add a job and return it. Concurrent calls are sent to Redis in one batch.
 
-        name: the processor, which gives a typed Job; or the word that chooses one. data: JSON values, a msgspec Struct, a
-        dataclass or a pydantic model; None is stored as null, absent data as an empty object. options: see JobOptions.
-        Raises InvalidInput, naming what is wrong, before anything is written; QueueClosed after `close`; ConnectFailed or
-        ServerBusy, with the state of the server, when it could not take the job within the queue's `wait`: nothing was written;
-        OutcomeUnknown when the connection was lost, or the server hung, before the reply (a `job_id` of your own makes a second
-        try safe).
-        Where a job of this `job_id` is there, or one that stands for this by its `deduplication`, none is made: the Job is
-        that other one, and says so by `deduplicated`.
-        With a `parent`: raises JobNotFound where that is not there, WrongState where this job is another's child already.
+            job = await queue.add(send_sms, SmsJobData(...), delay=5_000)    # a processor: Job[SmsJobData, SmsResult]
+            job = await queue.add("sms", {"message": "Hi"}, priority=1)      # a job name: Job[Any, Any]
+
+        name: the processor, or the job name that selects one. data: JSON values, a msgspec Struct, a dataclass or a
+        pydantic model; None is stored as null, absent data as an empty object. options: see JobOptions; times are ms or
+        timedelta. priority: BullMQ's order, 0 (the default) runs first, then 1, 2, ...
+        If a job with this `job_id` or `deduplication` id exists, no job is made: the result is that job, with `deduplicated`
+        True.
+        Raises InvalidInput before anything is written; QueueClosed after `close`; ConnectFailed or ServerBusy if Redis could
+        not take the job within the queue's `wait`, and nothing was written; OutcomeUnknown if the connection was lost, or the
+        server hung, before the reply (with a `job_id` of your own, adding again is safe). With a `parent`: JobNotFound if
+        the parent does not exist, WrongState if this job is the child of another.
         """
         checked = JobOptions.check(options)
-        while self._adder.crowded:  # noqa: ASYNC110 - for the next tick, not for a time
+        while self._batcher.crowded:  # noqa: ASYNC110 - waits for the next tick, not for a time
             await asyncio.sleep(0)
         signature = None
         if not isinstance(name, str):
@@ -184,17 +180,17 @@ class Queue:
         row = self._row(name, data, checked)
         if signature is not None:
             data = signature.decode(row.data)
-        link = self._link or await self._ready()
+        link = self._shared.link or await self._shared.ready()
         if checked.parent is not None:
             return await self._add_child(link, row, checked, checked.parent, data, signature)
-        job_id = await self._adder.put(link, row)
-        if isinstance(job_id, Known):
-            return known_job(link, self.keys, job_id.id, name, self._answered(), signature)
-        return added_job(link, self.keys, job_id, name, data, checked, self._answered(), signature)
+        job_id = await self._batcher.put(link, row)
+        if isinstance(job_id, ExistingJob):
+            return existing_job(link, self.keys, job_id.id, name, self._waiter(), signature)
+        return added_job(link, self.keys, job_id, name, data, checked, self._waiter(), signature)
 
     async def add_many(self, jobs: Iterable[NewJob[D, R]]) -> list[Job[D, R]]:
-        """Add jobs in their order, up to 250 a call. All are checked before the first call; each call is all or none."""
-        link, answers = await self._ready(), self._answered()
+        """Add jobs in order, up to 250 in one call to Redis. All are checked before the first call; each call is all or nothing."""
+        link, results = await self._shared.ready(), self._waiter()
         new = list(jobs)
         try:
             rows = [self._row(job.name, job.data, job.options) for job in new]
@@ -207,23 +203,23 @@ class Queue:
             if job._signature is not None and (signature := job.signature) is not None
         }
         if any(job.options.parent is not None for job in new):
-            raise InvalidOption("parent: add_many makes jobs without one; use `queue.add`, or a FlowProducer")
+            raise InvalidOption("parent: add_many does not take it; use queue.add(..., parent=...), or a FlowProducer")
 
-        async def put(lot: Sequence[NewRow], jobs_of_lot: Sequence[NewJob]) -> list[Job[Any, Any]]:
-            added = await add(link, self.keys, lot, cap=self._max_payload)
+        async def put(batch: Sequence[NewRow], jobs_of_batch: Sequence[NewJob]) -> list[Job[Any, Any]]:
+            added = await add(link, self.keys, batch, cap=self._max_payload)
             made: list[Job[Any, Any]] = [
-                added_job(link, self.keys, job_id, job.name, job.data, job.options, answers)
-                for job_id, job in zip(added.ids, jobs_of_lot, strict=True)
+                added_job(link, self.keys, job_id, job.name, job.data, job.options, results)
+                for job_id, job in zip(added.ids, jobs_of_batch, strict=True)
             ]
             for number in added.known:
-                made[number] = known_job(link, self.keys, added.ids[number], made[number].name, answers)
+                made[number] = existing_job(link, self.keys, added.ids[number], made[number].name, results)
             return made
 
         calls, first = [], 0
-        for lot in lots(rows):
-            calls.append(asyncio.create_task(put(lot, new[first : first + len(lot)])))
-            first += len(lot)
-            # Lets the lot leave: the server works on it while the next is packed.
+        for batch in batches(rows):
+            calls.append(asyncio.create_task(put(batch, new[first : first + len(batch)])))
+            first += len(batch)
+            # Sends the batch: the server works on it while the next one is packed.
             await asyncio.sleep(0)
         made = [job for some in await asyncio.gather(*calls) for job in some]
         for number, (signature, data) in typed.items():
@@ -238,143 +234,147 @@ class Queue:
         if isinstance(added, tuple):
             raise added[1].error(parent, row.id)
         if added[0] is None:
-            return known_job(link, self.keys, row.id, row.name, self._answered(), signature)
-        return added_job(link, self.keys, added[0], row.name, data, options, self._answered(), signature)
+            return existing_job(link, self.keys, row.id, row.name, self._waiter(), signature)
+        return added_job(link, self.keys, added[0], row.name, data, options, self._waiter(), signature)
 
-    # --- asking -------------------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------------------------------
 
     @overload
     async def get_job(self, job_id: str) -> Job[Any, Any] | None: ...
     @overload
     async def get_job(self, job_id: str, processor: Target[D, R]) -> Job[D, R] | None: ...
     async def get_job(self, job_id: str, processor: Any = None) -> Job[Any, Any] | None:
-        """The job of that id, or None. With its processor data and result have their types, else they are plain JSON values.
+        """The job with this id; None if there is none.
 
-        Raises InvalidData for data or a result that the processor's types do not fit.
+        processor: gives data and result their types; without it they are plain JSON values. Raises InvalidData if the stored
+        data or result does not fit these types.
         """
         signature = None if processor is None else signature_of(processor)
-        found = (await get_jobs(await self._ready(), self.keys, [job_id]))[0]
-        return None if found is None else stored_job(self.link, self.keys, found, self._answered(), signature)
+        found = (await get_jobs(await self._shared.ready(), self.keys, [job_id]))[0]
+        return None if found is None else stored_job(self.link, self.keys, found, self._waiter(), signature)
 
     async def jobs(
         self, state: State, start: int = 0, end: int = 99, *, newest_first: bool = False
     ) -> list[Job[Any, Any]]:
-        """A page of the jobs in a state: numbers `start` to `end`, both included, from 0.
+        """A page of the jobs in a state: positions `start` to `end`, both included, from 0.
 
-        The first is the next to run or the oldest, unless `newest_first`. An id whose hash is gone is left out, as in BullMQ:
-        a page may have fewer jobs than it has numbers. `corral migrate check` names such ids.
+        Position 0 is the next to run, or the oldest; with `newest_first` the order is reversed. Ids without a stored job are
+        left out, as in BullMQ, so a page may be short. `corral migrate check` lists such ids.
         """
         found: list[Job[Any, Any]] = []
-        link, answers = await self._ready(), self._answered()
+        link, results = await self._shared.ready(), self._waiter()
         for first in range(start, end + 1, PER_CALL):
             last = min(end, first + PER_CALL - 1)
             rows = await list_jobs(link, self.keys, state=state, start=first, end=last, ascending=not newest_first)
-            found += [stored_job(self.link, self.keys, row, answers) for row in rows if row.is_there]
+            found += [stored_job(self.link, self.keys, row, results) for row in rows if row.is_there]
             if len(rows) < last - first + 1:
                 break
         return found
 
     async def counts(self) -> Counts:
         """How many jobs are in each state."""
-        return await get_counts(await self._ready(), self.keys)
+        return await get_counts(await self._shared.ready(), self.keys)
 
     async def counts_per_priority(self, priorities: Iterable[int] | None = None) -> dict[int, int]:
-        """How many jobs in line have each of these priorities, 0 being those without one.
+        """How many waiting jobs have each of these priorities; 0 counts jobs without one.
 
-        None asks for all that are in line, at most the first 250.
+        None counts every priority that occurs, at most the first 250.
         """
-        return await counted_per_priority(await self._ready(), self.keys, priorities)
+        return await counted_per_priority(await self._shared.ready(), self.keys, priorities)
 
     async def counts_per_type(self, state: State = "waiting", *, limit: int = 10_000) -> CountsPerType:
         """How many of the first `limit` jobs in a state have each name.
 
-        A walk, 1,000 jobs a call and some 2 ms of the server for each call: jobs that move meanwhile may be missed or
-        counted twice. The answer says whether all were looked at; if not, it is a sample of those that come next.
+        Scans 1,000 jobs in a call, at some 2 ms of server time each. Jobs that change state meanwhile may be missed or
+        counted twice. `complete` in the result says whether all jobs were scanned.
         """
-        return await counted_per_type(await self._ready(), self.keys, state, limit)
+        return await counted_per_type(await self._shared.ready(), self.keys, state, limit)
 
     async def oldest_waiting(self) -> OldestWaiting | None:
-        """The job in line that could have run for the longest time, or None: what an alert on a stuck queue asks.
+        """The waiting job that has been ready to run for the longest time; None without one. For alerts on a stuck queue.
 
-        Looks at the 100 jobs next to run without a priority and at the first job of each of the first 100 priorities.
+        Reads the 100 jobs next to run without a priority, and the first job of each of the first 100 priorities.
         """
-        return await waited_longest(await self._ready(), self.keys)
+        return await waited_longest(await self._shared.ready(), self.keys)
 
     async def metrics(self, kind: Finished, start: int = 0, end: int = -1) -> Metrics:
-        """How many jobs were completed, or failed for good, in each minute; needs a worker with `metrics=`.
+        """How many jobs completed, or failed for good, in each minute. Needs workers with `metrics=`.
 
-        kind: "completed" or "failed". start, end: the first and last minute, both included; 0 is the newest, -1 the
-        oldest that is kept.
+        kind: "completed" or "failed". start, end: first and last minute, both included; 0 is the newest, -1 the oldest kept.
         """
-        return await measured(await self._ready(), self.keys, kind, start, end)
+        return await measured(await self._shared.ready(), self.keys, kind, start, end)
 
     async def is_paused(self) -> bool:
-        return bool(await ask(await self._ready(), "hash", "HEXISTS", self.keys.meta, "paused"))
+        """Whether the queue is paused."""
+        return bool(await call_typed(await self._shared.ready(), "hash", "HEXISTS", self.keys.meta, "paused"))
 
     async def rate_limit(self) -> RateLimit | None:
-        """The queue's rate limit; None if it has none."""
-        said = await ask(await self._ready(), "hash", "HMGET", self.keys.meta, "max", "duration", "smooth")
-        return stored_limit(*said)
+        """The queue's rate limit; None without one."""
+        fields = await call_typed(
+            await self._shared.ready(), "hash", "HMGET", self.keys.meta, "max", "duration", "smooth"
+        )
+        return stored_limit(*fields)
 
     async def rate_limit_ttl(self, limiter: Mapping[str, Any] | RateLimit | None = None) -> int:
-        """Milliseconds for which a rate limit lets no job start; 0 if one may start now.
+        """Milliseconds until the rate limit allows the next job to start; 0 if one can start now.
 
-        limiter: that of the workers, {"max": jobs, "duration": ms}, where they have one of their own.
+        limiter: the `limiter` of the workers, {"max": jobs, "duration": ms}, if they have one.
         """
-        return await get_rate_limit_ttl(await self._ready(), self.keys, own=worker_limit(limiter))
+        return await get_rate_limit_ttl(await self._shared.ready(), self.keys, worker_limit=worker_limit(limiter))
 
     async def concurrency(self) -> int | None:
-        """How many jobs of the queue may run at once, on all workers together; None is no limit."""
-        return stored_number(await ask(await self._ready(), "hash", "HGET", self.keys.meta, "concurrency"))
+        """How many jobs of the queue may run at once, on all workers together; None without a limit."""
+        return stored_number(
+            await call_typed(await self._shared.ready(), "hash", "HGET", self.keys.meta, "concurrency")
+        )
 
     async def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
-        """The rows of a job's log, oldest first."""
-        rows = await ask(await self._ready(), "list", "LRANGE", self.keys.logs(job_id), start, end)
+        """Rows `start` to `end` of a job's log, both included, oldest first; -1 is the last."""
+        rows = await call_typed(await self._shared.ready(), "list", "LRANGE", self.keys.logs(job_id), start, end)
         return [row.decode(errors="replace") for row in rows]
 
     async def deduplication_job_id(self, deduplication_id: str) -> str | None:
-        """The id of the job that owns this deduplication, or None. While a `ttl` runs the job may be gone already."""
+        """The id of the job that owns a deduplication id; None if it is free. While a `ttl` runs, the job may be removed already."""
         check_deduplication_id(deduplication_id)
-        owner = await ask(await self._ready(), "string", "GET", self.keys.deduplication(deduplication_id))
+        owner = await call_typed(await self._shared.ready(), "string", "GET", self.keys.deduplication(deduplication_id))
         return None if owner is None else str(owner.decode(errors="replace"))
 
-    # --- telling ------------------------------------------------------------------------------------------------------
+    # --- changing -----------------------------------------------------------------------------------------------------
 
     async def pause(self) -> None:
-        """Let workers take no further jobs; those being run are finished. Adding goes on."""
-        await pause(await self._ready(), self.keys)
+        """Pause the queue: workers claim no further jobs. Running jobs finish, and jobs can still be added."""
+        await pause(await self._shared.ready(), self.keys)
 
     async def resume(self) -> None:
-        """Let workers take jobs again, in the old order."""
-        await resume(await self._ready(), self.keys)
+        """Resume a paused queue. Jobs keep their order."""
+        await resume(await self._shared.ready(), self.keys)
 
     async def set_rate_limit(self, max: int, duration: int | timedelta, *, smooth: bool = False) -> None:
-        """Let at most `max` jobs start in each window of `duration` (ms or timedelta), on all workers together.
+        """Limit the rate: at most `max` jobs start in each window of `duration` (ms or timedelta), on all workers together.
 
-        A window begins with the first start after the one before, so that two windows' jobs may start in a row. With
-        `smooth` they are evenly spread, at most 1 + max // 20 at once, and any `duration` has `max` starts at most;
-        BullMQ's workers keep to the window only. ActiveJobs at once, and for jobs that wait already.
-        Raises InvalidOption.
+        A window begins with the first start after the last window, so the jobs of two windows may start in a row. With
+        `smooth`, starts are spread evenly: at most 1 + max // 20 at once, and at most `max` in any `duration`; BullMQ
+        workers observe only the window. Takes effect at once, also for waiting jobs. Raises InvalidOption.
         """
         limit = RateLimit.check("rate limit", max, duration, smooth)
-        await limit_rate(await self._ready(), self.keys, limit)
+        await limit_rate(await self._shared.ready(), self.keys, limit)
 
     async def remove_rate_limit(self) -> bool:
-        """Let jobs start as fast as they can, also those that a `RateLimited` holds up; False if nothing was limited."""
-        return await limit_rate(await self._ready(), self.keys, None)
+        """Remove the rate limit, and end a pause caused by `RateLimited`; False if there was neither."""
+        return await limit_rate(await self._shared.ready(), self.keys, None)
 
     async def set_concurrency(self, concurrency: int) -> None:
-        """Let at most so many jobs run at once, on all workers together. Those being run go on. Raises InvalidOption."""
+        """Limit how many jobs run at once, on all workers together. Running jobs continue. Raises InvalidOption."""
         checked = check_concurrency(concurrency)
-        await limit_concurrency(await self._ready(), self.keys, checked)
+        await limit_concurrency(await self._shared.ready(), self.keys, checked)
 
     async def remove_concurrency(self) -> bool:
-        """Let as many jobs run at once as the workers have slots; False if there was no limit."""
-        return await limit_concurrency(await self._ready(), self.keys, None)
+        """Remove the concurrency limit of the queue; False if there was none."""
+        return await limit_concurrency(await self._shared.ready(), self.keys, None)
 
     async def remove(self, job_id: str) -> bool:
-        """Remove a job; False if there is none. Raises JobLocked while a worker runs it."""
-        refused = (await remove(await self._ready(), self.keys, [job_id])).get(job_id)
+        """Remove a job; False if it does not exist. Raises JobLocked while a worker runs it."""
+        refused = (await remove(await self._shared.ready(), self.keys, [job_id])).get(job_id)
         if refused is None:
             return True
         if refused is NotRemoved.MISSING:
@@ -382,26 +382,27 @@ class Queue:
         raise refused.error(job_id, self.name)
 
     async def cancel(self, job_id: str, reason: str | None = None) -> Cancellation:
-        """Let a job end for good: one that waits fails now, one that runs is told to stop within about a second.
+        """Cancel a job: a waiting job fails now, a running one is stopped within about a second.
 
-        It fails with "cancelled", or "cancelled: " and the reason; no attempt follows, and `job.result()` raises
-        JobCancelled. A run that ends by itself before it is told keeps its result. Safe to call again.
-        Raises WrongState for the pending run of a schedule.
+        It fails for good with "cancelled", or "cancelled: <reason>", and `job.result()` raises JobCancelled. A run that ends
+        before it is stopped keeps its result. Can be called again. Raises WrongState for the next run of a schedule.
         """
         if reason is not None and (not isinstance(reason, str) or not reason or len(reason) > MAX_REASON):
-            raise InvalidInput(f"reason: {reason!r:.50} is not text of 1 to {MAX_REASON:,} characters; None gives none")
+            raise InvalidInput(
+                f"reason: {reason!r:.50} is not text of 1 to {MAX_REASON:,} characters; leave it out for no reason"
+            )
         text = "cancelled" if reason is None else f"cancelled: {reason}".encode(errors="replace").decode()
-        # Retention is a word of the job's, written once when it is added; the script decides all that can change.
+        # Retention is an option of the job and never changes; everything that can change is decided by the script.
         job, keep = await self.get_job(job_id), None
-        with suppress(ValueError):  # options that cannot be read say nothing
+        with suppress(ValueError):  # options that cannot be read are ignored
             keep = None if job is None else job.opts.remove_on_fail
         return await cancel(self.link, self.keys, id=job_id, reason=text, keep=keep or Keep())
 
     async def retry(self, job_id: str, *, reset_attempts: bool = False) -> None:
-        """Put a failed or completed job back in line.
+        """Run a failed or completed job again.
 
-        reset_attempts: count its attempts, stalls and starts from 0 again; else a job that used all attempts runs once more.
-        Raises JobNotFound, WrongState.
+        reset_attempts: count its attempts, stalls and starts from 0; without it, a job that used all its attempts runs once
+        more. Raises JobNotFound; WrongState if the job is neither failed nor completed.
         """
         job = await self.get_job(job_id)
         lifo = job is not None and job.opts.lifo
@@ -410,115 +411,82 @@ class Queue:
             raise refused[job_id].error(job_id, self.name)
 
     async def promote(self, job_id: str) -> None:
-        """Put a delayed job in line now. Raises JobNotFound, WrongState."""
-        await promote_one(await self._ready(), self.keys, id=job_id)
+        """Make a delayed job ready to run now. Raises JobNotFound; WrongState if it is not delayed."""
+        await promote_one(await self._shared.ready(), self.keys, id=job_id)
 
     async def change_delay(self, job_id: str, delay: int | timedelta) -> None:
-        """Let a delayed job start `delay` from now. Raises JobNotFound, WrongState."""
-        await change_delay(await self._ready(), self.keys, id=job_id, delay_ms=duration_ms("delay", delay))
+        """Let a delayed job start `delay` (ms or timedelta) from now. Raises JobNotFound; WrongState if it is not delayed."""
+        await change_delay(await self._shared.ready(), self.keys, id=job_id, delay_ms=duration_ms("delay", delay))
 
     async def change_priority(self, job_id: str, priority: int, *, lifo: bool = False) -> None:
-        """Give a job another priority (0 goes first); with `lifo`, before its equals. Raises JobNotFound."""
+        """Change a job's priority (0 runs first, then 1, 2, ...); `lifo`: before others of that priority. Raises JobNotFound."""
         checked = JobOptions.check({"priority": priority})
-        await change_priority(await self._ready(), self.keys, id=job_id, priority=checked.priority, lifo=lifo)
+        await change_priority(await self._shared.ready(), self.keys, id=job_id, priority=checked.priority, lifo=lifo)
 
     async def remove_deduplication(self, deduplication_id: str) -> bool:
-        """Let this deduplication's id be free: the next add makes a job. False if no job owned it.
+        """Release a deduplication id, so that the next add makes a job; False if no job owned it.
 
-        What `keep_last_if_active` kept for the owner's end becomes a job now.
+        Data that `keep_last_if_active` kept for the end of the owner becomes a job now.
         """
         check_deduplication_id(deduplication_id)
-        return await remove_deduplication(await self._ready(), self.keys, deduplication=deduplication_id)
+        return await remove_deduplication(await self._shared.ready(), self.keys, deduplication=deduplication_id)
 
     async def drain(self, *, delayed: bool = False) -> int:
-        """Remove all jobs that wait, and with `delayed` those that are delayed; how many went."""
-        return await drain(await self._ready(), self.keys, delayed=delayed)
+        """Remove all waiting jobs, and with `delayed` all delayed jobs; returns how many."""
+        return await drain(await self._shared.ready(), self.keys, delayed=delayed)
 
     async def clean(self, state: State, *, grace: int | timedelta = 0, limit: int = 1000) -> list[str]:
-        """Remove up to `limit` jobs of a state that are older than `grace` (ms or timedelta); their ids. 0 is no limit."""
+        """Remove up to `limit` jobs in a state that are older than `grace` (ms or timedelta); returns their ids. limit=0: all."""
         whole_number("limit", limit, hint="0 removes all")
         grace_ms = duration_ms("grace", grace)
-        return await clean(await self._ready(), self.keys, state=state, grace_ms=grace_ms, limit=limit or None)
+        return await clean(await self._shared.ready(), self.keys, state=state, grace_ms=grace_ms, limit=limit or None)
 
     async def obliterate(self, *, force: bool = False, dead_letters: bool = True) -> None:
-        """Remove the queue with everything in it, its dead letters too. It must be paused.
+        """Remove the queue and everything in it, dead letters included. The queue must be paused.
 
-        force: remove jobs that are being run too. dead_letters: False keeps the dead letters, which can still be replayed.
-        BullMQ's own `obliterate` always leaves them, as it does not know them: call this one to remove them.
-        Raises WrongState.
+        force: also remove running jobs. dead_letters: False keeps the dead letters, which can still be replayed.
+        BullMQ's `obliterate` does not know dead letters and leaves them.
+        Raises WrongState if the queue is not paused, or has running jobs and `force` is False.
         """
-        await obliterate(await self._ready(), self.keys, force=force, dead_letters=dead_letters)
+        await obliterate(await self._shared.ready(), self.keys, force=force, dead_letters=dead_letters)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
-        """The jobs that failed for good: list, count and group them, replay them, purge them."""
-        return DeadLetters(self.keys, self._ready, self._max_payload)
+        """Dead letters: jobs that failed for good. List, count, group, replay and purge them."""
+        return DeadLetters(self.keys, self._shared.ready, self._max_payload)
 
     @cached_property
     def schedules(self) -> Schedules:
-        """Jobs that are made again and again: by cron patterns, or at intervals."""
-        return Schedules(self.keys, self._ready, self._max_payload, self.add_many)
-
-    @cached_property
-    def sync(self) -> SyncQueue:
-        """This queue for code without an event loop: the same names, each call blocks, on a connection of its own."""
-        from engine.sync.queue import SyncQueue  # it is built on this module
-
-        return SyncQueue(
-            self.name,
-            redis=self._redis,
-            prefix=self.keys.prefix,
-            max_payload=self._max_payload,
-            max_events=self._max_events,
-            wait=self._wait,
-            middleware=self._middleware,
-        )
+        """Schedules: jobs that are added at the times of a cron pattern, or at intervals."""
+        return Schedules(self.keys, self._shared.ready, self._max_payload, self.add_many)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
     @property
     def link(self) -> Link:
-        """The open connection."""
-        if self._link is None:
+        """The open connection. Raises InvalidInput before the queue is open."""
+        if self._shared.link is None:
             raise InvalidInput("queue: not connected; use `async with Queue(...)` or await queue.open() first")
-        return self._link
-
-    async def _ready(self) -> Link:
-        if self._link is not None:
-            return self._link
-        if self._closed:
-            raise QueueClosed(f"queue {self.name!r}")
-        if self._opening is None:
-            self._opening = asyncio.create_task(self._connect())
-        try:
-            self._link = await asyncio.shield(self._opening)
-        finally:
-            if self._opening is not None and self._opening.done():
-                self._opening = None
-        return self._link
+        return self._shared.link
 
     async def _connect(self) -> Connection | RedisPyLink:
-        link = self._shared or await open_link(self._redis, prelude=loading("add"), call_wait=self._wait / 1000)
-        try:
-            await guard(link, self.keys)
-            await init_queue(link, self.keys, version=f"corral:{wire.VERSION}", max_events=self._max_events)
-        except BaseException:
-            if link is not self._shared:
-                await link.close()
-            raise
-        return link
+        return await open_link(self._redis, prelude=loading("add"), call_wait=self._wait / 1000)
 
-    def _answered(self) -> ResultWaiter:
-        if self._answers is None:
-            self._answers = ResultWaiter(self.link, self.keys, self._listen)
-        return self._answers
+    async def _prepare(self, link: Link) -> None:
+        await guard(link, self.keys)
+        await init_queue(link, self.keys, version=f"corral:{wire.VERSION}", max_events=self._max_events)
+
+    def _waiter(self) -> ResultWaiter:
+        if self._results is None:
+            self._results = ResultWaiter(self.link, self.keys, self._listen)
+        return self._results
 
     async def _listen(self) -> Connection | RedisPyLink:
         return await open_link(self._redis, name=self.keys.client_name(":qe"))
 
     def _row(self, name: str, data: Any, options: JobOptions) -> NewRow:
         if not isinstance(name, str) or not name:
-            raise InvalidInput(f"job name: {name!r} is empty or not text; it is the word that chooses the processor")
+            raise InvalidInput(f"job name: {name!r} is empty or not text; give the name that selects the processor")
         encoded = codec.encode("data", data)
         limit = self._max_payload if options.size_limit is None else min(options.size_limit, self._max_payload)
         codec.check_size("data", encoded, limit)
@@ -536,5 +504,5 @@ class Queue:
 
 
 def _events(value: int | None) -> int | None:
-    hint = "0 writes no events, None keeps the queue's setting"
+    hint = "0 writes no events, None keeps the stored setting"
     return None if value is None else whole_number("max_events", value, hint=hint)

@@ -1,7 +1,7 @@
-"""Schedules: jobs that are made again and again, at the times of a cron pattern or at intervals. What producers see of them.
+"""Schedules: jobs that are added at the times of a cron pattern, or at intervals. `queue.schedules`.
 
-A schedule has one next run at any time, a job of its own that waits. Whoever takes that job makes the run after it. All that is
-computed here holds only if the next run still is the one that was read: the script decides, and else all is computed anew.
+A schedule has one next run at any time: a delayed job. The worker that claims it adds the following run. What is computed here
+holds only if the next run is still the one that was read: the script checks that, and if it is not, it is computed again.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ from engine.scripts.remove_schedule import remove_schedule
 from engine.scripts.upsert_schedule import NotUpserted, upsert_schedule
 
 _TRIES = 100
-"""Upserts of one schedule at once, of which each but one is computed anew each time."""
+"""Tries of an upsert, each of which fails if another upsert of the same schedule came first."""
 _OWN = ("repeat", "repeatJobKey", "jobId", "delay", "timestamp", "prevMillis")
-"""Options that each run has of its own."""
+"""Options that each run gets from the schedule."""
 _TIMES = ("pattern", "tz", "every", "offset")
 _BOUNDS = ("limit", "startDate", "endDate")
 _REFUSED = {
-    "delay": "the schedule says when its jobs run; see `start`, `offset`",
-    "run_at": "the schedule says when its jobs run; see `start`, `offset`",
-    "job_id": "each run has an id of its own, from the schedule's and its time",
-    "timestamp": "each run has the time at which it was made",
-    "parent": "each run would be a child of the same parent; let the run add its children, or a flow",
-    "deduplication": "a schedule has one run at each time; see `overlap`",
+    "delay": "the schedule sets when its jobs run; use start= or offset=",
+    "run_at": "the schedule sets when its jobs run; use start= or offset=",
+    "job_id": "each run gets an id from the schedule's id and its time; leave it out",
+    "timestamp": "each run gets the time at which it is added; leave it out",
+    "parent": "each run would be a child of the same parent; let the processor add a flow",
+    "deduplication": "a schedule has one run at each time; use overlap=",
 }
 
 
 class Schedule(Struct, frozen=True, kw_only=True):
-    """A schedule, as it was when it was read. Durations are milliseconds."""
+    """A stored schedule. Durations are milliseconds."""
 
     id: str
     name: str
-    """Of its jobs: the word that chooses the processor."""
+    """Job name of its runs: it selects the processor."""
     data: Any
-    """Of its jobs."""
+    """Data of its runs."""
     options: JobOptions
-    """Of its jobs."""
+    """Options of its runs."""
     cron: str | None
     tz: str | None
     """Time zone of `cron`."""
     every: int | None
     offset: int | None
-    """What the times of `every` leave when they are divided by it."""
+    """Milliseconds by which runs are later than the multiples of `every`."""
     limit: int | None
     start: datetime | None
     end: datetime | None
@@ -67,13 +67,13 @@ class Schedule(Struct, frozen=True, kw_only=True):
     misfire_after: int
     overlap: Overlap
     next_run: datetime | None
-    """When its next job is due; None once it has ended."""
+    """When the next run is due; None once the schedule has ended."""
     runs: int
-    """Jobs that were made since the last upsert, the next one included."""
+    """Runs added since the last upsert, the next one included."""
 
 
 class UpsertOptions(ScheduleOptions, total=False):
-    """What `upsert` takes by keyword; it explains them."""
+    """Keyword arguments of `Schedules.upsert`, which explains them."""
 
     cron: str | None
     tz: str | None
@@ -89,7 +89,11 @@ class UpsertOptions(ScheduleOptions, total=False):
 
 
 class Schedules:
-    """The schedules of a queue: `queue.schedules`."""
+    """The schedules of a queue: `queue.schedules`.
+
+    await queue.schedules.upsert("daily", send_report, Report("sales"), cron="0 9 * * *", tz="Europe/Berlin")
+    await queue.schedules.upsert("poll", "poll", every=30_000)
+    """
 
     def __init__(
         self,
@@ -135,21 +139,22 @@ class Schedules:
         overlap: Overlap = "allow",
         **options: Any,
     ) -> Schedule:
-        """Make a schedule, or change the one of that id: the new one holds at once, and a run that waits is replaced.
+        """Add a schedule, or change the one with this id. A change takes effect at once and replaces the next run.
 
-        id: chosen by the caller. name, data, options: of its jobs, as for `Queue.add`, without what a schedule says itself.
-        cron: five fields (minute hour day month weekday), six with the seconds first, or a word such as `@daily`; tz: the
-        IANA time zone in which it is meant, UTC without one. Or every: ms or timedelta from one run to the next, the first
-        at once; offset: ms or timedelta, to run at multiples of `every` and so much later.
-        start, end: no run before and after, aware datetimes or Unix ms; with `every` the first run is at `start`.
-        limit: runs in all, counted from this call. immediately: one run now, before the first of the times.
-        misfire: what becomes of a run that starts more than `misfire_after` (ms or timedelta) late, as when no worker ran:
-        "once" runs it, and no other that was missed meanwhile; "skip" does not run it; a number makes up for so many of those
-        that were missed, the late one included, the latest of them.
-        overlap: while an earlier run has not ended "allow" runs the next, "skip" does not, "queue" lets one wait for its end.
+        id: your name for the schedule. name, data, options: of its runs, as for `Queue.add`, without the options that the
+        schedule sets itself (delay, run_at, job_id, timestamp, parent, deduplication).
+        cron: five fields (minute hour day month weekday), six with seconds first, or a word such as `@daily`. tz: its IANA
+        time zone; the default is UTC. Or every: ms or timedelta between runs, the first run now. offset: ms or timedelta;
+        runs are then at multiples of `every`, later by `offset`.
+        start, end: no run before or after, aware datetimes or Unix ms; with `every` the first run is at `start`.
+        limit: runs in all, counted from this call. immediately: one extra run now.
+        misfire: what happens to a run that starts more than `misfire_after` (ms or timedelta) late, for example because no
+        worker ran. "once" runs it, and no other missed run; "skip" does not run it; a number runs so many of the missed
+        runs, the latest ones, the late run included.
+        overlap: while an earlier run has not finished, "allow" starts the next run, "skip" does not, "queue" lets one wait.
 
-        Upserted as it is, a schedule keeps the time of its next run. Raises InvalidOption, InvalidName or InvalidInput for what
-        cannot be, also where no run would ever come; nothing is written then.
+        An upsert without a change keeps the time of the next run. Raises InvalidOption, InvalidName or InvalidInput, also if
+        no run would ever come; nothing is written then.
         """
         check_schedule_id(id)
         signature = None if isinstance(name, str) and name else signature_of(name)
@@ -173,7 +178,9 @@ class Schedules:
             overlap=overlap,
         )
         if immediately and (start is not None or offset is not None):
-            raise InvalidOption("immediately: `start` and `offset` say when the first run is; leave it out, or those")
+            raise InvalidOption(
+                "immediately: start= and offset= set the first run; leave out either immediately= or these"
+            )
         encoded = encode_data({} if data is UNSET else data, signature)
         codec.check_size("data", encoded, min(self._max_payload, checked.size_limit or self._max_payload))
         template = b"{}" if checked is NO_OPTIONS else checked.to_wire()
@@ -184,11 +191,13 @@ class Schedules:
             keep, times = _times(table, stored, found.now, immediately)
             if not times:
                 raise InvalidOption(
-                    f"end: no run comes before {from_ms(table.end or 0)}; choose a later one, or remove the schedule"
+                    f"end: no run is due before {from_ms(table.end or 0)}; give a later end=, or remove the schedule"
                 )
             if table.every is not None and table.offset is None:
-                known = stored.fields.get("offset") if keep and stored is not None else None
-                table = msgspec.structs.replace(table, offset=int(known) if known else times[0] % table.every)
+                offset_before = stored.fields.get("offset") if keep and stored is not None else None
+                table = msgspec.structs.replace(
+                    table, offset=int(offset_before) if offset_before else times[0] % table.every
+                )
             fields: dict[str, str | bytes] = {"name": name, **table.fields()}
             if template != b"{}":
                 fields["opts"] = template
@@ -211,15 +220,17 @@ class Schedules:
             if not isinstance(upserted, NotUpserted):
                 shown = {name: value if isinstance(value, str) else value.decode() for name, value in fields.items()}
                 return _shown(StoredSchedule(id, upserted, shown))
-        raise WrongState(f"schedule {id!r} is changed by others all the time; try again")
+        raise WrongState(
+            f"schedule {id!r} was changed by others at each of {_TRIES} tries; nothing was written; try again"
+        )
 
     async def get(self, id: str) -> Schedule | None:
-        """The schedule of that id, or None."""
+        """The schedule with this id; None if there is none."""
         stored = await self._find(id)
         return None if stored is None else _shown(stored)
 
     async def list(self, start: int = 0, end: int = 99) -> list[Schedule]:
-        """A page of the schedules, by the time of their next run: numbers `start` to `end`, both included, from 0."""
+        """A page of the schedules, in order of their next run: positions `start` to `end`, both included, from 0."""
         link, shown = await self._ready(), []
         for first in range(start, end + 1, PER_CALL):
             page = first, min(end, first + PER_CALL - 1)
@@ -230,11 +241,11 @@ class Schedules:
         return shown
 
     async def remove(self, id: str) -> bool:
-        """Remove a schedule and its run that waits; False if there is none. A run that has begun is finished."""
+        """Remove a schedule and its next run; False if it does not exist. A run that has started finishes."""
         return await remove_schedule(await self._ready(), self._keys, id=id)
 
     async def run_now(self, id: str) -> Job[Any, Any]:
-        """Add a job with the name, data and options of the schedule, whose own runs stay as they are. Raises ScheduleNotFound."""
+        """Add an extra job with the schedule's name, data and options; its own runs stay as they are. Raises ScheduleNotFound."""
         stored = await self._find(id)
         if stored is None:
             raise ScheduleNotFound(id, self._keys.queue)
@@ -249,7 +260,7 @@ class Schedules:
 
 
 def _times(table: Timetable, stored: StoredSchedule | None, now: int, immediately: bool) -> tuple[bool, list[int]]:
-    """Whether a run that waits keeps its time, and times for the next run otherwise."""
+    """Whether the next run keeps its time; and if not, candidate times for it, in Unix ms."""
     if immediately:
         return False, [now + later for later in range(4)] if table.end is None or now <= table.end else []
     times = table.first(now)
@@ -260,40 +271,40 @@ def _times(table: Timetable, stored: StoredSchedule | None, now: int, immediatel
     except InvalidOption:
         return False, times
     keep = table.same_times(was) and (table.end is None or stored.due <= table.end)
-    # Without a run that waits, `every` goes on from the last one.
-    return keep, (_going_on(table, was, stored.due, now) if keep and table.every is not None else times)
+    # Without a next run, `every` continues from the last run.
+    return keep, (_continued(table, was, stored.due, now) if keep and table.every is not None else times)
 
 
-def _going_on(table: Timetable, was: Timetable, due: int, now: int) -> list[int]:
+def _continued(table: Timetable, was: Timetable, due: int, now: int) -> list[int]:
     return msgspec.structs.replace(table, offset=was.offset, catch_up=1).following(due, now)
 
 
 def read_table(fields: Mapping[str, str], options: bytes) -> Timetable:
-    """When a stored schedule runs. `fields`: its hash; `options`: of its jobs, or of its next run, as JSON.
+    """The timetable of a stored schedule. `fields`: its hash; `options`: of its jobs, or of its next run, as JSON.
 
-    BullMQ 5.30 and earlier keep some of it in the options of the runs only. Raises InvalidOption where neither says when.
+    BullMQ 5.30 and earlier keep a part of it only in the options of the runs. Raises InvalidOption if neither has a time.
     """
     repeat = _repeat(options)
-    said = {name: str(value) for name, value in repeat.items() if isinstance(value, str | int | float)}
-    if ("every" in fields) == ("pattern" in fields) and ("every" in said or "pattern" in said):
-        # Both, where BullMQ 5.30 changed one for the other.
+    stored = {name: str(value) for name, value in repeat.items() if isinstance(value, str | int | float)}
+    if ("every" in fields) == ("pattern" in fields) and ("every" in stored or "pattern" in stored):
+        # BullMQ 5.30 leaves both when one replaces the other.
         fields = {name: value for name, value in fields.items() if name not in _TIMES}
-        fields |= {name: value for name, value in said.items() if name in _TIMES}
-    return Timetable.read({name: said[name] for name in _BOUNDS if name in said} | dict(fields))
+        fields |= {name: value for name, value in stored.items() if name in _TIMES}
+    return Timetable.read({name: stored[name] for name in _BOUNDS if name in stored} | dict(fields))
 
 
 def run_options(template: bytes, table: Timetable, id: str, count: int, runs: str = "") -> bytes:
-    """The options of a schedule's run with that number, as JSON, up to the time in its id: scripts write what follows.
+    """The options of run number `count` of a schedule, as JSON cut off before the time in its id: scripts append the rest.
 
-    `template`: those of its jobs, or of a run, whoever stored them; what cannot be understood counts as none.
-    `runs`: what the ids of its runs begin with, up to the time; empty for `repeat:<id>:`.
+    `template`: options of its jobs, or of a run, from any producer; options that cannot be read are ignored.
+    `runs`: prefix of the ids of its runs, up to the time; empty for `repeat:<id>:`.
     """
     own = {name: value for name, value in _object(template).items() if name not in _OWN}
-    # BullMQ finds one of its repeatable jobs by more words than those of the times.
+    # BullMQ identifies its repeatable jobs by more fields than the times.
     others = {name: value for name, value in _repeat(template).items() if name not in (*_TIMES, *_BOUNDS)}
     repeat = {**others, **table.repeat(count)}
-    said: dict[str, Any] = {**own, "repeat": repeat, "repeatJobKey": id, "jobId": runs or f"repeat:{id}:"}
-    return msgspec.json.encode(said)[: -len('"}')]
+    options: dict[str, Any] = {**own, "repeat": repeat, "repeatJobKey": id, "jobId": runs or f"repeat:{id}:"}
+    return msgspec.json.encode(options)[: -len('"}')]
 
 
 def _object(text: bytes) -> dict[str, msgspec.Raw]:
@@ -322,7 +333,7 @@ def _shown(stored: StoredSchedule) -> Schedule:
     try:
         table = read_table(stored.fields, stored.options)
     except InvalidOption:
-        # Of a foreign producer, and unknown here: shown as it is.
+        # Stored by another program in a form unknown here: shown as it is.
         table = Timetable(pattern=stored.fields.get("pattern"), tz=stored.fields.get("tz") or "UTC")
     return Schedule(
         id=stored.id,
@@ -345,7 +356,7 @@ def _shown(stored: StoredSchedule) -> Schedule:
 
 
 def stored_options(stored: StoredSchedule) -> JobOptions:
-    """The options of its jobs; what cannot be understood counts as not said."""
+    """The options of its jobs; options that cannot be read are the defaults."""
     own = {name: value for name, value in _object(stored.options).items() if name not in _OWN}
     try:
         return read_options(msgspec.json.encode(own)) if own else NO_OPTIONS

@@ -1,7 +1,4 @@
-"""Settings of the service and the daemon: from the environment, and from a TOML file where one is given.
-
-The environment wins over the file, the file over the defaults.
-"""
+"""Settings of the service and the daemon: from the environment, then an optional TOML file, then the defaults."""
 
 from __future__ import annotations
 
@@ -42,13 +39,19 @@ _CONCURRENCY = "JOB_QUEUE_CONCURRENCY_"
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """How the service runs its queues.
+    """Settings of JobQueueService and of `corral worker`.
 
-    remove_on_success, remove_on_failure: finished jobs kept in each queue. default_retries: runs after the first.
+    redis, prefix: where the queues are.
+    remove_on_success, remove_on_failure: completed and failed jobs kept in each queue. The service puts the number into
+    each job that it adds. A worker applies it to jobs that say nothing, such as those of `Queue.add`, if the environment
+    or the file has it (it is in `given`); else it keeps all of them.
+    default_retries: runs after the first, for jobs that the service adds without `retries`. Jobs of `Queue.add` have
+    `attempts`, their own or their processor's, and this does not change them.
     max_concurrency: jobs that one worker runs at a time; `concurrency` has exceptions by job type.
     wait: ms that adding and asking wait for Redis to be able to take a call; as a Queue's.
-    metrics, cancel_grace (ms), dead_letters (how many are kept, 0 for none): as a Worker's; None for what it does by itself.
-    dead_letter_alert: open dead letters of a queue above which a worker logs an error.
+    metrics, cancel_grace (ms), dead_letters (how many are kept, 0 for none): as a Worker's; None is the Worker's default.
+    dead_letter_alert: dead letters of a queue, replayed ones apart, above which a worker logs an error.
+    given: names of the settings that were read from the environment or the file.
     """
 
     redis: RedisSettings = RedisSettings()
@@ -63,6 +66,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     dead_letters: int | None = None
     dead_letter_alert: int | None = None
     concurrency: Mapping[str, int] = {}
+    given: frozenset[str] = frozenset()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None) -> Settings:
@@ -93,6 +97,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             redis=_redis(file.get("redis", {}), env),
             prefix=env.get("JOB_QUEUE_PREFIX") or file.get("prefix", wire.DEFAULT_PREFIX),
             concurrency=concurrency,
+            given=frozenset(numbers),
             **numbers,
         )
 
@@ -102,24 +107,24 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 def _redis(file: Mapping[str, Any], env: Mapping[str, str]) -> RedisSettings:
-    """The file's table read as if it were the environment, under what the environment itself says."""
+    """The address from the file's table [redis] and the environment, which overrides it name by name."""
     if not isinstance(file, dict):
         raise InvalidOption(
             'redis: the settings file has no table [redis]; write [redis] and below it url = "redis://..."'
         )
-    said = {
+    found = {
         f"REDIS_{name.upper()}": str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in file.items()
     }
-    # What the environment says, directly or by a file, must not lose against what the settings file says.
+    # REDIS_URL and REDIS_HOST, and a value and its _FILE, are alternatives: one in the environment overrides both in the file.
     if any(name in env for name in ("REDIS_HOST", "REDIS_URL", "REDIS_URL_FILE")):
         for name in ("REDIS_URL", "REDIS_URL_FILE"):
-            said.pop(name, None)
+            found.pop(name, None)
     if any(name in env for name in ("REDIS_PASSWORD", "REDIS_PASSWORD_FILE")):
         for name in ("REDIS_PASSWORD", "REDIS_PASSWORD_FILE"):
-            said.pop(name, None)
+            found.pop(name, None)
     return RedisSettings.from_environment(
-        said | {name: value for name, value in env.items() if name.startswith("REDIS_") and value}
+        found | {name: value for name, value in env.items() if name.startswith("REDIS_") and value}
     )
 
 

@@ -1,8 +1,8 @@
 --[[
-add: put new jobs in line, or into the delayed set if they have a delay.
+add: add new jobs: waiting, or delayed if they have a delay.
 
-MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, delayed -> delayed, delayed -> gone, wait -> paused,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed
+CAUSES   release_parents, deduplicate, merge_paused
 EMITS    added, waiting, delayed, duplicated, deduplicated, debounced, removed
 
 KEYS
@@ -10,7 +10,7 @@ KEYS
   id           counter of the jobs ever added
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   pc           counter that keeps one priority first in, first out
   delayed      zset    ids by due time
@@ -19,20 +19,20 @@ KEYS
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
-  cap          int     bytes that the data of one job may have
+  cap          int     largest size of one job's data, bytes
 ROWS
   id           str     chosen by the producer, or empty for a number
   name         str
   data         bytes   JSON
   opts         bytes   JSON
-  special      json    of a job that is more than one of now at the back of the line, else empty: timestamp, ms, without it
-                       now; delay, ms after that; priority, 1 first; lifo, true: to the front, of the jobs without a priority; de, the
-                       deduplication as BullMQ writes it: its id and what it does
+  special      json    empty for a job of now, to the back of the waiting ones; else an object with: timestamp, ms, default now;
+                       delay, ms after timestamp; priority, 1 first; lifo, true: to the front of the jobs without a priority;
+                       de, the deduplication as BullMQ writes it: its id and options
 RETURNS
-  for each row the id of its job, or 0 if a job of its id was there already, which is left as it was, or 1 if a job stands
-  for it that owns its deduplication; after the rows, in their order, the ids of those owners;
-  or, with nothing written, the number of the first row (from 0) whose data is over the cap
-  Sent again it adds jobs without an id or a deduplication anew.
+  for each row the id of its job, or 0 if a job of its id exists, which is not changed, or 1 if another
+  job owns its deduplication; after the rows, in their order, the ids of those owners;
+  or, with nothing written, the number of the first row (from 0) whose data exceeds the cap
+  Sent again it adds the jobs without an id or a deduplication a second time.
 ]]
 local meta, counter, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)
 local stride = 5
@@ -44,7 +44,7 @@ local stride = 5
 --@include due
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include delete_jobs
 --@include remove_jobs
@@ -57,23 +57,23 @@ for i = 3, #ARGV, stride do
   if ARGV[i + 4] ~= '' then
     local special = cjson.decode(ARGV[i + 4])
     specials[i] = special
-    -- Of a foreign type: an error now, before anything is written.
+    -- A foreign type must raise before the first write.
     if special.de then redis.call('GET', jobs .. 'de:' .. special.de.id) end
   end
 end
 local any_special = next(specials) ~= nil
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 local lists = any_special and { wait, active } or { wait }
 if is_paused then lists[#lists + 1] = paused end
 check_types(events, lists, any_special and { delayed, prioritized } or {}, marker, {}, any_special and { pc } or {})
 
 local now = clock(ARGV[1])
-local moment = string.format('%d', now)
+local now_text = string.format('%d', now)
 local count = (#ARGV - 2) / stride
 local number = redis.call('INCRBY', counter, count) - count
 if number == 0 then
-  -- BullMQ's obliterate deletes the counter and leaves the parents that wait for children: their numbers are not free.
+  -- BullMQ's obliterate deletes the counter, but not the parents that wait for children: their numbers are taken.
   local highest = 0
   for _, id in ipairs(redis.pcall('ZRANGE', jobs .. 'waiting-children', 0, 999)) do
     if string.find(id, '^[1-9]%d*$') then highest = math.max(highest, tonumber(id)) end
@@ -83,24 +83,24 @@ end
 local ids, scores, last = {}, {}, {}
 local front, back, back_priorities = {}, {}, {}
 local owners = {}
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, active = active, delayed = delayed,
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, active = active, delayed = delayed,
   marker = marker, jobs = jobs, emit = emit, now = now }
 
-local function put()
+local function flush()
   if #scores > 0 then
     redis.call('ZADD', delayed, unpack(scores))
     mark_due(delayed, marker)
   end
-  -- One after the other, so the last of several is the first to run, as if each had been added alone.
-  if #front > 0 then push(k, front, true) end
-  if #back > 0 then enqueue(k, back, back_priorities, false) end
+  -- Pushed one after the other: of several the last runs first, as if each had been added alone.
+  if #front > 0 then push(queue, front, true) end
+  if #back > 0 then enqueue(queue, back, back_priorities, false) end
   if #front + #back > 0 and not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
   scores, front, back, back_priorities = {}, {}, {}, {}
 end
 
 for i = 3, #ARGV, stride do
   local id, name = ARGV[i], ARGV[i + 1]
-  local timestamp, delay, priority, lifo = moment, '0', '0', false
+  local timestamp, delay, priority, lifo = now_text, '0', '0', false
   local special, owner = specials[i], nil
   if special then
     if special.timestamp then timestamp = string.format('%.0f', special.timestamp) end
@@ -109,16 +109,16 @@ for i = 3, #ARGV, stride do
     lifo = special.lifo
   end
   number = number + 1
-  local given = id ~= ''
-  if not given then id = string.format('%d', number) end
-  if given and redis.call('EXISTS', jobs .. id) == 1 then
+  local has_id = id ~= ''
+  if not has_id then id = string.format('%d', number) end
+  if has_id and redis.call('EXISTS', jobs .. id) == 1 then
     ids[#ids + 1] = 0
     emit('duplicated', 'jobId', id)
   else
     if special and special.de then
       -- The owner may be a job of this call.
-      put()
-      owner = deduplicate(k, special.de, { id = id, name = name, data = ARGV[i + 2], opts = ARGV[i + 3], delay = delay,
+      flush()
+      owner = deduplicate(queue, special.de, { id = id, name = name, data = ARGV[i + 2], opts = ARGV[i + 3], delay = delay,
         due = timestamp + delay }, last)
     end
     if owner then
@@ -147,6 +147,6 @@ for i = 3, #ARGV, stride do
     end
   end
 end
-put()
+flush()
 for _, owner in ipairs(owners) do ids[#ids + 1] = owner end
 return ids

@@ -1,12 +1,12 @@
 --[[
-add_flow: put jobs that wait for each other in their queues, all or none: parents among the waiting, children in line.
+add_flow: add jobs that wait for each other, in any queues, all or none: parents to waiting-children, their children waiting or delayed.
 
-MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, new -> waiting-children,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, new -> waiting-children
+CAUSES   release_parents, merge_paused
 EMITS    added, waiting, delayed, waiting-children, duplicated
 
 KEYS
-  jobs         prefix  of the keys of the first job's queue; those of all rows are to be in one slot of a cluster
+  jobs         prefix  of the keys of the first job's queue; in a cluster, all rows' queues must share its slot
 ARGV
   now          int     ms, or empty for the server's time
 ROWS
@@ -16,17 +16,17 @@ ROWS
   data         bytes   JSON
   opts         bytes   JSON
   timestamp    int     ms, or empty for now
-  delay        int     ms after that; of a job with children, from the moment on when they are done
+  delay        int     ms after `timestamp`; of a job with children, ms after they are done
   priority     int     1 first; 0 is none
-  lifo         int     1: to the front, of the jobs without a priority
-  parent       str     key of the job that waits for this one, or empty
-  link         bytes   JSON: that job and what it makes of a failure, as it stands in the hash
+  lifo         int     1: to the front of the jobs without a priority
+  parent       str     key of the parent, or empty
+  link         bytes   JSON for the field `parent`: that job, and flags for a failure of this one
   also         bytes   keys of further parents, one a line, or empty
-  waits        int     1: the job has children among the rows, which follow it
+  waits        int     1: children of this job follow among the rows
 RETURNS
-  for each row the id of its job, or 0 if a job of its id was there already, which is left as it was but for its parent;
-  or, with nothing written, two numbers: a row (from 0), and 5 its parent is not there, or 6 a job of its id is there and is the
-  child of another. Sent again it adds jobs without an id anew, and finds the others there.
+  for each row the id of its job, or 0 if a job of its id exists, of which only the parent is changed;
+  or, with nothing written, two numbers: a row (from 0), and 5 its parent does not exist, or 6 a job of its id exists and is the
+  child of another. Sent again it adds the jobs without an id a second time, and finds the others.
 ]]
 local jobs = unpack(KEYS)
 
@@ -37,14 +37,14 @@ local jobs = unpack(KEYS)
 --@include due
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include insert_flow
 
 local now = clock(ARGV[1])
-local family = release_parents(now)
--- Whatever the rows say, the queue that is named by the key.
-if not family.queue_of(jobs .. 'id') then error('a structure of a queue is not of its type') end
-local plan, row, code = survey(family, ARGV, 2)
+local flow = release_parents(now)
+-- The queue of the key is checked too, whether or not a row names it.
+if not flow.queue_of(jobs .. 'id') then error('a structure of a queue is not of its type') end
+local plan, row, code = plan_flow(flow, ARGV, 2)
 if not plan then return { row, code } end
-return insert_flow(family, ARGV, plan, now)
+return insert_flow(flow, ARGV, plan, now)

@@ -1,8 +1,9 @@
 --[[
-advance_schedule: make the next run of a schedule, once; and say whether the run that begins may go on, by the schedule's rule for
-runs that overlap.
+advance_schedule: add the next run of a schedule, once; and decide whether the run that starts may run now, by the schedule's rule for
+overlapping runs.
 
-MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, wait -> paused
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed
+CAUSES   merge_paused
 EMITS    added, waiting, delayed
 
 KEYS
@@ -10,7 +11,7 @@ KEYS
   id           counter of the jobs ever added
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   pc           counter that keeps one priority first in, first out
   delayed      zset    ids by due time
@@ -21,19 +22,19 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
   schedule     str     its id
-  due          int     time of the run after which the next comes; the schedule is left alone if its next run is another one
-  times        str     for the next run, ms, the best first, commas between; empty if none follows
-  runs         str     what the ids of its runs begin with, up to the time
-  head         bytes   JSON, the options of the next run, up to the time in its id
+  due          int     time of the schedule's next run as the caller knows it; if it is another one by now, nothing is added
+  times        str     for the run after that, ms, the best first, separated by commas; empty: the schedule ends
+  runs         str     id of a run up to its time
+  head         bytes   JSON, options of the next run, up to the time in its id
   priority     int     of its jobs
   lifo         int     1: a run that is due at once goes to the front
-  run          str     id of the run after which the next comes, or of the one that is to start now
-  starts       int     1: that run is to start now
+  run          str     id of the run that is due at `due`, or that starts now
+  starts       int     1: that run starts now
 RETURNS
-  0 the next run is there, 1 that was done before, or there is no such schedule, 2 the schedule has ended,
-  3 at each of the times a job has run already; then of the run that is to start: 0 go on, 1 not while another is under way,
-  2 once the one under way has ended
-  Sent again it answers 1, and the same of the run.
+  two numbers. For the chain of runs: 0 the next run was added, 1 it was added before, or there is no such schedule, 2 the schedule has
+  ended, 3 at each of the times a run has already started. For the run that starts: 0 run, 1 skip: another run has not ended,
+  2 wait until that run has ended
+  Sent again it answers 1, and the same for the run.
 ]]
 local meta, counter, wait, paused, active, prioritized, pc, delayed, schedules, marker, events, jobs = unpack(KEYS)
 local now, schedule, due, times, runs, head, priority, lifo, run, starts = unpack(ARGV)
@@ -51,25 +52,25 @@ starts = starts == '1'
 --@include next_free_time
 --@include make_run
 
-local is_paused, room, kept = read_limits(meta, active)
+local is_paused, room, max_events = read_limits(meta, active)
 check_types(events, { wait, paused }, { prioritized, delayed, schedules }, marker, {}, { pc })
 local hash = jobs .. 'repeat:' .. schedule
-local said = redis.call('HMGET', hash, 'name', 'data', 'ic', 'overlap', 'running', 'queued')
--- BullMQ 4 keeps no hash, and BullMQ 5 not always data: each run has those of the one before.
+local stored = redis.call('HMGET', hash, 'name', 'data', 'ic', 'overlap', 'running', 'queued')
+-- BullMQ 4 stores no hash for a schedule, and BullMQ 5 not always its data: each run copies them from the run before.
 local before = {}
-if not (said[1] and said[2]) then before = redis.pcall('HMGET', jobs .. run, 'name', 'data') end
-local name, data = said[1] or before[1], said[2] or before[2] or '{}'
+if not (stored[1] and stored[2]) then before = redis.pcall('HMGET', jobs .. run, 'name', 'data') end
+local name, data = stored[1] or before[1], stored[2] or before[2] or '{}'
 if not name then return { 1, 0 } end
 
-local function under_way(id)
+local function has_not_ended(id)
   return id and id ~= run and job_exists(jobs, id) and redis.call('HEXISTS', jobs .. id, 'finishedOn') == 0
 end
 local verdict = 0
-if starts and said[4] then
-  if under_way(said[6]) then
+if starts and stored[4] then
+  if has_not_ended(stored[6]) then
     verdict = 1
-  elseif under_way(said[5]) then
-    verdict = said[4] == 'queue' and 2 or 1
+  elseif has_not_ended(stored[5]) then
+    verdict = stored[4] == 'queue' and 2 or 1
   end
 end
 
@@ -78,27 +79,27 @@ local done = 1
 if score and string.format('%.0f', score) == due then
   local time = next_free_time(jobs, runs, times)
   if time then
-    local k = { aside = is_paused and paused, wait = wait, paused = paused, prioritized = prioritized, pc = pc,
-      delayed = delayed, marker = marker, jobs = jobs, emit = emitter(events, kept), now = clock(now),
-      wake = not is_paused and room > 0 }
-    local there = find_waiting(k, runs .. time)
+    local queue = { paused_list = is_paused and paused, wait = wait, paused = paused, prioritized = prioritized, pc = pc,
+      delayed = delayed, marker = marker, jobs = jobs, emit = emitter(events, max_events), now = clock(now),
+      may_start = not is_paused and room > 0 }
+    local there = find_waiting(queue, runs .. time)
     redis.call('INCR', counter)
     if not there then
-      make_run(k, schedule, time, { runs = runs, name = name, data = data, head = head, priority = priority, lifo = lifo })
+      make_run(queue, schedule, time, { prefix = runs, name = name, data = data, head = head, priority = priority, lifo = lifo })
     end
     redis.call('ZADD', schedules, time, schedule)
-    if said[3] and time ~= due then redis.call('HINCRBY', hash, 'ic', 1) end
+    if stored[3] and time ~= due then redis.call('HINCRBY', hash, 'ic', 1) end
     redis.call('HDEL', hash, 'ended')
     done = 0
   elseif times == '' then
-    if said[1] then redis.call('HSET', hash, 'ended', 1) end
+    if stored[1] then redis.call('HSET', hash, 'ended', 1) end
     done = 2
   else
     done = 3
   end
 end
-if starts and said[4] and verdict ~= 1 then
+if starts and stored[4] and verdict ~= 1 then
   redis.call('HSET', hash, verdict == 0 and 'running' or 'queued', run)
-  if verdict == 0 and said[6] == run then redis.call('HDEL', hash, 'queued') end
+  if verdict == 0 and stored[6] == run then redis.call('HDEL', hash, 'queued') end
 end
 return { done, verdict }

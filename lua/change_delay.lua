@@ -1,12 +1,13 @@
 --[[
-change_delay: let a delayed job be due at another time.
+change_delay: change the due time of a delayed job.
 
 MOVES    delayed -> delayed
+CAUSES   none
 EMITS    delayed
 
 KEYS
   meta     hash    of the queue
-  active   list    ids being run
+  active   list    ids of running jobs
   delayed  zset    ids by due time
   marker   zset    wakes idle workers
   events   stream
@@ -18,7 +19,7 @@ ARGV
 RETURNS
   0 done
   1 not delayed, 2 missing; nothing was written
-  Sent again the delay counts from the second time.
+  Sent again it counts the delay from the second call.
 ]]
 local meta, active, delayed, marker, events, jobs = unpack(KEYS)
 local now, id, delay = unpack(ARGV)
@@ -30,8 +31,8 @@ local now, id, delay = unpack(ARGV)
 --@include job_exists
 --@include due
 
-local _, _, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local _, _, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, {}, { delayed }, marker)
 if not job_exists(jobs, id) then return 2 end
 if not redis.call('ZSCORE', delayed, id) then return 1 end

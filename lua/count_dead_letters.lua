@@ -2,6 +2,7 @@
 count_dead_letters: count the open dead letters by type, error, tenant or day.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -9,7 +10,7 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
   by           str     type, error, tenant or day
-  most         int     groups told at most: the largest, or the newest days
+  most         int     groups to return: the largest, or the newest days
 RETURNS
   names and counts in turn; a day is its number since 1970, UTC
 ]]
@@ -19,7 +20,7 @@ most = tonumber(most)
 
 if by ~= 'day' then return redis.call('ZREVRANGE', jobs .. 'corral:dead:' .. by .. 's', 0, most - 1, 'WITHSCORES') end
 local open, day_ms, days = jobs .. 'corral:dead:open', 86400000, {}
--- From one day that has letters to the next: the empty ones between cost nothing.
+-- From one day with letters to the next, so that days without letters cost nothing.
 local newest = redis.call('ZRANGE', open, 0, 0, 'REV', 'WITHSCORES')
 while newest[2] and #days < 2 * most do
   local day = math.floor(newest[2] / day_ms)

@@ -1,38 +1,39 @@
 --[[
-count_names: say how many jobs of each name are among a page of those in one state.
+count_names: count the jobs of each name in a page of one state.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
   wait              list    ids without a priority
   paused            list    the same while the queue is paused
-  active            list    ids being run
+  active            list    ids of running jobs
   prioritized       zset    ids by priority
   delayed           zset    ids by due time
-  waiting_children  zset    parents whose children are not all done
+  waiting_children  zset    parents with open children
   completed         zset    ids by finish time, ms
   failed            zset    ids by finish time, ms
   jobs              prefix  of the job hashes; the script appends an id
 ARGV
   now               int     ms, or empty for the server's time
-  state             str     a structure, or `waiting` for wait and paused together
-  start             int     jobs passed over
-  count             int     jobs looked at, at most
+  state             str     a structure, or `waiting`: wait and paused together
+  start             int     jobs to skip
+  count             int     jobs to read at most
 RETURNS
-  how many were looked at; names and how many, in turn. An id without a hash has the name ''.
+  how many were read; names and counts in turn. An id without a hash has the name ''.
 ]]
 local wait, paused, active, prioritized, delayed, waiting_children, completed, failed, jobs = unpack(KEYS)
 local _, state, start, count = unpack(ARGV)
 
 --@include ids_in_state
 
-local k = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
+local keys = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
   ['waiting-children'] = waiting_children, completed = completed, failed = failed }
-local ids = ids_in_state(k, state, tonumber(start), tonumber(count), true)
+local ids = ids_in_state(keys, state, tonumber(start), tonumber(count), true)
 local counted, answer = {}, { #ids }
 for _, id in ipairs(ids) do
-  -- pcall: a foreign key where a job should be must not hide the others.
+  -- pcall: a foreign key at the place of one job must not hide the others.
   local name = redis.pcall('HGET', jobs .. id, 'name')
   if type(name) ~= 'string' then name = '' end
   counted[name] = (counted[name] or 0) + 1

@@ -1,7 +1,8 @@
 --[[
-count_priorities: say how many jobs of each priority are in line.
+count_priorities: count the waiting jobs of each priority.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -11,9 +12,9 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
 ROWS
-  priority     int     asked about; at most 250; without a row, all that are in line, the first 250
+  priority     int     to count; at most 250; without rows, the first 250 that have jobs
 RETURNS
-  priorities and how many, in turn
+  priorities and counts in turn
 ]]
 local wait, paused, prioritized = unpack(KEYS)
 
@@ -33,7 +34,7 @@ if #ARGV > 1 then
   return answer
 end
 if redis.call('LLEN', wait) + redis.call('LLEN', paused) > 0 then count(0) end
--- From one priority to the next that is there, however many jobs are between.
+-- From one priority to the next that has jobs, so that the number of jobs does not matter.
 local from = base
 while #answer < 500 do
   local first = redis.call('ZRANGEBYSCORE', prioritized, string.format('%.0f', from), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)

@@ -1,14 +1,15 @@
 --[[
-delay: move jobs whose attempt failed, or which asked for a later run, to the delayed set.
+delay: run jobs later: those whose attempt failed, and those that asked for a later run.
 
 MOVES    active -> delayed
+CAUSES   none
 EMITS    delayed
 
 KEYS
   meta         hash    of the queue
-  active       list    ids being run
+  active       list    ids of running jobs
   delayed      zset    ids by due time
-  stalled      set     ids that a BullMQ worker suspects
+  stalled      set     ids that a BullMQ worker marked as possibly stalled
   marker       zset    wakes idle workers
   events       stream
   jobs         prefix  of the job hashes; the script appends an id
@@ -21,10 +22,10 @@ ROWS
   delay        int     ms from now
   reason       str
   stacktrace   bytes   JSON array of texts
-  skip         int     1: the run uses no attempt, and reason and stacktrace are not written
+  skip         int     1: no attempt is used, and reason and stacktrace are not written
 RETURNS
-  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
-  Sent again it answers 1: the job is no longer held by this claim.
+  for each refused row: its number from 0, then 1 lost (another claim holds the job), 2 missing or 3 done before by this claim
+  Sent again it answers 1: this claim no longer holds the job.
 ]]
 local meta, active, delayed, stalled, marker, events, jobs = unpack(KEYS)
 local stride, first = 7, 2
@@ -39,10 +40,10 @@ local stride, first = 7, 2
 --@include to_count
 
 local now = clock(ARGV[1])
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { active }, { delayed }, marker, { stalled })
-local good, facts, refused = check_claims(jobs, active, ARGV, first, stride)
+local good, fields, refused = check_claims(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 
 unlock(jobs, stalled, ARGV, good)
@@ -51,7 +52,7 @@ for _, i in ipairs(good) do
   local id, due = ARGV[i], now + ARGV[i + 3]
   redis.call('HSET', jobs .. id, 'delay', ARGV[i + 3])
   if ARGV[i + 6] ~= '1' then
-    redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 4], 'stacktrace', ARGV[i + 5], 'atm', to_count(facts[i][1]) + 1)
+    redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 4], 'stacktrace', ARGV[i + 5], 'atm', to_count(fields[i][ATM]) + 1)
   end
   redis.call('HDEL', jobs .. id, 'owner')
   redis.call('ZADD', delayed, due_score(delayed, due, last), id)
@@ -59,7 +60,7 @@ for _, i in ipairs(good) do
   emit('delayed', 'jobId', id, 'delay', due)
 end
 mark_due(delayed, marker)
--- Under a global concurrency the slots that were left are for others that sleep.
+-- Under a global concurrency, idle workers can use the slots that became free.
 room = room + #good
 if not is_paused and room > 0 and room < math.huge then redis.call('ZADD', marker, 0, '0') end
 return refused

@@ -1,10 +1,9 @@
 --[[
-drain: delete jobs that wait, all but the pending runs of schedules, and the parents in this queue that waited for nobody else.
-One structure a call; the binding takes them in turn.
+drain: delete the jobs of one structure that have not started, except pending runs of schedules; also parents in this queue whose last
+open child is deleted. The binding calls it for each structure.
 
-MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone,
-  waiting-children -> gone, waiting-children -> wait, waiting-children -> paused,
-  waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
+MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, waiting-children -> gone
+CAUSES   release_parents, merge_paused
 EMITS    waiting, delayed
 
 KEYS
@@ -17,11 +16,11 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
   state        str     structure to drain
-  skip         int     jobs at its old end that are to stay
-  count        int     jobs looked at in this call, at most 1,000
+  skip         int     jobs at its old end to skip
+  count        int     jobs to check in this call, at most 1,000
 RETURNS
-  how many of that structure were deleted; how many were looked at and stay; how many parents were deleted beside them
-  Sent again it deletes further ones.
+  how many of that structure were deleted; how many were checked and stay; how many parents were deleted
+  Sent again it deletes more.
 ]]
 local wait, paused, prioritized, delayed, schedules, jobs = unpack(KEYS)
 local now, state, skip, count = unpack(ARGV)
@@ -33,7 +32,7 @@ local now, state, skip, count = unpack(ARGV)
 --@include due
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include delete_jobs
 --@include remove_jobs
@@ -42,24 +41,25 @@ local now, state, skip, count = unpack(ARGV)
 
 redis.call('ZCARD', schedules)
 local key = ({ wait = wait, paused = paused, prioritized = prioritized, delayed = delayed })[state]
-local function goes(id) return not scheduled(schedules, jobs, id) end
+local function matches(id) return not scheduled(schedules, jobs, id) end
 local parents, waiting_children = {}, jobs .. 'waiting-children'
-local function takes_parent(parent)
-  local queue, id = string.match(parent, '^(.*:)([^:]+)$')
-  if queue ~= jobs or not redis.call('ZSCORE', waiting_children, id) then return false end
+local function deletes_parent(parent)
+  local prefix, id = string.match(parent, '^(.*:)([^:]+)$')
+  if prefix ~= jobs or not redis.call('ZSCORE', waiting_children, id) then return false end
   if redis.call('SCARD', parent .. ':dependencies') > 1 then return false end
   parents[#parents + 1] = id
   return true
 end
-local family = release_parents(clock(now))
-local gone, stayed = delete_matching(key, state == 'wait' or state == 'paused', jobs, tonumber(skip), tonumber(count), goes, family, takes_parent)
+local flow = release_parents(clock(now))
+local is_list = state == 'wait' or state == 'paused'
+local deleted, stayed = delete_matching(key, is_list, jobs, tonumber(skip), tonumber(count), matches, flow, deletes_parent)
 local taken = 0
 while #parents > 0 do
-  -- Who waited for one of these goes in the next round.
+  -- Their own parents are collected for the next round.
   local these = parents
   parents = {}
   taken = taken + #these
-  remove_jobs(jobs, these, family, takes_parent)
+  remove_jobs(jobs, these, flow, deletes_parent)
   redis.call('ZREM', waiting_children, unpack(these))
 end
-return { #gone, stayed, taken }
+return { #deleted, stayed, taken }

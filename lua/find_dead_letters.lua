@@ -1,7 +1,8 @@
 --[[
-find_dead_letters: find dead letters, a slice at a time.
+find_dead_letters: find dead letters by page.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -9,75 +10,75 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
   what         str     count, ids or records
-  replayed     int     1: those that were replayed, 0: those that were not
+  replayed     int     1: replayed letters, 0: open ones
   type         str     name of the job; empty for any, as are the next three
   error        str     class of the error
   tenant       str
   text         str     that the reason holds
   since        int     ms, earliest time of the failure; empty for any
-  until        int     ms, first time that is too late; empty for now, included
+  until        int     ms, first time that is too late; empty: now, inclusive
   newest       int     1: the newest first
-  cursor_at    int     time and id of the last letter that an earlier call looked at; empty to begin
+  cursor_at    int     time and id of the last letter that an earlier call read; empty to begin
   cursor_id    str
-  look         int     letters looked at in this call
-  most         int     letters found in this call
+  scan         int     letters to read in this call
+  most         int     letters to find in this call
 RETURNS
   how many were found; for ids and records the letters, each an id and the time of its failure or the record as names and values;
-  time and id of the last one looked at, or two empty texts when all were; the server's time, ms
+  time and id of the last letter read, or two empty texts after the last; the server's time, ms
 ]]
 local jobs = unpack(KEYS)
-local _, what, replayed, kind, class, tenant, text, since, before, newest, cursor_at, cursor_id, look, most = unpack(ARGV)
-look, most = tonumber(look), tonumber(most)
+local _, what, replayed, kind, class, tenant, text, since, before, newest, cursor_at, cursor_id, scan, most = unpack(ARGV)
+scan, most = tonumber(scan), tonumber(most)
 
 --@include clock
 --@include dead_letter_indexes
 
-local moment = string.format('%d', clock(ARGV[1]))
+local now_text = string.format('%d', clock(ARGV[1]))
 local low = since == '' and '-inf' or since
-local high = before == '' and moment or '(' .. before
-local shelf = jobs .. 'corral:dead:replayed'
+local high = before == '' and now_text or '(' .. before
+local index = jobs .. 'corral:dead:replayed'
 if replayed ~= '1' then
-  -- The last of them is the one for all that is asked.
-  local shelves = indexes_of(jobs, { type = kind, error = class, tenant = tenant })
-  shelf = shelves[#shelves].key
+  -- The last index is the one for all filters together.
+  local indexes = indexes_of(jobs, { type = kind, error = class, tenant = tenant })
+  index = indexes[#indexes].key
 end
-local asked = {}
-if text ~= '' then asked.failedReason = function(said) return string.find(said, text, 1, true) ~= nil end end
+local filters = {}
+if text ~= '' then filters.failedReason = function(value) return string.find(value, text, 1, true) ~= nil end end
 if replayed == '1' then
   for field, value in pairs({ name = kind, error = class, tenant = tenant }) do
-    if value ~= '' then asked[field] = function(said) return said == value end end
+    if value ~= '' then filters[field] = function(stored) return stored == value end end
   end
 end
-if what == 'count' and not next(asked) then
-  return { redis.call('ZCOUNT', shelf, low, high), {}, '', '', moment }
+if what == 'count' and not next(filters) then
+  return { redis.call('ZCOUNT', index, low, high), {}, '', '', now_text }
 end
 
--- All by rank: a score is asked only of the last one, since its text costs more than all else of a walk.
-local function ranks_before(time) return redis.call('ZCOUNT', shelf, '-inf', time) end
+-- The walk goes by rank. Only the last letter's score is read: formatting scores would cost more than the walk.
+local function ranks_before(time) return redis.call('ZCOUNT', index, '-inf', time) end
 local first = since == '' and 0 or ranks_before('(' .. since)
 local past = ranks_before(high)
 if cursor_id ~= '' then
-  local is_there = redis.call('ZSCORE', shelf, cursor_id) == cursor_at
-  -- Without the letter itself the walk goes on at its time: some may be seen twice, none is left out.
+  local is_there = redis.call('ZSCORE', index, cursor_id) == cursor_at
+  -- If the cursor's letter was deleted the walk goes on at its time: letters may be found twice, but never missed.
   if newest == '1' then
-    past = math.min(past, is_there and redis.call('ZRANK', shelf, cursor_id) or ranks_before(cursor_at))
+    past = math.min(past, is_there and redis.call('ZRANK', index, cursor_id) or ranks_before(cursor_at))
   else
-    first = math.max(first, is_there and redis.call('ZRANK', shelf, cursor_id) + 1 or ranks_before('(' .. cursor_at))
+    first = math.max(first, is_there and redis.call('ZRANK', index, cursor_id) + 1 or ranks_before('(' .. cursor_at))
   end
 end
-local from, to = first, math.min(past, first + look) - 1
-if newest == '1' then from, to = math.max(first, past - look), past - 1 end
-local ids = to < from and {} or redis.call('ZRANGE', shelf, from, to)
+local from, to = first, math.min(past, first + scan) - 1
+if newest == '1' then from, to = math.max(first, past - scan), past - 1 end
+local ids = to < from and {} or redis.call('ZRANGE', index, from, to)
 if newest == '1' then
   for n = 1, math.floor(#ids / 2) do ids[n], ids[#ids + 1 - n] = ids[#ids + 1 - n], ids[n] end
 end
 local is_over = #ids >= past - first
 
 local function fits(id)
-  for field, is_right in pairs(asked) do
-    -- pcall: what is no record has none of it.
-    local said = redis.pcall('HGET', record_of(jobs, id), field)
-    if type(said) ~= 'string' or not is_right(said) then return false end
+  for field, is_right in pairs(filters) do
+    -- pcall: a foreign key matches no filter.
+    local stored = redis.pcall('HGET', record_of(jobs, id), field)
+    if type(stored) ~= 'string' or not is_right(stored) then return false end
   end
   return true
 end
@@ -87,7 +88,7 @@ for n, id in ipairs(ids) do
   if fits(id) then
     found = found + 1
     if what == 'ids' then
-      rows[found] = { id, redis.call('ZSCORE', shelf, id) }
+      rows[found] = { id, redis.call('ZSCORE', index, id) }
     elseif what == 'records' then
       local record = redis.pcall('HGETALL', record_of(jobs, id))
       rows[found] = { id, record.err and {} or record }
@@ -95,5 +96,5 @@ for n, id in ipairs(ids) do
     if found == most then break end
   end
 end
-if is_over and last == #ids then return { found, rows, '', '', moment } end
-return { found, rows, redis.call('ZSCORE', shelf, ids[last]), ids[last], moment }
+if is_over and last == #ids then return { found, rows, '', '', now_text } end
+return { found, rows, redis.call('ZSCORE', index, ids[last]), ids[last], now_text }

@@ -1,7 +1,8 @@
 --[[
-find_oldest: show the jobs in line among which the one that has waited longest is: those next to run, and the first of each priority.
+find_oldest: return candidates for the job that has waited longest: the jobs next to run, and the first of each priority.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -11,7 +12,7 @@ KEYS
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
-  count        int     jobs looked at in each list, and priorities, at most
+  count        int     jobs to read of each list, and priorities, at most
 RETURNS
   the time in ms; for each job its id, name, timestamp, processedOn and opts
 ]]
@@ -33,7 +34,7 @@ for _ = 1, count do
 end
 local answer = { clock(ARGV[1]) }
 for _, id in ipairs(ids) do
-  -- pcall: a foreign key where a job should be must not hide the others.
+  -- pcall: a foreign key at the place of one job must not hide the others.
   local job = redis.pcall('HMGET', jobs .. id, 'name', 'timestamp', 'processedOn', 'opts')
   if not job.err and job[2] then answer[#answer + 1] = { id, job[1] or '', job[2], job[3] or '', job[4] or '' } end
 end

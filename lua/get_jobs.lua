@@ -1,16 +1,17 @@
 --[[
-get_jobs: show stored jobs.
+get_jobs: return stored jobs with their states.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
   wait              list    ids without a priority
   paused            list    the same while the queue is paused
-  active            list    ids being run
+  active            list    ids of running jobs
   prioritized       zset    ids by priority
   delayed           zset    ids by due time
-  waiting_children  zset    parents whose children are not all done
+  waiting_children  zset    parents with open children
   completed         zset    ids by finish time, ms
   failed            zset    ids by finish time, ms
   jobs              prefix  of the job hashes; the script appends an id
@@ -19,8 +20,7 @@ ARGV
 ROWS
   id                str
 RETURNS
-  for each id: nothing where there is no such job, else (id, its hash as names and values in turn, its state as `state`
-  says it)
+  for each id: nothing where there is no such job, else id, hash as names and values in turn, and state (see include/state)
 ]]
 local wait, paused, active, prioritized, delayed, waiting_children, completed, failed, jobs = unpack(KEYS)
 
@@ -28,12 +28,12 @@ local wait, paused, active, prioritized, delayed, waiting_children, completed, f
 --@include snapshot
 --@include state
 
-local k = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
+local queue = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
   waiting_children = waiting_children, completed = completed, failed = failed, jobs = jobs, reach = 100000 }
 local rows = {}
 for i = 2, #ARGV do
   local row = job_exists(jobs, ARGV[i]) and snapshot(jobs, ARGV[i])
-  if row then row[3] = state(k, ARGV[i]) end
+  if row then row[3] = state(queue, ARGV[i]) end
   rows[i - 1] = row
 end
 return rows

@@ -1,7 +1,8 @@
 --[[
-get_results: say how jobs ended, for a producer that waits for them.
+get_results: return results or failure reasons of jobs, for a producer that waits for them.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -13,7 +14,7 @@ ARGV
 ROWS
   id         str
 RETURNS
-  two items for each id: 0 no such job, 1 completed, 2 failed or 3 not over; then the result (JSON), the reason, or nothing
+  two items for each id: 0 no such job, 1 completed, 2 failed or 3 not ended; then the result (JSON), the reason, or nothing
 ]]
 local completed, failed, jobs = unpack(KEYS)
 

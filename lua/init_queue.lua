@@ -1,7 +1,8 @@
 --[[
-init_queue: make a queue known to those that look for queues, and say who opened it last.
+init_queue: register a queue, so that tools find it, with the library that opened it last.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -10,8 +11,8 @@ KEYS
 ARGV
   now         int     ms, or empty for the server's time
   version     str     library and its version
-  max_events  int     entries kept in the event stream; 0: no Corral program writes events; empty: what the queue says already,
-                      or else 10,000
+  max_events  int     entries kept in the event stream; 0: Corral writes no events; empty: what the queue has stored already,
+                      else 10,000
 RETURNS
   1 if something was written, else 0
   Sent again it answers 0.
@@ -19,19 +20,19 @@ RETURNS
 local meta, counter = unpack(KEYS)
 local _, version, max_events = unpack(ARGV)
 
-local said = redis.call('HMGET', meta, 'version', 'opts.maxLenEvents', 'silent')
-local known = redis.call('EXISTS', counter) == 1
--- A word of our own: BullMQ writes `opts.maxLenEvents` each time that it opens a queue, and its 0 is a length like others.
-local silent = said[3] ~= false
+local stored = redis.call('HMGET', meta, 'version', 'opts.maxLenEvents', 'silent')
+local is_known = redis.call('EXISTS', counter) == 1
+-- A field of our own: BullMQ overwrites `opts.maxLenEvents` each time it opens a queue, and 0 is a length to it.
+local silent = stored[3] ~= false
 if max_events ~= '' then silent = max_events == '0' end
-if max_events == '' or max_events == '0' then max_events = said[2] or '10000' end
--- A queue that is known already opens on a full server too, since nothing is written.
-if known and said[1] == version and said[2] == max_events and silent == (said[3] ~= false) then return 0 end
+if max_events == '' or max_events == '0' then max_events = stored[2] or '10000' end
+-- Without a change nothing is written, so that a registered queue opens on a full server too.
+if is_known and stored[1] == version and stored[2] == max_events and silent == (stored[3] ~= false) then return 0 end
 redis.call('HSET', meta, 'version', version, 'opts.maxLenEvents', max_events)
 if silent then
   redis.call('HSET', meta, 'silent', 1)
 else
   redis.call('HDEL', meta, 'silent')
 end
-if not known then redis.call('SET', counter, 0) end
+if not is_known then redis.call('SET', counter, 0) end
 return 1

@@ -1,18 +1,19 @@
 --[[
-limit_concurrency: set how many jobs of the queue may run at once, on all workers together, or take the limit away.
+limit_concurrency: limit how many jobs of the queue run at once, on all workers together; or remove the limit.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
   meta         hash    of the queue
   wait         list    ids without a priority
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   marker       zset    wakes idle workers
 ARGV
   now          int     ms, or empty for the server's time
-  concurrency  int     jobs; empty for no limit
+  concurrency  int     jobs; empty: no limit
 RETURNS
   1 if it was limited before, else 0
   Sent again it does the same again.

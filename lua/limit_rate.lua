@@ -1,22 +1,23 @@
 --[[
-limit_rate: set how many jobs of the queue may start in some time, or take the limit away.
+limit_rate: limit how many jobs of the queue start in a time; or remove the limit.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
   meta         hash    of the queue
   wait         list    ids without a priority
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   limiter      counter of the jobs that started in the window of a rate limit
-  smoothed     str     time up to which a smoothed rate limit is used, us
+  smoothed     str     time up to which starts have used a smoothed rate limit, us
   marker       zset    wakes idle workers
 ARGV
   now          int     ms, or empty for the server's time
-  max          int     starts; empty takes away the limit, the window that runs, and a hold that a job asked for
+  max          int     starts; empty removes the limit, its current window, and a hold that a job asked for
   duration     int     ms of a window
-  smooth       int     1: evenly spread, 0: as they come
+  smooth       int     1: starts are spread evenly, 0: they are not
 RETURNS
   1 if something was limited before, else 0
   Sent again it does the same again.
@@ -26,7 +27,7 @@ local _, max, duration, smooth = unpack(ARGV)
 
 --@include read_limits
 
-local is_paused, room, _, pace = read_limits(meta, active)
+local is_paused, room, _, limits = read_limits(meta, active)
 local waiting = redis.call('LLEN', wait) + redis.call('ZCARD', prioritized)
 redis.call('LLEN', active)
 redis.call('ZCARD', marker)
@@ -46,8 +47,8 @@ else
     redis.call('HDEL', meta, 'smooth')
     redis.call('DEL', smoothed)
   end
-  -- A window of the old length that would outlast one of the new ends with it; a hold is no window.
+  -- The current window must not outlast one of the new duration. The special value is a hold, not a window.
   if left > tonumber(duration) and started ~= '9007199254740991' then redis.call('PEXPIRE', limiter, duration) end
 end
 if not is_paused and room > 0 and waiting > 0 then redis.call('ZADD', marker, 0, '0') end
-return pace and 1 or 0
+return limits and 1 or 0

@@ -1,27 +1,28 @@
 --[[
-list_jobs: show jobs of one state, in the order in which they run, are due or finished.
+list_jobs: return jobs of one state by page, in the order in which they run, are due or finished.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
   wait              list    ids without a priority
   paused            list    the same while the queue is paused
-  active            list    ids being run
+  active            list    ids of running jobs
   prioritized       zset    ids by priority
   delayed           zset    ids by due time
-  waiting_children  zset    parents whose children are not all done
+  waiting_children  zset    parents with open children
   completed         zset    ids by finish time, ms
   failed            zset    ids by finish time, ms
   jobs              prefix  of the job hashes; the script appends an id
 ARGV
   now               int     ms, or empty for the server's time
-  state             str     a structure, or `waiting` for wait and paused together
-  start             int     jobs passed over
-  count             int     jobs shown at most
-  ascending         int     1: next to run, next due or oldest first; 0: the other way
+  state             str     a structure, or `waiting`: wait and paused together
+  start             int     jobs to skip
+  count             int     jobs to return at most
+  ascending         int     1: next to run, next due or oldest first; 0: reversed
 RETURNS
-  rows as `get` gives them, but for the state; of an id without a hash just the id
+  rows as in get_jobs, without the state; of an id without a hash only the id
 ]]
 local wait, paused, active, prioritized, delayed, waiting_children, completed, failed, jobs = unpack(KEYS)
 local _, state, start, count, ascending = unpack(ARGV)
@@ -29,9 +30,9 @@ local _, state, start, count, ascending = unpack(ARGV)
 --@include snapshot
 --@include ids_in_state
 
-local k = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
+local keys = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
   ['waiting-children'] = waiting_children, completed = completed, failed = failed }
-local ids = ids_in_state(k, state, tonumber(start), tonumber(count), ascending == '1')
+local ids = ids_in_state(keys, state, tonumber(start), tonumber(count), ascending == '1')
 local rows = {}
 for i, id in ipairs(ids) do rows[i] = snapshot(jobs, id) or { id } end
 return rows

@@ -2,22 +2,23 @@
 log: append rows to the logs of jobs.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
-  active    list    ids being run
+  active    list    ids of running jobs
   jobs      prefix  of the job hashes; the script appends an id
 ARGV
   now       int     ms, or empty for the server's time
 ROWS
   id        str
-  token     str     of the claim; empty: not from a claim, and so not fenced
+  token     str     of the claim; empty: a producer's or an operator's write, not fenced
   fence     int     `ats` of the claim
   row       str
   keep      int     newest rows kept, this one included; empty for all
 RETURNS
-  for each row: how many rows the job's log has now, or -1 lost, -2 missing, -3 already finished by this claim
-  Sent again it appends again.
+  for each row: how many rows the job's log has now, or -1 lost, -2 missing, -3 finished by this claim
+  Sent again it appends a second time.
 ]]
 local active, jobs = unpack(KEYS)
 local stride, first = 5, 2

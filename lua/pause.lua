@@ -1,21 +1,22 @@
 --[[
-pause: let no job be claimed until a resume, and put those that wait aside.
+pause: let no job be claimed until a resume, and move `wait` to the paused list.
 
 MOVES    wait -> paused
+CAUSES   none
 EMITS    paused
 
 KEYS
   meta    hash    of the queue
   wait    list    ids without a priority
   paused  list    the same while the queue is paused
-  active  list    ids being run
+  active  list    ids of running jobs
   marker  zset    wakes idle workers
   events  stream
 ARGV
   now     int     ms, or empty for the server's time
 RETURNS
-  1 if the queue was not paused before, else 0; 1 if jobs that wait are to be moved by a further call, else 0
-  Sent again it moves what got into `wait` meanwhile, by producers that put it there.
+  1 if the queue was not paused before, else 0; 1 if another call is to move more jobs, else 0
+  Sent again it moves what producers have added to `wait` since.
 ]]
 local meta, wait, paused, active, marker, events = unpack(KEYS)
 
@@ -24,11 +25,11 @@ local meta, wait, paused, active, marker, events = unpack(KEYS)
 --@include check_types
 --@include merge_paused
 
-local was_paused, _, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local was_paused, _, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { wait, paused }, {}, marker)
 
--- First of all a command that a full server allows: a queue that fills it must be possible to pause.
+-- DEL first: a full server allows it, and must not refuse to pause the queue that fills it.
 redis.call('DEL', marker)
 if not was_paused then redis.call('HSET', meta, 'paused', 1) end
 local all = merge_paused(wait, paused)

@@ -1,24 +1,25 @@
 --[[
-progress: store how far jobs are and emit who listens.
+progress: store the progress of jobs, with an event.
 
 MOVES    none
+CAUSES   none
 EMITS    progress
 
 KEYS
   meta      hash    of the queue
-  active    list    ids being run
+  active    list    ids of running jobs
   events    stream
   jobs      prefix  of the job hashes; the script appends an id
 ARGV
   now       int     ms, or empty for the server's time
 ROWS
   id        str
-  token     str     of the claim; empty: not from a claim, and so not fenced
+  token     str     of the claim; empty: a producer's or an operator's write, not fenced
   fence     int     `ats` of the claim
   value     bytes   JSON
 RETURNS
-  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already finished by this claim
-  Sent again it stores the same and tells again.
+  for each refused row: its number from 0, then 1 lost (another claim holds the job), 2 missing or 3 finished by this claim
+  Sent again it stores the same, with a second event.
 ]]
 local meta, active, events, jobs = unpack(KEYS)
 local stride, first = 4, 2
@@ -30,8 +31,8 @@ local stride, first = 4, 2
 --@include job_exists
 --@include check_write
 
-local _, _, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local _, _, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { active })
 local good, refused = {}, {}
 for i = first, #ARGV, stride do

@@ -2,6 +2,7 @@
 purge: delete dead letters.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -9,10 +10,10 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
 ROWS
-  id           str     of the job whose letter it is
-  at           int     time of its failure as the caller read it, ms; empty for any
+  id           str     of the job
+  at           int     time of the failure in the letter that the caller read, ms; empty for any
 RETURNS
-  how many letters were deleted; not those of a later failure
+  how many letters were deleted. A letter of another failure than `at` stays.
   Sent again it deletes none.
 ]]
 local jobs = unpack(KEYS)
@@ -22,13 +23,13 @@ local jobs = unpack(KEYS)
 --@include index_dead_letter
 --@include delete_dead_letters
 
-local gone, seen = {}, {}
+local deleted, seen = {}, {}
 for i = 2, #ARGV, 2 do
   local one = read_dead_letter(jobs, ARGV[i])
   if one.at and not seen[one.id] and (ARGV[i + 1] == '' or ARGV[i + 1] == one.at) then
-    gone[#gone + 1] = one.id
+    deleted[#deleted + 1] = one.id
   end
   seen[one.id] = true
 end
-delete_dead_letters(jobs, gone)
-return #gone
+delete_dead_letters(jobs, deleted)
+return #deleted

@@ -1,23 +1,23 @@
 --[[
-remove: delete jobs that no worker holds, wherever they are.
+remove: delete jobs that no worker holds, in any state.
 
-MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, completed -> gone, failed -> gone,
-  waiting-children -> gone, active -> gone, new -> wait, new -> paused, new -> prioritized, new -> delayed,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
+MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, completed -> gone,
+  failed -> gone, waiting-children -> gone, active -> gone
+CAUSES   release_parents, promote_deduplicated, merge_paused
 EMITS    removed, added, waiting, delayed, duplicated
 
 KEYS
   meta              hash    of the queue
   wait              list    ids without a priority
   paused            list    the same while the queue is paused
-  active            list    ids being run
+  active            list    ids of running jobs
   prioritized       zset    ids by priority
   pc                counter that keeps one priority first in, first out
   delayed           zset    ids by due time
-  waiting_children  zset    parents whose children are not all done
+  waiting_children  zset    parents with open children
   completed         zset    ids by finish time, ms
   failed            zset    ids by finish time, ms
-  stalled           set     ids that a BullMQ worker suspects
+  stalled           set     ids that a BullMQ worker marked as possibly stalled
   repeat            zset    schedules
   marker            zset    wakes idle workers
   events            stream
@@ -27,8 +27,8 @@ ARGV
 ROWS
   id                str
 RETURNS
-  how many rows were handled: fewer than were sent where lists are long, and never none; then for each row that was
-  refused: its number from 0, then 1 locked, 2 missing or 3 the pending run of a schedule
+  how many rows were handled, at least one, but fewer than were sent if lists are long; then for each refused row: its number from 0,
+  then 1 locked, 2 missing or 3 the pending run of a schedule
   Sent again it answers 2.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, waiting_children, completed, failed, stalled, schedules, marker, events,
@@ -45,17 +45,17 @@ local meta, wait, paused, active, prioritized, pc, delayed, waiting_children, co
 --@include scheduled
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include promote_deduplicated
 
-local is_paused, _, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local is_paused, _, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules }, marker, { stalled }, { pc })
 local now = clock(ARGV[1])
-local moment = string.format('%d', now)
-local family = release_parents(now)
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed,
+local now_text = string.format('%d', now)
+local flow = release_parents(now)
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed,
   marker = marker, jobs = jobs, emit = emit }
 local zsets = { { completed, 'completed' }, { failed, 'failed' }, { delayed, 'delayed' }, { prioritized, 'prioritized' },
   { waiting_children, 'waiting-children' } }
@@ -84,16 +84,16 @@ for i = 2, #ARGV do
   elseif scheduled(schedules, jobs, id) then
     code = 3
   else
-    -- A hash that nothing names goes too, and an id without a hash; but not what is no job at all.
-    local there = job_exists(jobs, id)
+    -- A hash that no structure names is deleted too, and an id without a hash; but not a key that is not a job.
+    local exists = job_exists(jobs, id)
     local prev = take(id)
-    if there or prev then
+    if exists or prev then
       redis.call('SREM', stalled, id)
-      local deduplication = there and redis.call('HGET', jobs .. id, 'deid')
+      local deduplication = exists and redis.call('HGET', jobs .. id, 'deid')
       local owns = deduplication and redis.pcall('GET', jobs .. 'de:' .. deduplication) == id
-      -- Before the id is forgotten with all that is its own: what was kept for its end is a job of somebody else.
-      if owns then promote_deduplicated(k, deduplication, moment) end
-      remove_jobs(jobs, { id }, family)
+      -- Before the job is deleted with its keys: the job that was kept until its end is another producer's.
+      if owns then promote_deduplicated(queue, deduplication, now_text) end
+      remove_jobs(jobs, { id }, flow)
       emit('removed', 'jobId', id, 'prev', prev or 'unknown')
     else
       code = 2

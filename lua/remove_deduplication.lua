@@ -1,14 +1,15 @@
 --[[
-remove_deduplication: let an id of deduplication be free again. What was kept for the end of its owner becomes a job now.
+remove_deduplication: free a deduplication id, so that the next add makes a job. The job that was kept until its owner ends is added now.
 
-MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, wait -> paused
+MOVES    none
+CAUSES   promote_deduplicated, merge_paused
 EMITS    added, waiting, delayed, duplicated
 
 KEYS
   meta           hash    of the queue
   wait           list    ids without a priority
   paused         list    the same while the queue is paused
-  active         list    ids being run
+  active         list    ids of running jobs
   prioritized    zset    ids by priority
   pc             counter that keeps one priority first in, first out
   delayed        zset    ids by due time
@@ -18,7 +19,7 @@ KEYS
 ARGV
   now            int     ms, or empty for the server's time
   deduplication  str     its id
-  owner          str     the job to which it has to belong; empty for any
+  owner          str     free it only if this job owns it; empty for any
 RETURNS
   1 it is free now
   0 it was free, or belongs to another job; nothing was written
@@ -35,17 +36,17 @@ local now, deduplication, owner = unpack(ARGV)
 --@include enqueue
 --@include promote_deduplicated
 
-local is_paused, _, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local is_paused, _, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { wait, is_paused and paused or nil }, { prioritized, delayed }, marker, {}, { pc })
-local window = jobs .. 'de:' .. deduplication
-local owned_by = redis.call('GET', window)
+local owner_key = jobs .. 'de:' .. deduplication
+local owned_by = redis.call('GET', owner_key)
 if not owned_by or (owner ~= '' and owner ~= owned_by) then return 0 end
 
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs,
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker, jobs = jobs,
   emit = emit }
-promote_deduplicated(k, deduplication, string.format('%d', clock(now)))
--- Last of all, so that a call that broke off can be sent again. What follows owns nothing either: who frees an id wants the
--- next add to make a job.
-redis.call('DEL', window)
+promote_deduplicated(queue, deduplication, string.format('%d', clock(now)))
+-- Last, so that an aborted call can be sent again. The promoted job does not own the id either: the caller wants the next add to make
+-- a job.
+redis.call('DEL', owner_key)
 return 1

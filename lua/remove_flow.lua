@@ -1,27 +1,28 @@
 --[[
-remove_flow: delete a job with all that are below it in its flow, in whatever queues they are; none if a worker holds one of them.
-A child that has a parent elsewhere too is left to that one.
+remove_flow: delete a job with all its descendants, in any queues; nothing if a worker holds one of them. A child that has another
+parent outside stays.
 
-MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, completed -> gone, failed -> gone,
-  waiting-children -> gone, active -> gone,
-  waiting-children -> wait, waiting-children -> paused, waiting-children -> prioritized, waiting-children -> delayed, wait -> paused
+MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, completed -> gone,
+  failed -> gone, waiting-children -> gone, active -> gone
+CAUSES   release_parents, merge_paused
 EMITS    removed, waiting, delayed
 
 KEYS
-  jobs         prefix  of the keys of the job's queue; those of all others are to be in one slot of a cluster
+  jobs         prefix  of the keys of the job's queue; in a cluster, the descendants' queues must share its slot
 ARGV
   now          int     ms, or empty for the server's time
   id           str
   count        int     jobs deleted in this call
 RETURNS
   0 done
-  -1 a part is deleted, children before their parents; a further call goes on
+  -1 a part was deleted, children before their parents; call it again
   1 a worker holds one of them, 2 missing, 3 one of them is the pending run of a schedule; nothing was written
   Sent again it answers 2.
 ]]
 local jobs = unpack(KEYS)
 local now, root, count = unpack(ARGV)
-local looked_at, climbs = 2000, 2000
+-- Jobs that one call may visit, and whose parents it may check.
+local visits, checks = 2000, 2000
 
 --@include clock
 --@include read_limits
@@ -30,71 +31,71 @@ local looked_at, climbs = 2000, 2000
 --@include due
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include release_parents
 --@include job_exists
 --@include delete_jobs
 --@include remove_jobs
 --@include scheduled
 
-local family = release_parents(clock(now))
+local flow = release_parents(clock(now))
 count = tonumber(count)
 if not job_exists(jobs, root) then return 2 end
 
--- Jobs that go, and others that were asked about. The root's own parents stay.
-local goes = { [jobs .. root] = true }
-local function is_to_go(job)
-  if goes[job] ~= nil then return goes[job] end
-  -- Also where parents go round in a circle.
-  goes[job] = false
-  if climbs <= 0 then return false end
-  climbs = climbs - 1
-  local said, below = redis.pcall('HMGET', job, 'parentKey', 'also'), false
-  for _, parent in ipairs(said.err and {} or parents(said[1], said[2])) do
-    if is_to_go(parent) then
-      below = true
+-- For each job that was checked, whether it is deleted. The root's own parents stay.
+local in_flow = { [jobs .. root] = true }
+local function belongs(job)
+  if in_flow[job] ~= nil then return in_flow[job] end
+  -- Set before the parents are checked, in case they form a circle.
+  in_flow[job] = false
+  if checks <= 0 then return false end
+  checks = checks - 1
+  local stored, has_parent_here = redis.pcall('HMGET', job, 'parentKey', 'also'), false
+  for _, parent in ipairs(stored.err and {} or parent_keys(stored[1], stored[2])) do
+    if belongs(parent) then
+      has_parent_here = true
     elseif redis.pcall('HEXISTS', parent, 'timestamp') == 1 then
       return false
     end
   end
-  goes[job] = below
-  return below
+  in_flow[job] = has_parent_here
+  return has_parent_here
 end
 
 local function children(job)
   local found = {}
-  for _, asked in ipairs({ { 'SRANDMEMBER', ':dependencies', count }, { 'HRANDFIELD', ':processed', count },
+  for _, command in ipairs({ { 'SRANDMEMBER', ':dependencies', count }, { 'HRANDFIELD', ':processed', count },
     { 'HRANDFIELD', ':failed', count }, { 'ZRANGE', ':unsuccessful', 0, count - 1 } }) do
-    local some = redis.pcall(asked[1], job .. asked[2], unpack(asked, 3))
+    local some = redis.pcall(command[1], job .. command[2], unpack(command, 3))
     if not some.err then
       for _, child in ipairs(some) do
-        -- One that another job has taken over since is not of this flow.
-        if is_to_go(child) then found[#found + 1] = child end
+        -- A child that has another parent by now is not of this flow.
+        if belongs(child) then found[#found + 1] = child end
       end
     end
   end
   return found
 end
 
-local seen, going = {}, {}
--- Children before their parents, as many as one call deletes. Returns whether all below the job are among them.
+local seen, to_delete = {}, {}
+-- Collects children before their parents, as many as one call deletes. Returns whether it has all below the job.
 local function visit(job)
   seen[job] = true
-  looked_at = looked_at - 1
-  local whole = true
+  visits = visits - 1
+  local is_complete = true
   for _, child in ipairs(children(job)) do
-    if #going >= count or looked_at <= 0 then return false end
-    if not seen[child] then whole = visit(child) and whole end
+    if #to_delete >= count or visits <= 0 then return false end
+    if not seen[child] then is_complete = visit(child) and is_complete end
   end
-  if not whole or #going >= count then return false end
-  going[#going + 1] = job
+  if not is_complete or #to_delete >= count then return false end
+  to_delete[#to_delete + 1] = job
   return true
 end
-local whole = visit(jobs .. root)
+local is_complete = visit(jobs .. root)
 
 local queues = {}
 for job in pairs(seen) do
-  local q, id = family.queue_of(job)
+  local q, id = flow.queue_of(job)
   if not q then error('a structure of a queue is not of its type') end
   if not queues[q.jobs] then
     queues[q.jobs] = true
@@ -121,22 +122,22 @@ local function take(q, id)
   end
   return 'unknown'
 end
-local function in_flow(parent) return goes[parent] end
+local function is_deleted(parent) return in_flow[parent] end
 
-for n, job in ipairs(going) do
-  local q, id = family.queue_of(job)
-  local prev, said = take(q, id), redis.call('HMGET', job, 'parentKey', 'also')
+for n, job in ipairs(to_delete) do
+  local q, id = flow.queue_of(job)
+  local prev, stored = take(q, id), redis.call('HMGET', job, 'parentKey', 'also')
   redis.call('SREM', q.jobs .. 'stalled', id)
-  remove_jobs(q.jobs, { id }, family, in_flow)
-  for _, parent in ipairs(parents(said[1], said[2])) do
-    if goes[parent] then
+  remove_jobs(q.jobs, { id }, flow, is_deleted)
+  for _, parent in ipairs(parent_keys(stored[1], stored[2])) do
+    if in_flow[parent] then
       redis.pcall('SREM', parent .. ':dependencies', job)
       redis.pcall('HDEL', parent .. ':processed', job)
       redis.pcall('HDEL', parent .. ':failed', job)
       redis.pcall('ZREM', parent .. ':unsuccessful', job)
     end
   end
-  q.tell('removed', 'jobId', id, 'prev', prev)
-  if reach <= 0 and n < #going then return -1 end
+  q.emit('removed', 'jobId', id, 'prev', prev)
+  if reach <= 0 and n < #to_delete then return -1 end
 end
-return whole and 0 or -1
+return is_complete and 0 or -1

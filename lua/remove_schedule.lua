@@ -1,14 +1,15 @@
 --[[
-remove_schedule: delete a schedule and its run that waits. A run that has begun is finished.
+remove_schedule: delete a schedule and its pending run. A run that has started goes on.
 
 MOVES    wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone
+CAUSES   none
 EMITS    removed
 
 KEYS
   meta         hash    of the queue
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   delayed      zset    ids by due time
   repeat       zset    schedules by the time of their next run, ms
@@ -19,7 +20,7 @@ ARGV
   schedule     str     its id
 RETURNS
   0 done
-  1 there is none
+  1 no such schedule
   Sent again it answers 1.
 ]]
 local meta, wait, paused, active, prioritized, delayed, schedules, events, jobs = unpack(KEYS)
@@ -33,19 +34,19 @@ local schedule = ARGV[2]
 --@include pending
 --@include delete_run
 
-local _, _, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local _, _, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { wait, paused }, { prioritized, delayed, schedules })
 local due = redis.call('ZSCORE', schedules, schedule)
 if not due then return 1 end
-local k = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed, jobs = jobs, reach = 1000, runs = {} }
-local run = pending(k, schedule, string.format('%.0f', due))
-local waits = redis.call('EXISTS', jobs .. run .. ':lock') == 0 and find_waiting(k, run)
+local queue = { wait = wait, paused = paused, prioritized = prioritized, delayed = delayed, jobs = jobs, reach = 1000, runs = {} }
+local run = pending(queue, schedule, string.format('%.0f', due))
+local structure = redis.call('EXISTS', jobs .. run .. ':lock') == 0 and find_waiting(queue, run)
 
 redis.call('DEL', jobs .. 'repeat:' .. schedule)
 redis.call('ZREM', schedules, schedule)
-if waits then
-  delete_run(k, run, waits)
-  emit('removed', 'jobId', run, 'prev', waits)
+if structure then
+  delete_run(queue, run, structure)
+  emit('removed', 'jobId', run, 'prev', structure)
 end
 return 0

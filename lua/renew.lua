@@ -1,24 +1,25 @@
 --[[
-renew: prolong the locks of jobs that are being run.
+renew: renew the locks of running jobs.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
-  active       list    ids being run
-  stalled      set     ids that a BullMQ worker suspects
-  watch        str     what was seen of the looks of all workers (see watch)
+  active       list    ids of running jobs
+  stalled      set     ids that a BullMQ worker marked as possibly stalled
+  watch        str     what the server has seen of all workers' checks (see include/watch)
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
-  lock         int     ms until a lock ends by itself, counted from now
+  lock         int     ms until a lock expires, counted from now
 ROWS
   id           str
   token        str     of the claim
   fence        int     `ats` of the claim
 RETURNS
-  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
-  Sent again it prolongs again. A lock that ended while nobody took the job is set anew.
+  for each refused row: its number from 0, then 1 lost (another claim holds the job), 2 missing or 3 done before by this claim
+  Sent again it renews again. An expired lock is set again, unless another claim took the job.
 ]]
 local active, stalled, watch, jobs = unpack(KEYS)
 local stride, first = 3, 3
@@ -27,18 +28,19 @@ local stride, first = 3, 3
 
 redis.call('SCARD', stalled)
 local good, _, refused = check_claims(jobs, active, ARGV, first, stride)
-local had_ended = false
+local had_expired = false
 for _, i in ipairs(good) do
   local lock = jobs .. ARGV[i] .. ':lock'
   redis.call('SREM', stalled, ARGV[i])
-  -- PEXPIRE first: a full server refuses SET, and must not refuse to keep what is held. See held for why NX may set.
+  -- PEXPIRE first: a full server refuses SET as the first write. check_claims proved that the job is still this claim's, so SET may set
+  -- an expired lock again.
   if redis.call('PEXPIRE', lock, ARGV[2]) == 0 then
     redis.call('SET', lock, ARGV[i + 1], 'PX', ARGV[2], 'NX')
-    had_ended = true
+    had_expired = true
   end
 end
--- Workers come back from an outage: a grace that has begun begins again, so that a server that goes down again takes nobody's.
-if had_ended then
+-- Workers are reconnecting after an outage: a grace that runs starts again, in case the server goes down again.
+if had_expired then
   local text = redis.pcall('GET', watch)
   if type(text) == 'string' and string.match(text, '^%d+ [1-9]') then redis.call('DEL', watch) end
 end

@@ -1,7 +1,9 @@
 --[[
-replay: put the jobs of dead letters in line again, as if they had never run.
+replay: enqueue the jobs of dead letters again, as if they had never run.
 
-MOVES    failed -> wait, failed -> paused, failed -> prioritized, new -> wait, new -> paused, new -> prioritized, wait -> paused
+MOVES    failed -> wait, failed -> paused, failed -> prioritized, new -> wait, new -> paused,
+  new -> prioritized
+CAUSES   merge_paused
 EMITS    added, waiting
 
 KEYS
@@ -9,7 +11,7 @@ KEYS
   id           counter of the jobs ever added
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   pc           counter that keeps one priority first in, first out
   failed       zset    ids by finish time, ms
@@ -18,17 +20,17 @@ KEYS
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
-  by           str     chosen by the caller: the same in each send of one call
+  by           str     id of this replay, chosen by the caller: the same in each send of one call
 ROWS
-  id           str     of the job whose letter it is
-  at           int     time of its failure as the caller read it, ms; empty for any
-  edited       int     1: the job gets the data of this row, else that of the letter
+  id           str     of the job
+  at           int     time of the failure in the letter that the caller read, ms; empty for any
+  edited       int     1: the job gets the data of this row, 0: that of the letter
   data         bytes   JSON
 RETURNS
-  for each row that was refused: its number from 0, then 1 replayed already, 2 no letter, 3 a job of this id is in the queue and
-  has not failed, 4 the letter is now one of a later failure
-  A job whose hash is there goes back with it; else it is made anew, under its old id, which no new job will get. The letter is marked in the same call, so
-  whoever comes second is told 1. Sent again with the same `by` it answers the same, and writes nothing.
+  for each refused row: its number from 0, then 1 replayed before, 2 no letter, 3 a job of this id exists and has not failed, 4 the
+  letter is of a later failure
+  A job whose hash exists keeps it; else a job is added from the letter under the old id, which no new job will get. The letter is marked
+  in the same call, so a second replay gets 1. Sent again with the same `by` it answers the same, and writes nothing.
 ]]
 local meta, counter, wait, paused, active, prioritized, pc, failed, marker, events, jobs = unpack(KEYS)
 local by, stride, first = ARGV[2], 4, 3
@@ -45,11 +47,11 @@ local by, stride, first = ARGV[2], 4, 3
 --@include index_dead_letter
 --@include mark_replayed
 
-local moment = string.format('%d', clock(ARGV[1]))
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-check_types(events, { wait, k.aside or nil }, { prioritized, failed }, marker, {}, { pc, counter })
+local now_text = string.format('%d', clock(ARGV[1]))
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
+check_types(events, { wait, queue.paused_list or nil }, { prioritized, failed }, marker, {}, { pc, counter })
 local good, seen, refused = {}, {}, {}
 for i = first, #ARGV, stride do
   local one, code = read_dead_letter(jobs, ARGV[i]), 0
@@ -61,8 +63,8 @@ for i = first, #ARGV, stride do
     code = 4
   elseif not seen[one.id] then
     one.row = i
-    one.is_there = redis.call('EXISTS', jobs .. one.id) == 1
-    if one.is_there and not (job_exists(jobs, one.id) and redis.call('ZSCORE', failed, one.id)) then code = 3 end
+    one.exists = redis.call('EXISTS', jobs .. one.id) == 1
+    if one.exists and not (job_exists(jobs, one.id) and redis.call('ZSCORE', failed, one.id)) then code = 3 end
     if code == 0 then good[#good + 1] = one end
   end
   seen[one.id] = true
@@ -71,36 +73,36 @@ for i = first, #ARGV, stride do
     refused[#refused + 1] = code
   end
 end
-local counts = dead_letter_types_ok(jobs, good)
+local counts = check_dead_letter_types(jobs, good)
 if #good == 0 then return refused end
 
--- BullMQ's obliterate leaves letters and no counter: a number that it is yet to give would stand for two jobs.
-local given = tonumber(redis.call('GET', counter) or 0)
-local most = given
+-- BullMQ's obliterate deletes the counter but not our letters: the counter must not give a replayed job's number again.
+local used = tonumber(redis.call('GET', counter) or 0)
+local highest = used
 for _, one in ipairs(good) do
-  if not one.is_there and string.find(one.id, '^[1-9]%d*$') then most = math.max(most, tonumber(one.id)) end
+  if not one.exists and string.find(one.id, '^[1-9]%d*$') then highest = math.max(highest, tonumber(one.id)) end
 end
-if most > given then redis.call('SET', counter, string.format('%.0f', most)) end
+if highest > used then redis.call('SET', counter, string.format('%.0f', highest)) end
 local ids, priorities = {}, {}
 for n, one in ipairs(good) do
   local job, i = jobs .. one.id, one.row
-  local said = redis.call('HMGET', record_of(jobs, one.id), 'name', 'data', 'opts', 'priority')
-  local data = ARGV[i + 2] == '1' and ARGV[i + 3] or said[2] or '{}'
-  ids[n], priorities[n] = one.id, said[4] or '0'
-  if one.is_there then
+  local stored = redis.call('HMGET', record_of(jobs, one.id), 'name', 'data', 'opts', 'priority')
+  local data = ARGV[i + 2] == '1' and ARGV[i + 3] or stored[2] or '{}'
+  ids[n], priorities[n] = one.id, stored[4] or '0'
+  if one.exists then
     -- `ats` stays: the letter shows all starts of its job.
     redis.call('HSET', job, 'data', data)
     redis.call('HDEL', job, 'finishedOn', 'processedOn', 'owner', 'failedReason', 'atm', 'stc')
   else
-    redis.call('HSET', job, 'name', said[1], 'data', data, 'opts', said[3] or '{}', 'timestamp', moment, 'delay', '0',
+    redis.call('HSET', job, 'name', stored[1], 'data', data, 'opts', stored[3] or '{}', 'timestamp', now_text, 'delay', '0',
       'priority', priorities[n])
   end
 end
-enqueue(k, ids, priorities, false)
+enqueue(queue, ids, priorities, false)
 redis.call('ZREM', failed, unpack(ids))
-mark_replayed(jobs, good, moment, by, counts)
+mark_replayed(jobs, good, now_text, by, counts)
 for _, one in ipairs(good) do
-  if one.is_there then
+  if one.exists then
     emit('waiting', 'jobId', one.id, 'prev', 'failed')
   else
     emit('added', 'jobId', one.id, 'name', one.type)

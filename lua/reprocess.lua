@@ -1,15 +1,16 @@
 --[[
-reprocess: put failed or completed jobs back in line, to run again from the start. Its parents wait for such a child again.
+reprocess: run failed or completed jobs again. Their parents wait for them again.
 
-MOVES    failed -> wait, failed -> paused, failed -> prioritized, completed -> wait, completed -> paused, completed -> prioritized,
-  wait -> paused
+MOVES    failed -> wait, failed -> paused, failed -> prioritized, completed -> wait, completed -> paused,
+  completed -> prioritized
+CAUSES   merge_paused
 EMITS    waiting
 
 KEYS
   meta         hash    of the queue
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   pc           counter that keeps one priority first in, first out
   completed    zset    ids by finish time, ms
@@ -19,13 +20,13 @@ KEYS
   jobs         prefix  of the job hashes; the script appends an id
 ARGV
   now          int     ms, or empty for the server's time
-  reset        int     1: attempts, stalls and starts are counted from 0 again; 0: what was used stays used, as BullMQ has it
+  reset        int     1: attempts, stalls and starts count from 0 again; 0: they go on, as in BullMQ
 ROWS
   id           str
-  lifo         int     1: to the front of the line
+  lifo         int     1: to the front
 RETURNS
-  for each row that was refused: its number from 0, then 1 neither failed nor completed or 2 missing
-  Sent again it answers 1: the job is in line.
+  for each refused row: its number from 0, then 1 neither failed nor completed or 2 missing
+  Sent again it answers 1: the job waits.
 ]]
 local meta, wait, paused, active, prioritized, pc, completed, failed, marker, events, jobs = unpack(KEYS)
 local stride, first = 2, 3
@@ -37,16 +38,16 @@ local stride, first = 2, 3
 --@include job_exists
 --@include merge_paused
 --@include enqueue
---@include parents
+--@include parent_keys
 --@include dead_letter_indexes
 --@include read_dead_letter
 --@include index_dead_letter
 --@include mark_replayed
 
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-check_types(events, { wait, k.aside or nil }, { prioritized, completed, failed }, marker, {}, { pc })
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
+check_types(events, { wait, queue.paused_list or nil }, { prioritized, completed, failed }, marker, {}, { pc })
 local good, seen, refused, letters = {}, {}, {}, {}
 for i = first, #ARGV, stride do
   local id, code = ARGV[i], 1
@@ -57,8 +58,9 @@ for i = first, #ARGV, stride do
       local set = state == 'failed' and failed or completed
       if code ~= 0 and redis.call('ZSCORE', set, id) then
         code = 0
-        local said = redis.call('HMGET', jobs .. id, 'priority', 'parentKey', 'also')
-        good[#good + 1] = { id = id, priority = said[1], parents = parents(said[2], said[3]), front = ARGV[i + 1] == '1', set = set, state = state }
+        local stored = redis.call('HMGET', jobs .. id, 'priority', 'parentKey', 'also')
+        good[#good + 1] = { id = id, priority = stored[1], parents = parent_keys(stored[2], stored[3]),
+          front = ARGV[i + 1] == '1', set = set, state = state }
         local one = read_dead_letter(jobs, id)
         if one.at and not one.replayed then letters[#letters + 1] = one end
       end
@@ -71,10 +73,10 @@ for i = first, #ARGV, stride do
   end
 end
 if #good == 0 then return refused end
-local counts = dead_letter_types_ok(jobs, letters)
+local counts = check_dead_letter_types(jobs, letters)
 
-local function relink(child, parent, state)
-  -- pcall: a parent stands in a queue of its own, which may not be sound.
+local function wait_again(child, parent, state)
+  -- pcall: a parent's keys may have foreign types.
   if redis.pcall('HEXISTS', parent, 'timestamp') ~= 1 then return end
   redis.pcall('SADD', parent .. ':dependencies', child)
   if state == 'failed' then
@@ -86,15 +88,15 @@ local function relink(child, parent, state)
 end
 
 for _, job in ipairs(good) do
-  enqueue(k, { job.id }, { job.priority }, job.front)
+  enqueue(queue, { job.id }, { job.priority }, job.front)
   redis.call('ZREM', job.set, job.id)
-  for _, parent in ipairs(job.parents) do relink(jobs .. job.id, parent, job.state) end
+  for _, parent in ipairs(job.parents) do wait_again(jobs .. job.id, parent, job.state) end
   redis.call('HDEL', jobs .. job.id, 'finishedOn', 'processedOn', 'owner', 'defa', job.state == 'failed' and 'failedReason' or 'returnvalue')
-  -- A job at rest has no owner, and each claim has a token of its own: an old claim fits the job no more, whatever `ats` is.
+  -- Resetting `ats` is safe: without an owner, and with a token for each claim, an old claim never matches.
   if ARGV[2] == '1' then redis.call('HDEL', jobs .. job.id, 'atm', 'stc', 'ats') end
   emit('waiting', 'jobId', job.id, 'prev', job.state)
 end
--- Their dead letters are answered: a replay must not run them once more.
+-- So that a replay does not run them a second time.
 mark_replayed(jobs, letters, string.format('%d', clock(ARGV[1])), '', counts)
 if not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
 return refused

@@ -1,14 +1,15 @@
 --[[
-resume: let jobs be claimed again after a pause, those that were paused first.
+resume: let jobs be claimed again after a pause, the paused ones first.
 
 MOVES    paused -> wait, wait -> paused
+CAUSES   none
 EMITS    resumed
 
 KEYS
   meta         hash    of the queue
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   delayed      zset    ids by due time
   marker       zset    wakes idle workers
@@ -16,9 +17,9 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
 RETURNS
-  1 if the queue was paused until this call, else 0; 1 if a further call is to complete it, else 0
-  Sent again it answers 0, and wakes a worker once more. So does a resume of a queue that is not paused: one by BullMQ 5 wakes nobody
-  for what BullMQ 6 added in the pause.
+  1 if this call ended a pause, else 0; 1 if another call is needed to end it, else 0
+  Sent again it answers 0, and wakes a worker again. A resume of a queue that is not paused wakes one too: a resume by BullMQ 5
+  wakes no worker for jobs that BullMQ 6 added during the pause.
 ]]
 local meta, wait, paused, active, prioritized, delayed, marker, events = unpack(KEYS)
 
@@ -28,15 +29,15 @@ local meta, wait, paused, active, prioritized, delayed, marker, events = unpack(
 --@include due
 --@include merge_paused
 
-local was_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
+local was_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
 check_types(events, { wait, paused }, { prioritized, delayed }, marker)
-local aside = redis.call('EXISTS', paused) == 1
+local has_paused = redis.call('EXISTS', paused) == 1
 
--- Jobs in `wait` come from producers that do not put them aside. They go behind the paused ones, so that the whole line
--- moves back in one step, at whatever length. Until then the queue stays paused: nothing is claimed out of order.
-if aside then
-  -- A full server refuses LPUSH as a first write, but not after this. A paused queue has no marker anyway.
+-- Jobs in `wait` are by producers that do not use the paused list. They are merged behind the paused jobs, so that one RENAME moves
+-- all, at any length. Until then the queue stays paused: no job is claimed out of order.
+if has_paused then
+  -- DEL first: a full server refuses LPUSH as the first write. A paused queue has no marker anyway.
   redis.call('DEL', marker)
   if not merge_paused(wait, paused) then return { 0, 1 } end
   redis.call('RENAME', paused, wait)

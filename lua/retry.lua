@@ -1,17 +1,18 @@
 --[[
-retry: put jobs whose attempt failed back in line at once.
+retry: enqueue claimed jobs whose attempt failed again, at once.
 
-MOVES    active -> wait, active -> paused, active -> prioritized, wait -> paused
+MOVES    active -> wait, active -> paused, active -> prioritized
+CAUSES   merge_paused
 EMITS    waiting
 
 KEYS
   meta         hash    of the queue
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   pc           counter that keeps one priority first in, first out
-  stalled      set     ids that a BullMQ worker suspects
+  stalled      set     ids that a BullMQ worker marked as possibly stalled
   marker       zset    wakes idle workers
   events       stream
   jobs         prefix  of the job hashes; the script appends an id
@@ -23,10 +24,10 @@ ROWS
   fence        int     `ats` of the claim
   reason       str
   stacktrace   bytes   JSON array of texts
-  lifo         int     1: to the front of the line, of the jobs without a priority
+  lifo         int     1: to the front of the jobs without a priority
 RETURNS
-  for each row that was refused: its number from 0, then 1 lost, 2 missing or 3 already done by this claim
-  Sent again it answers 1: the job is no longer held by this claim.
+  for each refused row: its number from 0, then 1 lost (another claim holds the job), 2 missing or 3 done before by this claim
+  Sent again it answers 1: this claim no longer holds the job.
 ]]
 local meta, wait, paused, active, prioritized, pc, stalled, marker, events, jobs = unpack(KEYS)
 local stride, first = 6, 2
@@ -40,19 +41,19 @@ local stride, first = 6, 2
 --@include merge_paused
 --@include enqueue
 
-local is_paused, room, kept = read_limits(meta, active)
-local emit = emitter(events, kept)
-local k = { wait = wait, aside = is_paused and paused, prioritized = prioritized, pc = pc }
-check_types(events, { wait, active, k.aside or nil }, { prioritized }, marker, { stalled }, { pc })
-local good, facts, refused = check_claims(jobs, active, ARGV, first, stride)
+local is_paused, room, max_events = read_limits(meta, active)
+local emit = emitter(events, max_events)
+local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
+check_types(events, { wait, active, queue.paused_list or nil }, { prioritized }, marker, { stalled }, { pc })
+local good, fields, refused = check_claims(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end
 
 unlock(jobs, stalled, ARGV, good)
 for _, i in ipairs(good) do
   local id = ARGV[i]
-  redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 3], 'stacktrace', ARGV[i + 4], 'atm', to_count(facts[i][1]) + 1)
+  redis.call('HSET', jobs .. id, 'failedReason', ARGV[i + 3], 'stacktrace', ARGV[i + 4], 'atm', to_count(fields[i][ATM]) + 1)
   redis.call('HDEL', jobs .. id, 'owner')
-  enqueue(k, { id }, { facts[i][3] }, ARGV[i + 5] == '1' and (tonumber(facts[i][3]) or 0) == 0)
+  enqueue(queue, { id }, { fields[i][PRIORITY] }, ARGV[i + 5] == '1' and (tonumber(fields[i][PRIORITY]) or 0) == 0)
   redis.call('LREM', active, -1, id)
   emit('waiting', 'jobId', id, 'prev', 'active')
 end

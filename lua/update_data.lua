@@ -2,21 +2,22 @@
 update_data: replace the data of a job.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
-  active    list    ids being run
+  active    list    ids of running jobs
   jobs      prefix  of the job hashes; the script appends an id
 ARGV
   now       int     ms, or empty for the server's time
   id        str
-  token     str     of the claim; empty: not from a claim, and so not fenced
+  token     str     of the claim; empty: a producer's or an operator's write, not fenced
   fence     int     `ats` of the claim
   data      bytes   JSON
-  cap       int     bytes that the data may have
+  cap       int     largest size of the data, bytes
 RETURNS
   0 done
-  1 lost, 2 missing, 3 already finished by this claim, 4 over the cap; nothing was written
+  1 lost, 2 missing, 3 finished by this claim, 4 larger than the cap; nothing was written
   Sent again it stores the same.
 ]]
 local active, jobs = unpack(KEYS)

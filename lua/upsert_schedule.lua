@@ -1,8 +1,9 @@
 --[[
-upsert_schedule: make a schedule, or change one, and its next run; a run that waits by the old one is replaced.
+upsert_schedule: create or change a schedule, and add its next run, which replaces the pending one.
 
-MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed,
-  wait -> gone, paused -> gone, prioritized -> gone, delayed -> gone, wait -> paused
+MOVES    new -> wait, new -> paused, new -> prioritized, new -> delayed, wait -> gone, paused -> gone,
+  prioritized -> gone, delayed -> gone
+CAUSES   merge_paused
 EMITS    added, waiting, delayed, removed
 
 KEYS
@@ -10,7 +11,7 @@ KEYS
   id           counter of the jobs ever added
   wait         list    ids without a priority
   paused       list    the same while the queue is paused
-  active       list    ids being run
+  active       list    ids of running jobs
   prioritized  zset    ids by priority
   pc           counter that keeps one priority first in, first out
   delayed      zset    ids by due time
@@ -21,21 +22,21 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
   schedule     str     its id
-  due          int     time of the next run as the caller read it, or empty for a schedule that is not there
-  keep         int     1: a run that waits keeps its time, for the schedule's times are what they were
-  times        str     for the next run otherwise, ms, the best first, commas between
+  due          int     time of the next run as the caller read it; empty: the schedule does not exist
+  keep         int     1: a pending run keeps its time, because the schedule's times did not change
+  times        str     for the next run otherwise, ms, the best first, separated by commas
   name         str     of its jobs
   data         bytes   JSON
   head         bytes   JSON, the options of the run, up to the time in its id
   priority     int     of its jobs
   lifo         int     1: a run that is due at once goes to the front
 ROWS
-  field        str     of the schedule's hash, which has no others afterwards but the engine's count of runs
+  field        str     of the schedule's hash; other fields are deleted, except the engine's count of runs
   value        bytes
 RETURNS
   0 and the time of the next run
-  1 changed meanwhile: read it anew; 2 at each of the times a job has run already; nothing was written
-  Sent again it answers 1, or does the same again: the run that waits is replaced by its like.
+  1 changed since the caller read it: read again; 2 at each of the times a run has already started; nothing was written
+  Sent again it answers 1, or does the same again: the pending run is replaced by an equal one.
 ]]
 local meta, counter, wait, paused, active, prioritized, pc, delayed, schedules, marker, events, jobs = unpack(KEYS)
 local now, schedule, due, keep, times, name, data, head, priority, lifo = unpack(ARGV)
@@ -53,33 +54,33 @@ local now, schedule, due, keep, times, name, data, head, priority, lifo = unpack
 --@include delete_run
 --@include make_run
 
-local is_paused, room, kept = read_limits(meta, active)
+local is_paused, room, max_events = read_limits(meta, active)
 check_types(events, { wait, paused }, { prioritized, delayed, schedules }, marker, {}, { pc })
-local k = { aside = is_paused and paused, wait = wait, paused = paused, prioritized = prioritized, pc = pc, delayed = delayed,
-  marker = marker, jobs = jobs, emit = emitter(events, kept), now = clock(now), wake = not is_paused and room > 0 }
-local hash, run = jobs .. 'repeat:' .. schedule, 'repeat:' .. schedule .. ':'
+local queue = { paused_list = is_paused and paused, wait = wait, paused = paused, prioritized = prioritized, pc = pc, delayed = delayed,
+  marker = marker, jobs = jobs, emit = emitter(events, max_events), now = clock(now), may_start = not is_paused and room > 0 }
+local hash, prefix = jobs .. 'repeat:' .. schedule, 'repeat:' .. schedule .. ':'
 local score = redis.call('ZSCORE', schedules, schedule)
 if (score and string.format('%.0f', score) or '') ~= due then return { 1 } end
 local was = redis.call('HMGET', hash, 'ic', 'running', 'queued')
-local waits = due ~= '' and redis.call('EXISTS', jobs .. run .. due .. ':lock') == 0 and find_waiting(k, run .. due)
-local time = keep == '1' and waits and due or next_free_time(jobs, run, times)
+local structure = due ~= '' and redis.call('EXISTS', jobs .. prefix .. due .. ':lock') == 0 and find_waiting(queue, prefix .. due)
+local time = keep == '1' and structure and due or next_free_time(jobs, prefix, times)
 if not time then return { 2 } end
--- A run that waits there without being the schedule's next, as BullMQ may leave one.
-local other = time ~= due and find_waiting(k, run .. time)
+-- A run that waits at that time, though it is not the schedule's next: BullMQ may leave one.
+local other = time ~= due and find_waiting(queue, prefix .. time)
 
 redis.call('INCR', counter)
 redis.call('DEL', hash)
 for i = 11, #ARGV, 2 do redis.call('HSET', hash, ARGV[i], ARGV[i + 1]) end
--- The count goes on, as BullMQ's does; a limit counts from here.
+-- The count goes on, as in BullMQ; a limit counts from here.
 local count = tonumber(was[1]) or 1
 redis.call('HSET', hash, 'ic', count, 'before', count - 1)
 if was[2] then redis.call('HSET', hash, 'running', was[2]) end
 if was[3] then redis.call('HSET', hash, 'queued', was[3]) end
-if waits then
-  delete_run(k, run .. due, waits)
-  if time ~= due then k.emit('removed', 'jobId', run .. due, 'prev', waits) end
+if structure then
+  delete_run(queue, prefix .. due, structure)
+  if time ~= due then queue.emit('removed', 'jobId', prefix .. due, 'prev', structure) end
 end
-if other then delete_run(k, run .. time, other) end
-make_run(k, schedule, time, { runs = run, name = name, data = data, head = head, priority = priority, lifo = lifo })
+if other then delete_run(queue, prefix .. time, other) end
+make_run(queue, schedule, time, { prefix = prefix, name = name, data = data, head = head, priority = priority, lifo = lifo })
 redis.call('ZADD', schedules, time, schedule)
 return { 0, time }

@@ -1,7 +1,8 @@
 --[[
-write_dead_letters: write dead letters of jobs that failed without one, such as those of BullMQ workers.
+write_dead_letters: write missing dead letters of failed jobs, such as jobs that BullMQ workers failed.
 
 MOVES    none
+CAUSES   none
 EMITS    none
 
 KEYS
@@ -11,11 +12,11 @@ ARGV
   now          int     ms, or empty for the server's time
 ROWS
   id           str
-  error        str     class of the error, empty where nobody knows
-  tenant       str     empty where the job has none
+  error        str     class of the error; empty: unknown
+  tenant       str     empty: none
 RETURNS
-  how many letters were written; not those of jobs that have not failed, or whose last failure has its letter
-  Sent again it writes none: a lost reply and a second operator add no letter.
+  how many letters were written. A job that has not failed, or whose last failure has its letter, is skipped.
+  Sent again it writes none: neither a lost reply nor a second operator adds a letter.
 ]]
 local failed, jobs = unpack(KEYS)
 
@@ -34,5 +35,5 @@ for i = 2, #ARGV, 3 do
   end
   seen[id] = true
 end
-write_dead_letters(jobs, drafts, dead_letter_types_ok(jobs, drafts))
+write_dead_letters(jobs, drafts, check_dead_letter_types(jobs, drafts))
 return #drafts

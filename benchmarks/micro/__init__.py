@@ -1,1 +1,1 @@
-"""Small cases: each script alone (scripts.py), each encode and decode of the client alone (client.py)."""
+"""Micro-benchmarks: each script alone (scripts.py), each encoding and decoding step of the client alone (client.py)."""

@@ -1,6 +1,6 @@
-"""Everything that the client encodes and decodes on the way of a job, alone. Knows no clock.
+"""Each encoding and decoding step of the client in the life of a job, alone. Knows no clock.
 
-Commands and replies are real ones, taken from a server by `sample`, so nothing here knows how a script's rows lie.
+Commands and replies are recorded from a server by `sample`, so nothing here depends on the layout of a script's rows.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from engine.model.payloads import JOB_TYPES, JobData, check
 from engine.model.records import Claimed, NewJob, NewRow, Snapshot
 from engine.scripting.rows import Refusals
 from engine.scripts.add import Added, add
-from engine.scripts.claim import Claims, claim
+from engine.scripts.claim import ClaimReply, claim
 from engine.scripts.finish import finish
 from engine.scripts.get_jobs import get_jobs
 from engine.scripts.renew import renew
-from engine.scripts.turn import Turned, turn
+from engine.scripts.turn import TurnReply, turn
 
 MANY = 100
 """Rows of the operations that are about many: what a turn of a busy worker carries."""
@@ -51,7 +51,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
 
 
 class Recorder:
-    """A Link that remembers the last command and its reply, and says them again when it is told to `replay`."""
+    """A Link that records the last command and its reply; with `replay` set it returns that reply."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -75,7 +75,7 @@ class Recorder:
 
 
 class Samples(Struct, frozen=True):
-    """What each binding sent and was answered, in the life of MANY jobs; `jobs` are those that `turn` claimed."""
+    """Commands and replies of each binding in the life of MANY jobs; `jobs` are those that `turn` claimed."""
 
     add: Recorder
     claim: Recorder
@@ -88,7 +88,7 @@ class Samples(Struct, frozen=True):
 
 
 async def sample(link: Link) -> Samples:
-    """Live that life on an empty server."""
+    """Record them on an empty server."""
     recorders = {name: Recorder(link) for name in ("add", "claim", "turn", "renew", "finish", "get")}
     await _add(recorders["add"])
     first = await _claim(recorders["claim"])
@@ -107,11 +107,11 @@ async def _add(link: Link) -> Added:
     return await add(link, _KEYS, _ROWS)
 
 
-async def _claim(link: Link) -> Claims:
+async def _claim(link: Link) -> ClaimReply:
     return await claim(link, _KEYS, token=_TOKEN[::-1], lock_ms=_LOCK, worker="micro", count=MANY)
 
 
-async def _turn(link: Link, jobs: Sequence[Claimed]) -> Turned:
+async def _turn(link: Link, jobs: Sequence[Claimed]) -> TurnReply:
     return await turn(link, _KEYS, _results(jobs), token=_TOKEN, lock_ms=_LOCK, worker="micro", count=MANY)
 
 

@@ -1,6 +1,6 @@
-"""Fills a queue with millions of jobs as `add` would leave them, event stream aside, without a client that packs each.
+"""Fills a queue with millions of jobs as `add` would store them, without events, and without packing each job in the client.
 
-A test compares what lies there afterwards with what `add` leaves, key by key.
+A test compares its result with that of `add`, key by key.
 """
 
 from __future__ import annotations

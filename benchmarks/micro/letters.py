@@ -1,9 +1,9 @@
-"""What dead letters cost where there are very many: `python -m benchmarks.micro.letters [LETTERS] [REPLAYED]`.
+"""Cost of many dead letters: `python -m benchmarks.micro.letters [LETTERS] [REPLAYED]`.
 
-Fails so many jobs through `fail` (1,000,000 without a word; 20 types, 10 errors, 1,000 tenants), counts them by every kind of
-filter, replays REPLAYED of them (100,000), and purges as many. Says how long each took, the mean time of a script's call by
-the server's own account, and which calls were over 10 ms, by its slow log: wall time, so a busy machine lengthens both; the CPU
-time stands beside them.
+Fails LETTERS jobs through `fail` (default 1,000,000; 20 types, 10 errors, 1,000 tenants), counts them with every kind of filter,
+replays REPLAYED of them (default 100,000), and purges as many. Prints how long each took, the mean time of a script's call as the
+server measures it, and which calls took over 10 ms, from its slow log. These are wall times, which a busy machine lengthens; the
+server's CPU time is printed beside them.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _BEGAN = 1_700_000_000_000
 _MORE = 10_000
 _BOUND_MS = 10
 _LOGGED = 1_000
-"""Calls over the bound that are looked at: a long log would be part of what is measured."""
+"""Slow calls that the log keeps: reading a longer log would distort the measurement."""
 _STACK = b'["' + b"x" * 600 + b'"]'
 _KEYS = Keys("bench")
 
 
 async def _fail_many(link: Link, count: int, keep: Keep, began: int = _BEGAN) -> None:
-    """Jobs of a hundred days, the oldest first."""
+    """Fail jobs over a hundred days, the oldest first."""
     for first in range(0, count, PER_CALL):
         numbers = range(first, min(count, first + PER_CALL))
         rows = [NewRow("", f"type{n % 20}", data(n), NO_OPTIONS_WIRE) for n in numbers]
@@ -51,7 +51,7 @@ async def _fail_many(link: Link, count: int, keep: Keep, began: int = _BEGAN) ->
         ]
         tenants = [f"tenant{n % 1_000}" for n in numbers]
         now = began + first * (100 * _DAY_MS // count)
-        await fail(link, _KEYS, failures, letters=keep, tenants=tenants, now=now)
+        await fail(link, _KEYS, failures, dead_letters=keep, tenants=tenants, now=now)
 
 
 async def _measured(link: Link, what: str, work: Callable[[], Awaitable[Any]]) -> None:
@@ -73,17 +73,17 @@ _SCRIPTS = (b"EVALSHA", b"EVAL")
 
 
 async def _called(link: Link) -> tuple[int, float]:
-    """Scripts called since the last look, and ms that each took."""
-    said = (await link.call("INFO", "commandstats")).decode()
-    found = re.search(r"cmdstat_evalsha:calls=(\d+),usec=(\d+)", said)
+    """Number of script calls since the last reset, and their mean time in ms."""
+    text = (await link.call("INFO", "commandstats")).decode()
+    found = re.search(r"cmdstat_evalsha:calls=(\d+),usec=(\d+)", text)
     calls, us = map(int, found.groups()) if found else (0, 0)
     return calls, us / max(1, calls) / 1000
 
 
 async def _busy_ms(link: Link) -> float:
-    """CPU time of the server's main thread: what other programs on the machine take is not in it."""
-    said = (await link.call("INFO", "cpu")).decode()
-    times = dict(line.split(":") for line in said.split() if ":" in line)
+    """CPU time of the server's main thread, without other programs on the machine."""
+    text = (await link.call("INFO", "cpu")).decode()
+    times = dict(line.split(":") for line in text.split() if ":" in line)
     return sum(float(times[f"used_cpu_{kind}_main_thread"]) for kind in ("sys", "user")) * 1000
 
 
@@ -133,7 +133,9 @@ async def _main(count: int, replayed: int) -> None:
         await _measured(link, "purge the rest of half the days", lambda: dead.purge(until=late["since"]))
         kept, later = await dead.count(), _BEGAN + 100 * _DAY_MS
         await _measured(
-            link, f"fail {_MORE:,} more, as many thinned", lambda: _fail_many(link, _MORE, Keep(count=kept), later)
+            link,
+            f"fail {_MORE:,} more, as many deleted by retention",
+            lambda: _fail_many(link, _MORE, Keep(count=kept), later),
         )
         await link.close()
 

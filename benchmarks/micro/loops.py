@@ -1,4 +1,4 @@
-"""The two scripts of a job's life in a loop with nothing around them: jobs added 1,000 a call, and worked off 100 a call."""
+"""The scripts `add` and `turn` in a loop without a worker: jobs are added 1,000 a call, and finished 100 a call."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _KEEP = Keep()
 
 
 async def add_all(link: Link, keys: Keys, rows: Sequence[NewRow]) -> None:
-    lots = iter([rows[first : first + _ADDED] for first in range(0, len(rows), _ADDED)])
+    chunks = iter([rows[first : first + _ADDED] for first in range(0, len(rows), _ADDED)])
 
-    async def lane() -> None:
-        for lot in lots:
-            await add(link, keys, lot)
+    async def caller() -> None:
+        for chunk in chunks:
+            await add(link, keys, chunk)
 
-    await asyncio.gather(*[lane() for _ in range(_IN_FLIGHT)])
+    await asyncio.gather(*[caller() for _ in range(_IN_FLIGHT)])
 
 
 async def take_all(link: Link, keys: Keys, jobs: int) -> None:
-    """Claim and finish that many; all results are kept. Raises RuntimeError if there were fewer."""
+    """Claim and finish `jobs` jobs; all results are kept. Raises RuntimeError if there were fewer."""
     left = jobs
 
-    async def lane() -> None:
+    async def caller() -> None:
         nonlocal left
         held: list[Claimed] = []
         while left or held:
@@ -46,4 +46,4 @@ async def take_all(link: Link, keys: Keys, jobs: int) -> None:
             if turned.refused or len(held) != count:
                 raise RuntimeError(f"{len(held)} of {count} jobs were claimed, {len(turned.refused)} refused")
 
-    await asyncio.gather(*[lane() for _ in range(_IN_FLIGHT)])
+    await asyncio.gather(*[caller() for _ in range(_IN_FLIGHT)])

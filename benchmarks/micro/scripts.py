@@ -32,7 +32,7 @@ from engine.scripts.count_priorities import count_priorities
 from engine.scripts.delay import delay
 from engine.scripts.drain import drain
 from engine.scripts.fail import fail
-from engine.scripts.find_dead_letters import Sought, find_dead_letters
+from engine.scripts.find_dead_letters import LetterQuery, find_dead_letters
 from engine.scripts.find_oldest import find_oldest
 from engine.scripts.find_stuck_schedules import find_stuck_schedules
 from engine.scripts.finish import finish
@@ -86,10 +86,10 @@ class Case(Struct, frozen=True):
     """A call of one script."""
 
     seed: Callable[[Link, Keys, int], Awaitable[Any]]
-    """Puts so many rows where the call finds them; returns what the call needs."""
+    """Prepares this many rows for the call; returns what the call needs."""
     call: Callable[[Link, Keys, Any], Awaitable[Any]]
     done: Callable[[Any, Any], int]
-    """How many rows the call carried out, by what the seed and the call returned."""
+    """How many rows the call carried out, from the results of the seed and the call."""
     rows: tuple[int, ...] = (1, 10, 100, 1000)
 
 
@@ -148,10 +148,10 @@ async def _failed(link: Link, keys: Keys, rows: int) -> list[str]:
     return [job.id for job in jobs]
 
 
-async def _buried(link: Link, keys: Keys, rows: int) -> list[str]:
-    """Dead letters of jobs of which nothing else is kept."""
+async def _dead(link: Link, keys: Keys, rows: int) -> list[str]:
+    """Dead letters of jobs that retention deleted."""
     jobs = await _claimed(link, keys, rows)
-    await fail(link, keys, [(job, Failed("it does not work"), Keep(count=0), 1) for job in jobs], letters=Keep())
+    await fail(link, keys, [(job, Failed("it does not work"), Keep(count=0), 1) for job in jobs], dead_letters=Keep())
     return [job.id for job in jobs]
 
 
@@ -174,7 +174,7 @@ async def _tree(link: Link, keys: Keys, rows: int) -> list[NodeRow]:
     ]
 
 
-async def _planted(link: Link, keys: Keys, rows: int) -> int:
+async def _flow_added(link: Link, keys: Keys, rows: int) -> int:
     await add_flow(link, keys, await _tree(link, keys, rows))
     return rows
 
@@ -364,27 +364,27 @@ CASES: dict[str, Case] = {
         _failed, lambda link, keys, ids: write_dead_letters(link, keys, [(id, "", "") for id in ids]), lambda seeded, count: count
     ),
     "replay": Case(
-        _buried,
+        _dead,
         lambda link, keys, ids: replay(link, keys, [(id, None, None) for id in ids], by="b"),
         _not_refused,
     ),
     "purge": Case(
-        _buried, lambda link, keys, ids: purge(link, keys, [(id, None) for id in ids]), lambda seeded, gone: gone
+        _dead, lambda link, keys, ids: purge(link, keys, [(id, None) for id in ids]), lambda seeded, gone: gone
     ),
     "find_dead_letters": Case(
-        _buried,
-        lambda link, keys, ids: find_dead_letters(link, keys, Sought(), what="records", look=1_000, most=1_000),
+        _dead,
+        lambda link, keys, ids: find_dead_letters(link, keys, LetterQuery(), what="records", scan=1_000, most=1_000),
         lambda seeded, found: len(found.records),
     ),
     "count_dead_letters": Case(
-        _buried, lambda link, keys, ids: count_dead_letters(link, keys, by="type", most=9), _if_true, _ONE
+        _dead, lambda link, keys, ids: count_dead_letters(link, keys, by="type", most=9), _if_true, _ONE
     ),
     "check_dead_letters": Case(
-        _buried, lambda link, keys, ids: check_dead_letters(link, keys, threshold=0), _if_true, _ONE
+        _dead, lambda link, keys, ids: check_dead_letters(link, keys, threshold=0), _if_true, _ONE
     ),
     "add_flow": Case(_tree, add_flow, _as_many_as_came_back),
     "remove_flow": Case(
-        _planted, lambda link, keys, rows: remove_flow(link, keys, id="parent"), lambda rows, refused: 0 if refused else rows
+        _flow_added, lambda link, keys, rows: remove_flow(link, keys, id="parent"), lambda rows, refused: 0 if refused else rows
     ),
     "finish_adding": Case(
         _claimed_and_nodes,
@@ -432,7 +432,7 @@ CASES: dict[str, Case] = {
         lambda rows, found: len(found.schedules),
     ),
     "notify_parents": Case(
-        _planted, lambda link, keys, _: notify_parents(link, keys, interval_ms=1), _if_no_error, _ONE
+        _flow_added, lambda link, keys, _: notify_parents(link, keys, interval_ms=1), _if_no_error, _ONE
     ),
     "find_stuck_schedules": Case(
         _scheduled, lambda link, keys, _: find_stuck_schedules(link, keys, interval_ms=1), _if_no_error, _ONE

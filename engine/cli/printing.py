@@ -1,4 +1,4 @@
-"""How the command line shows what it found: tables for people, JSON for programs. Knows no queue."""
+"""Output of the command line: tables and pairs for people, JSON for programs. Knows no queue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ import msgspec
 from engine.worker.process.logs import one_line
 
 _WIDEST = 80
-"""Characters of one cell; what is longer is cut, JSON output never."""
+"""Characters of one table cell at most; longer text is cut. JSON output is never cut."""
+
+
+_SHORT = 24
+"""Characters of a cell up to which its column is never broken, so that the long columns are, on a narrow terminal."""
 
 
 def show_json(value: Any) -> None:
@@ -22,7 +26,7 @@ def show_json(value: Any) -> None:
 
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows under their heads: with rich on a terminal, else as aligned text."""
+    """Print a table: with rich on a terminal, else as aligned text."""
     cells = [[cell(value) for value in row] for row in rows]
     if sys.stdout.isatty() and find_spec("rich"):
         _show_rich(heads, cells, rows)
@@ -41,9 +45,22 @@ def show_pairs(pairs: Mapping[str, Any]) -> None:
 
 
 def cell(value: Any) -> str:
-    """A value as it stands in a table: one line, cut to a fair width."""
+    """A value as text for a table: one line, cut to 80 characters."""
     text = one_line(_text(value))
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def duration(ms: int) -> str:
+    """Milliseconds in the largest unit that is exact: 1m, 90s, 1500ms."""
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        if ms and ms % size == 0:
+            return f"{ms // size:,}{unit}"
+    return f"{ms:,}ms"
 
 
 def _text(value: Any) -> str:
@@ -76,10 +93,11 @@ def _show_rich(heads: Sequence[str], cells: Sequence[Sequence[str]], rows: Seque
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for number, head in enumerate(heads):
         is_number = all(isinstance(row[number], int) for row in rows)
-        table.add_column(head, justify="right" if is_number else "left", overflow="fold")
+        is_short = all(len(row[number]) <= _SHORT for row in cells)
+        table.add_column(head, justify="right" if is_number else "left", overflow="fold", no_wrap=is_short)
     for row in cells:
         table.add_row(*map(Text, row))  # Text: a job's words are no markup
     Console().print(table)

@@ -18,6 +18,7 @@ from engine.connection.connection import Connection
 from engine.connection.link import Argument, Link, ProducerLink, Reply, Waiter
 from engine.connection.redis_py import RedisPyLink
 from engine.connection.retries import DEFAULT_WAIT
+from engine.connection.shared import SharedLink
 from engine.errors import InvalidOption
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "RedisSettings",
     "Connection",
     "RedisPyLink",
+    "SharedLink",
     "DEFAULT_WAIT",
     "Implementation",
     "check_access",
@@ -67,7 +69,11 @@ async def open_link(
     settings = await _running(RedisSettings.parse(where))
     kind = RedisPyLink if _implementation(implementation) == "redis-py" else Connection
     link = kind(settings, name=name, prelude=prelude, call_wait=call_wait)
-    await link.connect(wait=wait if call_wait is None else call_wait)
+    try:
+        await link.connect(wait=wait if call_wait is None else call_wait)
+    except BaseException:
+        await link.close()
+        raise
     return link
 
 

@@ -73,7 +73,9 @@ async def check_access(
     keys cannot be used together.
     """
     names = sorted(set(commands))
-    asked: list[tuple[Argument, ...]] = [("HELLO",), ("EVAL", _ASK_ACL, 0, keys[0] if keys else "0", *names)]
+    # Without commands to ask for there is no script to run: for one who only reads, such as `corral migrate check`.
+    ask: tuple[Argument, ...] = ("EVAL", _ASK_ACL, 0, keys[0] if keys else "0", *names) if names else ("PING",)
+    asked: list[tuple[Argument, ...]] = [("HELLO",), ask]
     if keys:
         asked.append(("EXISTS", *keys))
     hello, denied, *found = await link.call_many(asked)
@@ -86,7 +88,7 @@ async def check_access(
         raise denied
     if isinstance(denied, ServerError):
         return frozenset(("EVAL",)) if denied.code == "NOPERM" and "EVAL" in names else None
-    return None if denied is None else frozenset(name.decode() for name in denied)
+    return None if denied is None else frozenset() if not names else frozenset(name.decode() for name in denied)
 
 
 async def not_allowed(link: Link, denied: Iterable[str], keys: Sequence[str]) -> ServerUnfit:

@@ -48,7 +48,7 @@ def check_fields(name: str, given: Mapping[str, Any], fields: Iterable[str]) -> 
     for field in given:
         if field not in (known := tuple(fields)):
             suggestion = did_you_mean(str(field), known)
-            raise InvalidOption(f"{name}: unknown field {field!r}; it has {', '.join(known)}{suggestion}")
+            raise InvalidOption(f"{name}: unknown field {field!r}; fields are {', '.join(known)}{suggestion}")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,7 +1,8 @@
-"""Which moves a job can make. The table is the truth: script headers, lua/README.md and the tests agree with it.
+"""Which moves between states a script may make: with its own jobs, and what it causes for other jobs.
 
-A job is in the state whose structure holds its id. `new` is a job that does not exist yet, `gone` one that no longer
-does. `wait` and `paused` are one state to a user, "waiting": a pause moves the ids from the first to the second.
+A job is in the state whose structure holds its id. `new` is a job that does not exist yet, `gone` one that was deleted.
+`wait` and `paused` are one state to a user, "waiting": a pause moves the ids from the first to the second. Script headers,
+lua/README.md and the tests agree with these tables.
 """
 
 from __future__ import annotations
@@ -11,64 +12,107 @@ from typing import Final
 NEW: Final = "new"
 GONE: Final = "gone"
 
+Moves = frozenset[tuple[str, str]]
+"""Pairs of source and target."""
+
 _QUEUED: Final = ("wait", "paused", "prioritized")
 _AT_REST: Final = (*_QUEUED, "delayed", "completed", "failed", "waiting-children")
 
 
-def _moves(sources: tuple[str, ...], targets: tuple[str, ...]) -> frozenset[tuple[str, str]]:
+def _moves(sources: tuple[str, ...], *targets: str) -> Moves:
     return frozenset((source, target) for source in sources for target in targets)
 
 
-_FOLLOWING: Final = _moves((NEW,), (*_QUEUED, "delayed"))
-"""The job that was kept for the end of a deduplication's owner."""
+EFFECTS: Final[dict[str, Moves]] = {
+    # A parent of a job that ended or was removed, in any queue.
+    "release_parents": _moves(("waiting-children",), *_QUEUED, "delayed"),
+    # A parent that is to fail at once, because a child failed.
+    "child_failed": _moves(("waiting-children", "delayed"), *_QUEUED),
+    # The job that was kept until the owner of its deduplication ended.
+    "promote_deduplicated": _moves((NEW,), *_QUEUED, "delayed"),
+    # The delayed owner of a deduplication, by a new job that reschedules or replaces it.
+    "deduplicate": _moves(("delayed",), "delayed", GONE),
+    # New jobs of a flow.
+    "insert_flow": _moves((NEW,), *_QUEUED, "delayed", "waiting-children"),
+    # Delayed jobs that are due.
+    "promote": _moves(("delayed",), *_QUEUED),
+    # Retention.
+    "trim": _moves(("completed", "failed"), GONE),
+    # Jobs that BullMQ 6 left in `wait` when it paused.
+    "merge_paused": _moves(("wait",), "paused"),
+}
+"""Fragment in lua/include/ -> the moves of other jobs that it causes."""
 
-_RELEASED: Final = _moves(("waiting-children",), (*_QUEUED, "delayed"))
-"""The parent of a job that ended or went, in whichever queue."""
+OWN_MOVES: Final[dict[str, Moves]] = {
+    "add": _moves((NEW,), *_QUEUED, "delayed"),
+    "add_flow": _moves((NEW,), *_QUEUED, "delayed", "waiting-children"),
+    "claim": _moves(("wait", "prioritized"), "active"),
+    "turn": _moves(("active",), "completed", GONE) | _moves(("wait", "prioritized"), "active"),
+    "finish": _moves(("active",), "completed", GONE),
+    "finish_adding": _moves(("active",), "completed", GONE),
+    "fail": _moves(("active",), "failed", GONE),
+    "retry": _moves(("active",), *_QUEUED),
+    "delay": _moves(("active",), "delayed"),
+    "rate_limit": _moves(("active",), *_QUEUED),
+    "release": _moves(("active",), *_QUEUED),
+    "wait_children": _moves(("active",), "waiting-children", *_QUEUED),
+    "recover_stalled": _moves(("active",), *_QUEUED),
+    "notify_parents": EFFECTS["release_parents"] | EFFECTS["child_failed"],
+    "promote": _moves(("delayed",), *_QUEUED),
+    "promote_one": _moves(("delayed",), *_QUEUED),
+    "change_delay": _moves(("delayed",), "delayed"),
+    "change_priority": _moves(_QUEUED, *_QUEUED),
+    "reprocess": _moves(("failed", "completed"), *_QUEUED),
+    "replay": _moves(("failed", NEW), *_QUEUED),
+    "cancel": _moves((*_QUEUED, "delayed", "waiting-children"), "failed", GONE)
+    | _moves(("delayed", "waiting-children"), *_QUEUED),
+    "remove": _moves((*_AT_REST, "active"), GONE),
+    "remove_flow": _moves((*_AT_REST, "active"), GONE),
+    "drain": _moves((*_QUEUED, "delayed", "waiting-children"), GONE),
+    "clean": _moves((*_QUEUED, "delayed", "active", "completed", "failed"), GONE),
+    "obliterate": _moves((*_AT_REST, "active"), GONE),
+    "upsert_schedule": _moves((NEW,), *_QUEUED, "delayed") | _moves((*_QUEUED, "delayed"), GONE),
+    "advance_schedule": _moves((NEW,), *_QUEUED, "delayed"),
+    "remove_schedule": _moves((*_QUEUED, "delayed"), GONE),
+    "pause": _moves(("wait",), "paused"),
+    "resume": _moves(("paused",), "wait") | _moves(("wait",), "paused"),
+}
+"""Script -> the moves of the jobs that it is called for. Any other script moves no job of its own."""
 
-_ASIDE: Final = _moves(("wait",), ("paused",))
-"""What BullMQ 6 left in `wait` when it paused, by a script that puts a job in line behind it."""
+CAUSES: Final[dict[str, frozenset[str]]] = {
+    verb: frozenset(effects.split())
+    for verb, effects in {
+        "add": "deduplicate release_parents merge_paused",
+        "add_flow": "release_parents merge_paused",
+        "claim": "promote merge_paused",
+        "turn": "trim promote release_parents promote_deduplicated merge_paused",
+        "finish": "trim release_parents promote_deduplicated merge_paused",
+        "finish_adding": "insert_flow trim release_parents promote_deduplicated merge_paused",
+        "fail": "trim release_parents child_failed promote_deduplicated merge_paused",
+        "retry": "merge_paused",
+        "rate_limit": "merge_paused",
+        "release": "merge_paused",
+        "wait_children": "insert_flow release_parents merge_paused",
+        "recover_stalled": "merge_paused",
+        "notify_parents": "merge_paused",
+        "promote": "merge_paused",
+        "promote_one": "merge_paused",
+        "reprocess": "merge_paused",
+        "replay": "merge_paused",
+        "cancel": "trim promote_deduplicated merge_paused",
+        "remove": "release_parents promote_deduplicated merge_paused",
+        "remove_deduplication": "promote_deduplicated merge_paused",
+        "remove_flow": "release_parents merge_paused",
+        "drain": "release_parents merge_paused",
+        "clean": "release_parents merge_paused",
+        "obliterate": "release_parents merge_paused",
+        "upsert_schedule": "merge_paused",
+        "advance_schedule": "merge_paused",
+    }.items()
+}
+"""Script -> the effects that it may have on other jobs, by their names in `EFFECTS`."""
 
-TRANSITIONS: Final[dict[str, frozenset[tuple[str, str]]]] = {
-    "add": _moves((NEW,), (*_QUEUED, "delayed")) | _moves(("delayed",), ("delayed", GONE))
-    | _RELEASED | _ASIDE,
-    "claim": _moves(("wait", "prioritized"), ("active",)) | _moves(("delayed",), _QUEUED) | _ASIDE,
-    "finish": _moves(("active",), ("completed", GONE)) | _moves(("completed",), (GONE,)) | _FOLLOWING | _RELEASED | _ASIDE,
-    "turn": _moves(("active",), ("completed", GONE)) | _moves(("completed",), (GONE,))
-    | _moves(("wait", "prioritized"), ("active",)) | _moves(("delayed",), _QUEUED) | _FOLLOWING | _RELEASED | _ASIDE,
-    "fail": _moves(("active",), ("failed", GONE)) | _moves(("failed",), (GONE,)) | _FOLLOWING | _RELEASED
-    | _moves(("delayed",), _QUEUED) | _ASIDE,
-    "retry": _moves(("active",), _QUEUED) | _ASIDE,
-    "delay": _moves(("active",), ("delayed",)),
-    "rate_limit": _moves(("active",), _QUEUED) | _ASIDE,
-    "release": _moves(("active",), _QUEUED) | _ASIDE,
-    "recover_stalled": _moves(("active",), _QUEUED) | _ASIDE,
-    "notify_parents": _RELEASED | _moves(("delayed",), _QUEUED) | _ASIDE,
-    "promote": _moves(("delayed",), _QUEUED) | _ASIDE,
-    "promote_one": _moves(("delayed",), _QUEUED) | _ASIDE,
-    "change_delay": _moves(("delayed",), ("delayed",)),
-    "change_priority": _moves(_QUEUED, _QUEUED),
-    "reprocess": _moves(("failed", "completed"), _QUEUED) | _ASIDE,
-    "replay": _moves(("failed", NEW), _QUEUED) | _ASIDE,
-    "remove": _moves((*_AT_REST, "active"), (GONE,)) | _FOLLOWING | _RELEASED | _ASIDE,
-    "remove_deduplication": _FOLLOWING | _ASIDE,
-    "remove_flow": _moves((*_AT_REST, "active"), (GONE,)) | _RELEASED | _ASIDE,
-    "add_flow": _moves((NEW,), (*_QUEUED, "delayed", "waiting-children")) | _RELEASED | _ASIDE,
-    "wait_children": _moves(("active",), ("waiting-children", *_QUEUED))
-    | _moves((NEW,), (*_QUEUED, "delayed", "waiting-children")) | _RELEASED | _ASIDE,
-    "finish_adding": _moves(("active",), ("completed", GONE)) | _moves(("completed",), (GONE,))
-    | _moves((NEW,), (*_QUEUED, "delayed", "waiting-children")) | _RELEASED | _ASIDE,
-    "upsert_schedule": _moves((NEW,), (*_QUEUED, "delayed")) | _moves((*_QUEUED, "delayed"), (GONE,)) | _ASIDE,
-    "advance_schedule": _moves((NEW,), (*_QUEUED, "delayed")) | _ASIDE,
-    "remove_schedule": _moves((*_QUEUED, "delayed"), (GONE,)),
-    "pause": _moves(("wait",), ("paused",)),
-    "resume": _moves(("paused",), ("wait",)) | _moves(("wait",), ("paused",)),
-    "cancel": _moves((*_QUEUED, "delayed", "waiting-children"), ("failed", GONE)) | _moves(("failed",), (GONE,))
-    | _moves(("delayed", "waiting-children"), _QUEUED) | _FOLLOWING | _ASIDE,
-    "drain": _moves((*_QUEUED, "delayed", "waiting-children"), (GONE,)) | _RELEASED | _ASIDE,
-    "clean": _moves((*_QUEUED, "delayed", "active", "completed", "failed"), (GONE,)) | _RELEASED | _ASIDE,
-    "obliterate": _moves((*_AT_REST, "active"), (GONE,)) | _RELEASED | _ASIDE,
-}  # fmt: skip
-"""Verb of a script -> the (source, target) pairs it may move a job between. A script that is not here moves none."""
+NO_MOVES: Final[Moves] = frozenset()
 
 
 def spoken(structure: str) -> str:

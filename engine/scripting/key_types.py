@@ -1,6 +1,6 @@
-"""Foreign keys: which of a queue's keys holds what another program put there, for an error that can be acted on.
+"""Errors that name the key: which of a queue's keys has a foreign type, because another program wrote it.
 
-The server's own error names no key. Asked only once something has failed.
+The server's own WRONGTYPE error names no key, so the types are asked for after a call has failed.
 """
 
 from __future__ import annotations
@@ -11,23 +11,25 @@ from typing import TypeGuard
 from engine.connection import Argument, Link, Reply
 from engine.errors import LinkError, ServerError, WrongType
 
-_SAID = ("not a number", "not an integer", "not of its type")
-"""By scripts, of keys that they looked at."""
+_MESSAGES = ("not a number", "not an integer", "not of its type")
+"""Parts of the errors that scripts raise about keys."""
 Expected = Iterable[tuple[str, str]]
 """Keys, each with the type that it should have: a word of TYPE, or "counter"."""
 
 
-def is_foreign(error: Exception) -> TypeGuard[ServerError]:
-    """Whether the server says that a key is not what it was taken for."""
-    return isinstance(error, ServerError) and (error.code == "WRONGTYPE" or any(said in str(error) for said in _SAID))
+def is_wrong_type(error: Exception) -> TypeGuard[ServerError]:
+    """Whether an error is about a key of a foreign type or a counter that is not a number."""
+    return isinstance(error, ServerError) and (
+        error.code == "WRONGTYPE" or any(part in str(error) for part in _MESSAGES)
+    )
 
 
-async def explained(link: Link, error: ServerError, expected: Expected) -> ServerError:
-    """An error that names the key; the one that was given if none of these is foreign by now."""
-    asked = list(expected)
+async def name_wrong_key(link: Link, error: ServerError, expected: Expected) -> ServerError:
+    """WrongType that names the foreign key; `error` itself if each key has its expected type by now."""
+    keys = list(expected)
     try:
-        types = await link.call_many([("TYPE", key) for key, _ in asked])
-        for (key, wanted), found in zip(asked, types, strict=True):
+        types = await link.call_many([("TYPE", key) for key, _ in keys])
+        for (key, wanted), found in zip(keys, types, strict=True):
             problem = await _problem(link, key, wanted, found)
             if problem is not None:
                 return problem
@@ -36,13 +38,13 @@ async def explained(link: Link, error: ServerError, expected: Expected) -> Serve
     return error
 
 
-async def ask(link: Link, wanted: str, command: str, key: str, *rest: Argument) -> Reply:
-    """The reply to one command about one key. Raises WrongType where the key is of another type than `wanted`."""
+async def call_typed(link: Link, wanted: str, command: str, key: str, *rest: Argument) -> Reply:
+    """Call one command on one key. Raises WrongType if the key has another type than `wanted`."""
     try:
         return await link.call(command, key, *rest)
     except ServerError as error:
-        if is_foreign(error):
-            raise await explained(link, error, [(key, wanted)]) from None
+        if is_wrong_type(error):
+            raise await name_wrong_key(link, error, [(key, wanted)]) from None
         raise
 
 

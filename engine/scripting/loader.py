@@ -1,7 +1,7 @@
-"""How a Lua script is found, composed, checked against its binding, and called by digest.
+"""Loads Lua scripts: composes them from fragments, checks their headers against bindings, calls them by digest.
 
-A script is lua/<verb>.lua: a header in a long comment, then the body. `--@include name` puts lua/include/name.lua in
-the line's place. The header's KEYS, ARGV and ROWS are compared with the binding when the binding is made, so the two
+A script is lua/<verb>.lua: a header in a long comment, then the body. `--@include name` is replaced by the
+text of lua/include/name.lua. The header's KEYS, ARGV and ROWS are compared with the binding when the binding is made, so the two
 cannot drift apart. lua/README.md describes the header.
 """
 
@@ -21,40 +21,43 @@ from msgspec import Struct
 from engine.connection import UNASKED, Argument, Link, ProducerLink, Reply, Waiter, check_access, elsewhere, not_allowed
 from engine.errors import LinkError, ScriptError, ServerBusy, ServerError
 from engine.model.keys import Keys
-from engine.scripting.key_types import explained, is_foreign
+from engine.scripting.key_types import is_wrong_type, name_wrong_key
 
 _INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*--.*$", re.MULTILINE)
 _HEADER = re.compile(r"\A--\[\[\n(.*?)\n\]\]\n", re.DOTALL)
 _CALLED = re.compile(r"'([A-Z]{3,}(?:', 'STREAM)?)'")
-"""Commands that a script's text names. Other words in capitals are options, such as LIMIT, which no server takes for commands."""
-_SECTIONS = ("MOVES", "EMITS", "KEYS", "ARGV", "ROWS", "RETURNS")
+"""Commands in a script's text. Other words in capitals are options, such as LIMIT, which are not commands of any server."""
+_SECTIONS = ("MOVES", "CAUSES", "EMITS", "KEYS", "ARGV", "ROWS", "RETURNS")
 
 logger = logging.getLogger("engine.scripts")
 
 Now = int | str
-"""The first argument of every script: "" for the server's own time, which is what all but script tests send."""
+"""The first argument of every script: "" for the server's own time. Only tests of scripts send another."""
 
 
 def lua_folder() -> Path:
-    """Where the scripts are: inside an installed wheel, else beside `engine/` in a source tree."""
+    """The folder of the scripts: inside an installed wheel, else beside `engine/` in a source tree."""
     package = Path(__file__).parents[1]
     inside = package / "_lua"
     return inside if inside.is_dir() else package.parent / "lua"
 
 
 class Header(Struct, frozen=True):
-    """What a script says of itself. Each name is followed in the file by its type and meaning."""
+    """The parsed header of a script. In the file, each name is followed by its type and meaning."""
 
     summary: str
     moves: frozenset[tuple[str, str]]
+    """Of the jobs that the script is called for."""
+    causes: frozenset[str]
+    """Effects on other jobs, by their names in `engine.model.states.EFFECTS`."""
     emits: frozenset[str]
     keys: tuple[str, ...]
     args: tuple[str, ...]
     rows: tuple[str, ...]
     returns: str
     types: tuple[str, ...]
-    """Of the keys, in their order, as the header says them."""
+    """Types of the keys, in their order."""
 
 
 class Script:
@@ -68,15 +71,15 @@ class Script:
         self.source = compose(name)
         self.header = read_header(name, self.source)
         self.body = body(self.source)
-        """What the server is given: without the comments, whose bytes it would keep for nothing."""
+        """The text sent to the server, without comments, which would only take its memory."""
         self.digest = hashlib.sha1(self.body.encode()).hexdigest()
-        for part, said, bound in (
+        for part, declared, bound in (
             ("KEYS", self.header.keys, self.keys),
             ("ARGV", self.header.args, self.args),
             ("ROWS", self.header.rows, self.rows),
         ):
-            if said != bound:
-                raise ScriptError(f"lua/{name}.lua says {part} {' '.join(said)}; its binding says {' '.join(bound)}")
+            if declared != bound:
+                raise ScriptError(f"lua/{name}.lua has {part} {' '.join(declared)}; its binding has {' '.join(bound)}")
         if self.args[:1] != ("now",):
             raise ScriptError(f"lua/{name}.lua: the first argument is `now`")
         _bound[name] = self
@@ -90,7 +93,7 @@ class Script:
         return frozenset(found.replace("', '", " ") for found in _CALLED.findall(self.body))
 
     async def __call__(self, link: Link, keys: Keys, *args: Argument, rows: Iterable[Argument] = ()) -> Reply:
-        """Call the script. `rows` are its rows, flattened. A server that does not know it is sent the text instead."""
+        """Call the script. `rows` are its rows, flattened. To a server that does not know it, the text is sent."""
         slots = self._slots(keys, args, rows)
         if _denied and self._is_denied(link):
             await self._check_allowed(link)
@@ -100,11 +103,11 @@ class Script:
             except ServerError as error:
                 if error.code != "NOSCRIPT":
                     raise
-            # NOSCRIPT is said before anything runs, so sending again is safe; EVAL loads the script for the next call.
+            # NOSCRIPT is raised before anything runs, so sending again is safe; EVAL loads the script for the next call.
             return await link.call("EVAL", self.body, *slots[1:])
         except ServerError as error:
-            if is_foreign(error):
-                raise await self.explained(link, error, slots) from None
+            if is_wrong_type(error):
+                raise await self.name_wrong_key(link, error, slots) from None
             if misplaced := elsewhere(error, keys.pick(self.keys)):
                 raise misplaced from None
             raise
@@ -114,14 +117,14 @@ class Script:
         return about is not None and not self.commands.isdisjoint(about[0])
 
     async def _check_allowed(self, link: Link) -> None:
-        """Ask again, since the user may have got the right meanwhile. Raises ServerUnfit if a command is still denied."""
+        """Ask again, because the user may have been granted the right since. Raises ServerUnfit if a command is still denied."""
         if about := _denied.get(link):
             await _ask_access(link, about[1])
         if about and self._is_denied(link):
             raise await not_allowed(link, self.commands & _denied[link][0], _some(about[1]))
 
-    async def explained(self, link: Link, error: ServerError, slots: Sequence[Argument]) -> ServerError:
-        """The error of a call with these slots that met a foreign key: one that names the key, if it can be found."""
+    async def name_wrong_key(self, link: Link, error: ServerError, slots: Sequence[Argument]) -> ServerError:
+        """The error of a failed call with these slots, with the name of the foreign key if it can be found."""
         keys = dict(zip(self.keys, map(str, slots[2:]), strict=False))
         expected = [
             (keys[name], _TYPES.get(kind, kind))
@@ -135,21 +138,21 @@ class Script:
                     slots[2 + len(self.keys) + len(self.args) :: len(self.rows)] if self.rows[:1] == ("queue",) else ()
                 )
                 expected += [
-                    (queue + suffix, kind) for queue in {keys["jobs"], *map(str, queues)} for suffix, kind in _KIN
+                    (queue + suffix, kind) for queue in {keys["jobs"], *map(str, queues)} for suffix, kind in _FLOW_KEYS
                 ]
             if self.rows[:1] == ("id",):
                 rows = [
                     id for id in slots[2 + len(self.keys) + len(self.args) :: len(self.rows)] if isinstance(id, str)
                 ]
-                expected += [(keys["jobs"] + id + suffix, kind) for id in rows for suffix, kind in _BESIDE]
-        return await explained(link, error, expected)
+                expected += [(keys["jobs"] + id + suffix, kind) for id in rows for suffix, kind in _JOB_KEYS]
+        return await name_wrong_key(link, error, expected)
 
     def _mentions(self, suffix: str) -> bool:
         first, second, *_ = suffix.split(":")
         return (f"{first}:{second}" if first == "corral" else first) in self.body
 
     def post(self, link: Link, waiter: Waiter, keys: Keys, *args: Argument, rows: Iterable[Argument] = ()) -> None:
-        """Call the script now, and tell the waiter its reply the moment it is read."""
+        """Call the script without waiting: the waiter gets the reply as soon as it is read."""
         slots = self._slots(keys, args, rows)
         posted = _Posted(self, link, waiter, slots)
         if _denied and self._is_denied(link):
@@ -170,7 +173,7 @@ class Script:
 
 
 class _Posted:
-    """Stands before a waiter and sends the text of a script that the server does not know, and, on a producer's link, what the
+    """Wraps a waiter: sends the text of a script that the server does not know, and repeats, on a producer's link, a call that the
     server refused for now.
     """
 
@@ -187,7 +190,7 @@ class _Posted:
     def set_exception(self, error: Exception) -> None:
         if isinstance(error, ServerError) and error.code == "NOSCRIPT":
             self._link.post(self._again(), "EVAL", self._script.body, *self._slots[1:])
-        elif is_foreign(error):
+        elif is_wrong_type(error):
             _in_background(self._explain(error))
         elif (
             isinstance(error, ServerBusy) and isinstance(self._link, ProducerLink) and self._link.call_wait is not None
@@ -210,7 +213,7 @@ class _Posted:
             self.set_result(reply)
 
     async def _explain(self, error: ServerError) -> None:
-        self._waiter.set_exception(await self._script.explained(self._link, error, self._slots))
+        self._waiter.set_exception(await self._script.name_wrong_key(self._link, error, self._slots))
 
 
 def _in_background(work: Coroutine[None, None, None]) -> None:
@@ -227,25 +230,25 @@ _APPENDED = (
     ("corral:parents:looked", "string"), ("corral:watch", "string"),
 )  # fmt: skip
 """Keys that scripts append to the prefix, with their types."""
-_KIN = (
+_FLOW_KEYS = (
     ("events", "stream"), ("meta", "hash"), ("wait", "list"), ("paused", "list"), ("active", "list"), ("prioritized", "zset"),
     ("delayed", "zset"), ("waiting-children", "zset"), ("marker", "zset"), ("pc", "counter"), ("id", "counter"),
 )  # fmt: skip
-"""Those of each queue that scripts about flows reach by its prefix alone."""
-_BESIDE = (
+"""Keys of each queue that scripts about flows find by the queue's prefix."""
+_JOB_KEYS = (
     ("", "hash"), (":logs", "list"), (":dependencies", "set"), (":processed", "hash"), (":failed", "hash"), (":unsuccessful", "zset"),
 )  # fmt: skip
-"""Keys of a job, behind its id."""
+"""Suffixes of a job's keys, after its id."""
 
 
 _CALLING = frozenset(("EVAL", "EVALSHA"))
-"""What a script is called with."""
+"""Commands that call a script."""
 _bound: dict[str, Script] = {}
 _guarded: WeakSet[Link] = WeakSet()
-"""Links that were asked about."""
+"""Links whose rights were checked."""
 _denied: WeakKeyDictionary[Link, tuple[frozenset[str], Keys]] = WeakKeyDictionary()
-"""Links whose user may not run everything: the commands, and the queue whose keys were asked about. Empty in nearly every process,
-so that a call is not slowed down."""
+"""Links whose user may not run everything: the denied commands, and the queue whose keys were checked. Empty in nearly every process,
+so that calls are not slowed down."""
 
 
 def all_scripts() -> list[Script]:
@@ -256,8 +259,8 @@ def all_scripts() -> list[Script]:
 async def guard(link: Link, keys: Keys) -> None:
     """Ask the server, once for each link and in one round trip, which commands our user may not run on a queue's keys.
 
-    After this a script that calls such a command raises ServerUnfit, which names the command, and is not sent: it would break
-    off halfway, and scripts are not rolled back. Raises ServerUnfit for a replica, and for a cluster's node where these keys
+    After this a script that calls such a command raises ServerUnfit, which names the command, and is not sent: it would abort
+    halfway, and scripts are not rolled back. Raises ServerUnfit for a replica, and for a cluster's node where these keys
     cannot be used together.
     """
     if link not in _guarded:
@@ -279,7 +282,7 @@ async def _ask_access(link: Link, keys: Keys) -> None:
 
 
 def _some(keys: Keys) -> list[str]:
-    """Keys of a queue that a cluster would spread over its slots."""
+    """Two keys of a queue: a cluster without a hash tag spreads them over its slots."""
     return [keys.meta, keys.wait]
 
 
@@ -290,7 +293,7 @@ def loading(*names: str) -> list[tuple[str, str, str]]:
 
 @functools.cache
 def body(source: str) -> str:
-    """A script's text without its header and comments, each line where it was, so that errors name the right one."""
+    """A script's text without its header and comments; lines keep their numbers, so that errors name the right one."""
     return _COMMENT.sub("", _HEADER.sub("", source, count=1))
 
 
@@ -350,6 +353,7 @@ def read_header(name: str, source: str) -> Header:
     return Header(
         summary=" ".join(summary),
         moves=frozenset(moves),
+        causes=frozenset(listed("CAUSES")),
         emits=frozenset(listed("EMITS")),
         keys=slots("KEYS"),
         args=slots("ARGV"),

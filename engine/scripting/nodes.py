@@ -1,4 +1,4 @@
-"""Rows of jobs that may be each other's children, as the scripts that add them take them. Knows no script."""
+"""Rows of new jobs of a flow, for the scripts that add them. Knows no script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that several scripts share: how a claim is named, how a claimed job is read, what a refusal means."""
+"""Rows that several scripts share: slots of claims and results, claimed jobs, refusals."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class Refusal(IntEnum):
     """Why a script did not carry out a row of a claim; nothing was written for it."""
 
     LOST = 1
-    """Another claim holds the job, or none does."""
+    """Another claim holds the job, or no claim does."""
     MISSING = 2
     """There is no such job."""
     DONE = 3
-    """This claim did the same before: an earlier send of the call."""
+    """This claim finished the job before: an earlier send of the call."""
     DOOMED = 4
-    """It was to be completed, and a child has failed without which it may not be (option `fail_parent_on_failure`)."""
-    IDLE = 5
-    """It asked to wait for children, and nothing has happened since it asked before."""
-    ANOTHERS = 6
-    """A job of the id of one of its new children is there, and is the child of another job."""
+    """It was to be completed, but a child failed that it needs (option `fail_parent_on_failure`)."""
+    NO_PROGRESS = 5
+    """It asked to wait for children, but all are done and none has ended since it last asked."""
+    OTHER_PARENT = 6
+    """A job of the id of one of its new children exists, and is the child of another job."""
     PENDING = 7
-    """It was to be completed, and children that it needs are not done: they were added while it ran."""
+    """It was to be completed, but children that it needs are not done: they were added while it ran."""
 
 
 Refusals = dict[int, Refusal]
@@ -38,8 +38,8 @@ def read_refusals(reply: Sequence[int]) -> Refusals:
     return {reply[i]: Refusal(reply[i + 1]) for i in range(0, len(reply), 2)} if reply else {}
 
 
-def keep_slot(keep: Keep) -> str:
-    """Count, age in seconds and how many go by age at most, if that is set, as scripts take them; nothing is no limit."""
+def retention_slot(keep: Keep) -> str:
+    """Retention as scripts take it: COUNT,SECONDS or COUNT,SECONDS,LIMIT, empty for no limit (see lua/include/trim.lua)."""
     count, age = keep.count, keep.seconds
     if count is None and age is None:
         return ""
@@ -56,15 +56,15 @@ def finished_slots(finished: Iterable[Finished]) -> list[Argument]:
     last, rule = None, ""
     for job, value, keep in finished:
         if keep is not last:
-            last, rule = keep, keep_slot(keep)
-        # Only a job added with this option can hold a deduplication; for it the script asks the hash.
+            last, rule = keep, retention_slot(keep)
+        # Only a job with this option can own a deduplication: the script then reads its hash.
         made = "" if b'"de"' in job.opts else job.attempts_made
         slots += (job.id, job.token, job.fence, value, rule, made)
     return slots
 
 
-def claims(jobs: Sequence[Claimed]) -> Iterator[Argument]:
-    """The three slots that begin the row of a claim."""
+def claim_slots(jobs: Sequence[Claimed]) -> Iterator[Argument]:
+    """The three slots with which the row of a claim begins."""
     for job in jobs:
         yield job.slot
         yield job.token
@@ -108,7 +108,7 @@ _FRESH = (None,) * 6
 
 
 def _number(text: bytes | None) -> int:
-    """A stored number of any producer; 0 where it is missing, or none that is 0 or more."""
+    """A stored number by any producer; 0 if it is missing, negative or not a number."""
     if not text:
         return 0
     try:

@@ -1,4 +1,4 @@
-"""Rows of stored jobs, as the scripts `get` and `page` give them."""
+"""Rows of stored jobs, as get_jobs and list_jobs return them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from engine.model.records import Snapshot
 
 ALL_PLACES = "wait paused active prioritized delayed waiting_children completed failed"
-"""The keys, in order, of a script that asks in which structure a job is."""
+"""The keys, in order, of scripts that look a job up in every structure."""
 
 
 def read_snapshot(row: Sequence[Any], state: str) -> Snapshot:
@@ -48,7 +48,7 @@ def _text(fields: dict[bytes, bytes], name: bytes) -> str | None:
 
 
 def read_number(fields: Mapping[bytes, bytes], name: bytes) -> int | None:
-    """A stored number of any producer; None where it is missing or is none."""
+    """A stored number by any producer; None if it is missing or not a number."""
     try:
         return int(fields[name])
     except (KeyError, ValueError):
@@ -56,7 +56,7 @@ def read_number(fields: Mapping[bytes, bytes], name: bytes) -> int | None:
 
 
 def read_score(score: bytes) -> int:
-    """A score as a time; one that another program made infinite is beyond every time."""
+    """A score as a time; an infinite one, by another program, is later or earlier than every time."""
     try:
         return int(float(score))
     except OverflowError:

@@ -1,1 +1,1 @@
-"""One module for each Lua script, with one typed function in it. Reply codes become values or exceptions here and nowhere else."""
+"""Bindings: one module for each Lua script, with one typed function. Reply codes become values or exceptions here and nowhere else."""

@@ -1,4 +1,4 @@
-"""Put new jobs in line (lua/add.lua)."""
+"""Add new jobs to a queue (lua/add.lua)."""
 
 from __future__ import annotations
 
@@ -27,20 +27,22 @@ _NONE: frozenset[int] = frozenset()
 
 
 class Added(Struct, frozen=True):
+    """Ids of added jobs, in the order of their rows."""
+
     ids: list[str]
     known: frozenset[int]
-    """Numbers of the rows (from 0) for which no job was made: one of their id was there, or one stands for them."""
+    """Numbers of the rows (from 0) that added no job: a job of their id exists, or another job owns their deduplication."""
 
 
 async def add(
     link: Link, keys: Keys, rows: Sequence[NewRow], *, cap: int = DEFAULT_MAX_PAYLOAD, now: Now = ""
 ) -> Added:
-    """Add at most 1,000 jobs, all or none. Raises PayloadTooLarge where the data of one has more than `cap` bytes."""
+    """Add at most 1,000 jobs, all or none. Raises PayloadTooLarge if the data of one exceeds `cap` bytes."""
     return read_added(await _add(link, keys, now, cap, rows=_slots(rows)), rows, cap)
 
 
 def post_add(link: Link, keys: Keys, rows: Sequence[NewRow], waiter: Waiter, *, cap: int = DEFAULT_MAX_PAYLOAD) -> None:
-    """`add` for who wants to be told the moment the reply is read; `read_added` reads it."""
+    """`add` without waiting: the waiter gets the reply as soon as it is read; `read_added` decodes it."""
     _add.post(link, waiter, keys, "", cap, rows=_slots(rows))
 
 
@@ -66,7 +68,7 @@ def _special(row: NewRow) -> bytes:
 
 
 def read_added(reply: Reply, rows: Sequence[NewRow], cap: int) -> Added:
-    """What add.lua answered for these rows. Raises PayloadTooLarge."""
+    """Decode the reply of add.lua for these rows. Raises PayloadTooLarge."""
     match reply:
         case list(ids):
             if 0 not in ids and len(ids) == len(rows):

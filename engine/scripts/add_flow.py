@@ -1,4 +1,4 @@
-"""Put jobs that wait for each other in their queues (lua/add_flow.lua)."""
+"""Add jobs that wait for each other, in any queues (lua/add_flow.lua)."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from engine.scripting.nodes import NODE, node_slots
 _add_flow = Script("add_flow", keys="jobs", args="now", rows=NODE)
 
 
-class NotPlanted(IntEnum):
-    """Why a row, and with it all of them, was refused."""
+class NotAdded(IntEnum):
+    """Why a row, and with it the whole flow, was refused."""
 
     NO_PARENT = 5
-    """The job that is to wait for it is not there."""
-    ANOTHERS = 6
-    """A job of its id is there and is the child of another job."""
+    """Its parent does not exist."""
+    OTHER_PARENT = 6
+    """A job of its id exists and is the child of another job."""
 
     def error(self, parent: Parent, id: str) -> CorralError:
-        """The exception that says so of job `id`, which was to be a child of `parent`."""
-        if self is NotPlanted.NO_PARENT:
+        """The exception to raise for job `id`, the intended child of `parent`."""
+        if self is NotAdded.NO_PARENT:
             return JobNotFound(parent.id, parent.queue)
-        return WrongState(f"job {id!r} is there already and is the child of another job; choose another job_id")
+        return WrongState(f"job {id!r} exists and is the child of another job; choose another job_id")
 
 
 async def add_flow(
     link: Link, keys: Keys, nodes: Sequence[NodeRow], *, now: Now = ""
-) -> list[str | None] | tuple[int, NotPlanted]:
-    """Add at most 1,000 jobs of any queues, all or none, a parent before its children.
+) -> list[str | None] | tuple[int, NotAdded]:
+    """Add at most 1,000 jobs, in any queues, all or none; a parent comes before its children.
 
-    For each its id, or None where a job of its id was there; or the number of the row that was refused, and why.
+    Returns for each its id, or None if a job of its id existed; or the number of the refused row, and why.
     """
     reply = await _add_flow(link, keys, now, rows=node_slots(nodes))
     if len(reply) == 2 and isinstance(reply[1], int) and reply[1] != 0:
-        return reply[0], NotPlanted(reply[1])
+        return reply[0], NotAdded(reply[1])
     return [None if id == 0 else id.decode(errors="replace") for id in reply]

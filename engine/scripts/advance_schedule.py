@@ -1,4 +1,4 @@
-"""Make the next run of a schedule (lua/advance_schedule.lua)."""
+"""Add the next run of a schedule, once (lua/advance_schedule.lua)."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _advance_schedule = Script(
 
 
 class Chain(IntEnum):
-    """What became of the chain of runs."""
+    """Whether a next run was added."""
 
     ADVANCED = 0
-    """The next run is there."""
+    """The next run was added."""
     ELSEWHERE = 1
-    """Its next run was another one: someone made it before; or there is no such schedule."""
+    """The schedule's next run is another one, because it was added before; or there is no such schedule."""
     ENDED = 2
     """No run follows."""
     TAKEN = 3
-    """At each of the times a job of that id has run."""
+    """At each of the times a run has already started."""
 
 
 class Start(IntEnum):
-    """What the run that begins may do."""
+    """Whether the run that starts may run."""
 
     RUN = 0
     SKIP = 1
-    """Another run is under way."""
+    """Another run has not ended."""
     WAIT = 2
-    """Until the run that is under way has ended."""
+    """Run once the other run has ended."""
 
 
 class Advanced(Struct, frozen=True):
@@ -61,19 +61,19 @@ async def advance_schedule(
     starts: bool = False,
     now: Now = "",
 ) -> Advanced:
-    """Make the run that follows the one due at `due`, at the first of `times` that is free; without times the schedule has ended.
+    """Add the run after the one due at `due`, at the first of `times` that is free; without times the schedule ends.
 
-    `runs`: what the ids of its runs begin with, up to the time; empty for `repeat:<id>:`. `run`: id of the run due at `due`, which
-    gives the next one what the schedule's hash does not say; `starts`: it is about to run. `due` None only asks about that.
+    `runs`: id of a run up to its time; empty for `repeat:<id>:`. `run`: id of the run due at `due`, from which the next run copies
+    what the schedule's hash lacks; `starts`: that run is about to start. `due` None adds nothing and only decides about the start.
     """
-    said = ",".join(map(str, times))
+    listed = ",".join(map(str, times))
     chain, start = await _advance_schedule(
         link,
         keys,
         now,
         id,
         "" if due is None else due,
-        said,
+        listed,
         runs or f"repeat:{id}:",
         head,
         priority,

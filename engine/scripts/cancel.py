@@ -1,4 +1,4 @@
-"""Fail a job that waits, or ask for the end of one that runs (lua/cancel.lua)."""
+"""Cancel a job: fail it before it starts, or ask its worker to end it (lua/cancel.lua)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.errors import ScriptError, WrongState
 from engine.model.keys import Keys
 from engine.model.options import Keep
 from engine.scripting.loader import Now, Script
-from engine.scripting.rows import keep_slot
+from engine.scripting.rows import retention_slot
 
 _cancel = Script(
     "cancel",
@@ -19,14 +19,14 @@ _cancel = Script(
 
 
 class Cancellation(Enum):
-    """What became of a job that was to be cancelled."""
+    """Result of cancelling a job."""
 
     CANCELLED = "cancelled"
-    """It waited; it has failed now and will not run."""
+    """It had not started; it has failed now and will not run."""
     ASKED = "asked"
-    """It is being run, or a parent waits for it: its worker was asked to end it. What ends first, counts."""
+    """It is running, or a parent waits for it: its worker was asked to end it. A result that comes first counts."""
     ENDED = "ended"
-    """It was completed or had failed before; nothing was written."""
+    """It had completed or failed before; nothing was written."""
     MISSING = "missing"
     """There is no such job."""
 
@@ -41,7 +41,7 @@ _ANSWERS = {
 
 async def cancel(link: Link, keys: Keys, *, id: str, reason: str, keep: Keep, now: Now = "") -> Cancellation:
     """Cancel a job; `keep` is what is kept of failed jobs. Raises WrongState for the pending run of a schedule."""
-    answer = await _cancel(link, keys, now, id, reason, keep_slot(keep))
+    answer = await _cancel(link, keys, now, id, reason, retention_slot(keep))
     if answer == 5:
         raise WrongState(f"job {id!r} is the pending run of a schedule; remove the schedule instead")
     if answer not in _ANSWERS:

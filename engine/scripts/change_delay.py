@@ -1,4 +1,4 @@
-"""Let a delayed job be due at another time (lua/change_delay.lua)."""
+"""Change the due time of a delayed job (lua/change_delay.lua)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _change_delay = Script("change_delay", keys="meta active delayed marker events j
 
 
 async def change_delay(link: Link, keys: Keys, *, id: str, delay_ms: int, now: Now = "") -> None:
-    """Let the job be due `delay_ms` from now. Raises JobNotFound, or WrongState if it is not delayed."""
+    """Make the job due `delay_ms` from now. Raises JobNotFound, or WrongState if it is not delayed."""
     match await _change_delay(link, keys, now, id, delay_ms):
         case 0:
             return

@@ -1,4 +1,4 @@
-"""Give a job another priority (lua/change_priority.lua)."""
+"""Change the priority of a job (lua/change_priority.lua)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _change_priority = Script(
 
 
 async def change_priority(link: Link, keys: Keys, *, id: str, priority: int, lifo: bool = False, now: Now = "") -> None:
-    """Set BullMQ's priority (0 none, then 1 first); a job in line moves, `lifo` to the front of its equals.
+    """Set BullMQ's priority (0 none, then 1 first); a waiting job moves, with `lifo` to the front of its equals.
 
-    A job in any other state takes its new place when it gets in line. Raises JobNotFound.
+    A job in any other state takes its new place when it is enqueued. Raises JobNotFound.
     """
     match await _change_priority(link, keys, now, id, priority, 1 if lifo else 0):
         case 0:

@@ -1,4 +1,4 @@
-"""Say once that dead letters have come to be many (lua/check_dead_letters.lua)."""
+"""Report once that the dead letters exceed a threshold (lua/check_dead_letters.lua)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ _check_dead_letters = Script("check_dead_letters", keys="jobs", args="now thresh
 
 
 async def check_dead_letters(link: Link, keys: Keys, *, threshold: int, now: Now = "") -> int | None:
-    """How many open letters there are, if they have just come to be more than `threshold`; of all who ask, one is told."""
+    """Number of open letters if they exceed `threshold` and no caller got it since they last did not; else None."""
     count = await _check_dead_letters(link, keys, now, threshold)
     return None if count < 0 else int(count)

@@ -1,4 +1,4 @@
-"""Delete jobs that have been in a state for some time (lua/clean.lua)."""
+"""Delete old jobs of one state (lua/clean.lua)."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ async def clean(
     count: int = PER_CALL,
     now: Now = "",
 ) -> list[str]:
-    """Delete jobs of one state that are older than `grace_ms`, the oldest first, at most `limit`; their ids.
+    """Delete jobs of one state that are older than `grace_ms`, the oldest first, at most `limit`; returns their ids.
 
     Age counts from the finish, else from the last start, else from the add. Jobs that a worker holds and pending runs
-    of schedules stay. `count` jobs are looked at a call. Raises InvalidOption for a state that cannot be cleaned.
+    of schedules stay. `count` jobs are checked in a call. Raises InvalidOption for a state that cannot be cleaned.
     """
     if state not in _STATES:
         raise InvalidOption(f"state: {state!r} cannot be cleaned; it is one of {', '.join(_STATES)}")

@@ -10,6 +10,6 @@ _count_dead_letters = Script("count_dead_letters", keys="jobs", args="now by mos
 
 
 async def count_dead_letters(link: Link, keys: Keys, *, by: str, most: int, now: Now = "") -> list[tuple[str, int]]:
-    """Groups and their letters: the largest groups of type, error or tenant, or the newest days as numbers since 1970."""
+    """Groups with their counts: the largest groups by type, error or tenant, or the newest days as numbers since 1970."""
     found = await _count_dead_letters(link, keys, now, by, most)
     return [(name.decode(errors="replace"), int(count)) for name, count in zip(found[::2], found[1::2], strict=True)]

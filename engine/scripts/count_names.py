@@ -1,4 +1,4 @@
-"""Say how many jobs of each name are in a state (lua/count_names.lua)."""
+"""Count the jobs of each name in a page of one state (lua/count_names.lua)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _count_names = Script("count_names", keys=f"{ALL_PLACES} jobs", args="now state 
 async def count_names(
     link: Link, keys: Keys, *, state: str, start: int, count: int, now: Now = ""
 ) -> tuple[int, dict[str, int]]:
-    """How many jobs were looked at, from number `start` on in the order in which they run, and how many have each name."""
-    looked_at, *pairs = await _count_names(link, keys, now, state, start, count)
-    spelled = [name.decode(errors="replace") for name in pairs[::2]]
-    return looked_at, dict(zip(spelled, pairs[1::2], strict=True))
+    """How many jobs were read, from number `start` on in the order in which they run, and how many have each name."""
+    read, *pairs = await _count_names(link, keys, now, state, start, count)
+    names = [name.decode(errors="replace") for name in pairs[::2]]
+    return read, dict(zip(names, pairs[1::2], strict=True))

@@ -1,4 +1,4 @@
-"""Say how many jobs of each priority are in line (lua/count_priorities.lua)."""
+"""Count the waiting jobs of each priority (lua/count_priorities.lua)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ _count_priorities = Script("count_priorities", keys="wait paused prioritized", a
 
 
 async def count_priorities(link: Link, keys: Keys, asked: Iterable[int] = (), *, now: Now = "") -> dict[int, int]:
-    """Jobs in line of each priority asked about, at most 250; of the first 250 that are in line if none is."""
+    """Number of waiting jobs of each `asked` priority, at most 250; without any, of the first 250 that have jobs."""
     found = await _count_priorities(link, keys, now, rows=asked)
     return dict(zip(found[::2], found[1::2], strict=True))

@@ -1,4 +1,4 @@
-"""Move jobs whose attempt failed, or which asked for a later run, to the delayed set (lua/delay.lua)."""
+"""Run claimed jobs later: after a failed attempt, or because they asked for it (lua/delay.lua)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delete jobs that wait (lua/drain.lua)."""
+"""Delete jobs that have not started (lua/drain.lua)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from engine.scripting.pace import PER_CALL
 
 _drain = Script("drain", keys="wait paused prioritized delayed repeat jobs", args="now state skip count")
 
-_IN_LINE = ("paused", "wait", "prioritized")
+_WAITING = ("paused", "wait", "prioritized")
 
 
 async def drain(link: Link, keys: Keys, *, delayed: bool = False, count: int = PER_CALL, now: Now = "") -> int:
-    """Delete all jobs in line, and the delayed ones too if asked; how many, with the parents that waited for no others. `count` a call.
+    """Delete all waiting jobs, with `delayed` those too; returns how many, with parents whose last open child was deleted.
 
-    The pending runs of schedules stay. No event tells of it, as in BullMQ.
+    Pending runs of schedules stay. No event is written for the deleted jobs, as in BullMQ. `count` jobs a call.
     """
     deleted = 0
-    for state in (*_IN_LINE, "delayed") if delayed else _IN_LINE:
+    for state in (*_WAITING, "delayed") if delayed else _WAITING:
         skip, seen = 0, count
         while seen == count:
             gone, stayed, parents = await _drain(link, keys, now, state, skip, count)

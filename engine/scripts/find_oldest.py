@@ -1,4 +1,4 @@
-"""Show the jobs among which the one that has waited longest is (lua/find_oldest.lua)."""
+"""Find candidates for the job that has waited longest (lua/find_oldest.lua)."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from engine.scripting.loader import Now, Script
 
 _find_oldest = Script("find_oldest", keys="wait paused prioritized jobs", args="now count")
 
-LOOKED_AT = 100
-"""Jobs next to run without a priority, and priorities, that are looked at."""
+MAX_READ = 100
+"""Most jobs without a priority that are read of each list, and most priorities."""
 
 
-class InLine(Struct, frozen=True):
-    """A job in line; times in ms."""
+class WaitingJob(Struct, frozen=True):
+    """A waiting job; times in ms."""
 
     id: str
     name: str
     timestamp: int
     processed_on: int
-    """0 if it was never started."""
+    """0 if it never started."""
     opts: bytes
 
 
-async def find_oldest(link: Link, keys: Keys, *, now: Now = "") -> tuple[int, list[InLine]]:
-    """The server's time in ms, and the jobs to choose from."""
-    moment, *rows = await _find_oldest(link, keys, now, LOOKED_AT)
-    return moment, [_in_line(*row) for row in rows]
+async def find_oldest(link: Link, keys: Keys, *, now: Now = "") -> tuple[int, list[WaitingJob]]:
+    """The server's time in ms, and the candidates."""
+    moment, *rows = await _find_oldest(link, keys, now, MAX_READ)
+    return moment, [_waiting_job(*row) for row in rows]
 
 
-def _in_line(id: bytes, name: bytes, timestamp: bytes, processed_on: bytes, opts: bytes) -> InLine:
-    text, spelled = id.decode(errors="replace"), name.decode(errors="replace")
-    return InLine(text, spelled, _number(timestamp), _number(processed_on), opts)
+def _waiting_job(id: bytes, name: bytes, timestamp: bytes, processed_on: bytes, opts: bytes) -> WaitingJob:
+    text, name_text = id.decode(errors="replace"), name.decode(errors="replace")
+    return WaitingJob(text, name_text, _number(timestamp), _number(processed_on), opts)
 
 
 def _number(text: bytes) -> int:

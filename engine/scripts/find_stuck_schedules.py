@@ -1,4 +1,4 @@
-"""Find the schedules whose next run is not on its way (lua/find_stuck_schedules.lua)."""
+"""Find schedules whose next run does not exist or has ended (lua/find_stuck_schedules.lua)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ _find_stuck_schedules = Script(
 )
 
 
-class Stuck(Struct, frozen=True):
+class StuckSchedule(Struct, frozen=True):
+    """A schedule without a pending run."""
+
     id: str
     due: int
-    """Time of the run that is not on its way, ms."""
+    """Time of the missing run, ms."""
     again: bool
-    """It never began."""
+    """It never started, so it is to be added again."""
 
 
 async def find_stuck_schedules(
     link: Link, keys: Keys, *, interval_ms: int, skip: int = 0, count: int = PER_CALL, now: Now = ""
-) -> tuple[list[Stuck], int]:
-    """What one call finds; and how many schedules the next call of this look skips, or -1 at its end."""
+) -> tuple[list[StuckSchedule], int]:
+    """Stuck schedules of one call; and how many schedules the next call of this check is to skip, or -1 at its end."""
     rows, skip = await _find_stuck_schedules(link, keys, now, interval_ms, skip, count)
-    return [Stuck(id.decode(errors="surrogateescape"), int(due), again == 1) for id, due, again in rows], skip
+    return [StuckSchedule(id.decode(errors="surrogateescape"), int(due), again == 1) for id, due, again in rows], skip

@@ -1,4 +1,4 @@
-"""Record the results of jobs that ran (lua/finish.lua)."""
+"""Record results of claimed jobs (lua/finish.lua)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _finish = Script(
     "finish",
     keys="meta wait paused active prioritized pc delayed completed stalled marker events jobs",
     args="now metrics",
-    rows="id token fence value keep made",
+    rows="id token fence value keep attempts",
 )
 
 
 async def finish(
     link: Link, keys: Keys, finished: Iterable[Finished], *, metrics: Argument = "", now: Now = ""
 ) -> Refusals:
-    """Complete at most 1,000 jobs. Rows that are refused change nothing and hold up no other.
+    """Complete at most 1,000 jobs. Refused rows change nothing and do not stop the others.
 
     metrics: minutes of counts kept of completed jobs; "" counts none.
     """

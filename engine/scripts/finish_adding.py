@@ -1,4 +1,4 @@
-"""Record the result of a job that ran, and add the jobs that it gathered (lua/finish_adding.lua)."""
+"""Record the result of a claimed job, and add the jobs that its run gathered (lua/finish_adding.lua)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.model.keys import Keys
 from engine.model.records import NodeRow
 from engine.scripting.loader import Now, Script
 from engine.scripting.nodes import NODE, node_slots
-from engine.scripting.rows import Finished, Refusal, keep_slot
+from engine.scripting.rows import Finished, Refusal, retention_slot
 
 _finish_adding = Script(
     "finish_adding",
@@ -25,6 +25,6 @@ async def finish_adding(
     """Complete a job and add at most 1,000 others, both or nothing."""
     job, value, keep = finished
     code = await _finish_adding(
-        link, keys, now, job.id, job.token, job.fence, value, keep_slot(keep), rows=node_slots(nodes)
+        link, keys, now, job.id, job.token, job.fence, value, retention_slot(keep), rows=node_slots(nodes)
     )
     return Refusal(code) if code else None

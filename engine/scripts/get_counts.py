@@ -1,4 +1,4 @@
-"""Say how many jobs are in each state (lua/get_counts.lua)."""
+"""Count the jobs of each state (lua/get_counts.lua)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _get_counts = Script("get_counts", keys=ALL_PLACES, args="now")
 
 
 async def get_counts(link: Link, keys: Keys, *, now: Now = "") -> Counts:
-    """All counts at one moment."""
+    """Counts of all states at one moment."""
     wait, paused, active, prioritized, delayed, waiting_children, completed, failed = await _get_counts(link, keys, now)
     return Counts(
         waiting=wait,

@@ -1,4 +1,4 @@
-"""Show stored jobs (lua/get_jobs.lua)."""
+"""Return stored jobs with their states (lua/get_jobs.lua)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _get_jobs = Script("get_jobs", keys=f"{ALL_PLACES} jobs", args="now", rows="id")
 
 
 async def get_jobs(link: Link, keys: Keys, ids: Sequence[str], *, now: Now = "") -> list[Snapshot | None]:
-    """Jobs with their states, in the order of `ids`; None for one that is not there."""
+    """Jobs with their states, in the order of `ids`; None for a job that does not exist."""
     found: list[Snapshot | None] = []
     for chunk in chunks(ids):
         rows = await _get_jobs(link, keys, now, rows=chunk)

@@ -1,4 +1,4 @@
-"""Show how many jobs finished in each minute (lua/get_metrics.lua)."""
+"""Return how many jobs finished in each minute (lua/get_metrics.lua)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from engine.scripting.loader import Now, Script
 _get_metrics = Script("get_metrics", keys="jobs", args="now kind start end")
 
 
-class Metered(Struct, frozen=True):
-    """What is stored of one kind; times in ms."""
+class StoredMetrics(Struct, frozen=True):
+    """Stored counts of completed or failed jobs; times in ms."""
 
     total: int
     closed: int | None
     """When the newest minute was closed; None before the first job."""
     until_then: int
-    """Jobs counted when it was."""
+    """Jobs counted at that time."""
     kept: int
     """Minutes kept."""
     counts: list[int]
-    """Of the minutes asked for, newest first."""
+    """Of the requested minutes, newest first."""
 
 
-async def get_metrics(link: Link, keys: Keys, *, kind: str, start: int, end: int, now: Now = "") -> Metered:
+async def get_metrics(link: Link, keys: Keys, *, kind: str, start: int, end: int, now: Now = "") -> StoredMetrics:
     """The counts of minutes `start` to `end`, both included, 0 for the newest; negative numbers count from the oldest."""
     total, closed, until_then, kept, counts = await _get_metrics(link, keys, now, kind, start, end)
-    return Metered(
+    return StoredMetrics(
         _number(total),
         _number(closed) if closed else None,
         _number(until_then),

@@ -1,4 +1,4 @@
-"""Say how jobs ended (lua/get_results.lua)."""
+"""Return results or failure reasons of jobs (lua/get_results.lua)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ _ENDS: tuple[End, ...] = ("missing", "completed", "failed", "pending")
 
 
 class Answer(Struct, frozen=True):
+    """How a job ended."""
+
     end: End
-    """Pending: in line, delayed or being run. Missing: never added, or removed."""
+    """Pending: not ended. Missing: never added, or removed."""
     value: bytes = b"null"
     """The result of a completed job, as JSON."""
     reason: str = ""

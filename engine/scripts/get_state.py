@@ -1,4 +1,4 @@
-"""Say in which state jobs are (lua/get_state.lua)."""
+"""Return the states of jobs (lua/get_state.lua)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _get_state = Script("get_state", keys=f"{ALL_PLACES} jobs", args="now", rows="id
 
 
 async def get_state(link: Link, keys: Keys, ids: Sequence[str], *, now: Now = "") -> list[str]:
-    """The states of jobs, as BullMQ names them; "unknown" for a job that is not there.
+    """The states of jobs, as BullMQ names them; "unknown" for a job that does not exist.
 
-    In a line of a hundred thousand, or for many ids sooner, a job that is in nothing else is taken to be waiting.
+    With 100,000 waiting jobs, or fewer if many ids are asked for, a job that is in no other structure is reported as waiting.
     """
     words: list[bytes] = []
     for chunk in chunks(ids):

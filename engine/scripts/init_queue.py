@@ -1,4 +1,4 @@
-"""Make a queue known (lua/init_queue.lua)."""
+"""Register a queue, so that tools find it (lua/init_queue.lua)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _init_queue = Script("init_queue", keys="meta id", args="now version max_events"
 
 
 async def init_queue(link: Link, keys: Keys, *, version: str, max_events: int | None = None, now: Now = "") -> bool:
-    """Write what tools look for to find a queue; `version` reads "corral:1.2.3". False if all of it was there.
+    """Register the queue; `version` is text such as "corral:1.2.3". False if nothing had to be written.
 
-    max_events: entries kept in the event stream, 0 for none; None leaves what the queue says already.
+    max_events: entries kept in the event stream, 0 for none; None keeps what the queue has stored.
     """
     return bool(await _init_queue(link, keys, now, version, "" if max_events is None else max_events))

@@ -1,4 +1,4 @@
-"""Set or take away how many jobs of a queue run at once (lua/limit_concurrency.lua)."""
+"""Set or remove a queue's global concurrency (lua/limit_concurrency.lua)."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ _limit_concurrency = Script("limit_concurrency", keys="meta wait active prioriti
 
 
 async def limit_concurrency(link: Link, keys: Keys, concurrency: int | None, *, now: Now = "") -> bool:
-    """Let at most so many jobs run at once, on all workers together; None is no limit. True if one was there."""
+    """Let at most `concurrency` jobs run at once, on all workers together; None: no limit. True if there was a limit."""
     return bool(await _limit_concurrency(link, keys, now, "" if concurrency is None else concurrency))

@@ -1,4 +1,4 @@
-"""Set or take away the rate limit of a queue (lua/limit_rate.lua)."""
+"""Set or remove the rate limit of a queue (lua/limit_rate.lua)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ _limit_rate = Script(
 
 
 async def limit_rate(link: Link, keys: Keys, limit: RateLimit | None, *, now: Now = "") -> bool:
-    """Let jobs start no faster than `limit`; None takes limit, running window and hold away. True if one was there."""
+    """Let jobs start no faster than `limit`; None removes limit, current window and hold. True if there was one."""
     asked = ("", "", "") if limit is None else (limit.max, limit.duration, 1 if limit.smooth else 0)
     return bool(await _limit_rate(link, keys, now, *asked))

@@ -1,4 +1,4 @@
-"""Show jobs of one state (lua/list_jobs.lua)."""
+"""List jobs of one state by page (lua/list_jobs.lua)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ async def list_jobs(
     """Jobs number `start` to `end`, both included, of one state; at most 1,000, and -1 stands for as many.
 
     Ascending, number 0 is the next to run, the next due, or the one that was claimed or finished first. "waiting" is
-    all jobs in line without a priority, also in a paused queue. A job whose hash is gone has its id alone, and is not `is_there`.
-    Raises InvalidOption for a state that is none or a `start` below 0.
+    all waiting jobs without a priority, also in a paused queue. A job without a hash has only its id, and `is_there` is False.
+    Raises InvalidOption for an unknown state or a `start` below 0.
     """
     if state not in _STATES:
         raise InvalidOption(f"state: {state!r} is no state; it is one of {', '.join(_STATES)}")

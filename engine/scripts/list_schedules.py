@@ -1,4 +1,4 @@
-"""Show schedules (lua/list_schedules.lua)."""
+"""List schedules (lua/list_schedules.lua)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _list_schedules = Script("list_schedules", keys="delayed repeat jobs", args="now
 
 
 class StoredSchedule(Struct, frozen=True):
-    """A schedule as it is stored, whoever stored it."""
+    """A stored schedule, by Corral or BullMQ."""
 
     id: str
     due: int
     """Time of its next run, ms; of its last one if it has ended."""
     fields: dict[str, str]
-    """Its hash; bytes that are no text are kept as surrogates. Without a hash what its id says, as with BullMQ 4; empty if nothing."""
+    """Its hash; bytes that are not UTF-8 are kept as surrogates. Without a hash, the fields in its id (BullMQ 4), if it has any."""
     run_data: str | None = None
-    """Data of its next run, where the hash has none; None if they were not asked for, or there is no such run."""
+    """Data of its next run, if the hash has none; None if they were not read, or there is no such run."""
     run_options: str | None = None
     """The same of its options."""
 
@@ -36,12 +36,12 @@ class StoredSchedule(Struct, frozen=True):
 
     @property
     def options(self) -> bytes:
-        """Of its jobs, as JSON; those of a run, with what each run has of its own, where the hash has none."""
+        """Of its jobs, as JSON; without any in the hash, those of its next run, which include what each run has of its own."""
         return (self.fields.get("opts") or self.run_options or "{}").encode(errors="surrogateescape")
 
     @property
     def count(self) -> int:
-        """Number of its next run, from 1; of its last one if it has ended. An upsert begins anew."""
+        """Number of its next run, from 1; of its last one if it has ended. An upsert starts at 1 again."""
         try:
             return int(self.fields.get("ic", 1)) - int(self.fields.get("before", 0))
         except ValueError:
@@ -52,7 +52,9 @@ class StoredSchedule(Struct, frozen=True):
         return "ended" in self.fields
 
 
-class Found(Struct, frozen=True):
+class SchedulePage(Struct, frozen=True):
+    """Schedules in the order of the request."""
+
     now: int
     """The server's time, ms."""
     schedules: list[StoredSchedule | None]
@@ -66,15 +68,15 @@ async def list_schedules(
     page: tuple[int, int] | None = None,
     run: str = "",
     now: Now = "",
-) -> Found:
-    """The schedules of these ids, None where there is none; a page of all, its first and last rank, by their next runs; or the
-    schedule that the job `run` names, without what its next run has."""
+) -> SchedulePage:
+    """Schedules by `ids`, None for a missing one; or a `page` of all, first and last rank by their next runs; or the schedule of
+    the job `run`, without its next run's data and options."""
     first, last = ("", "") if page is None else page
     match await _list_schedules(link, keys, now, first, last, run, rows=ids):
         case [int(time), list(rows)]:
-            return Found(time, [None if row is None else _read(row) for row in rows])
+            return SchedulePage(time, [None if row is None else _read(row) for row in rows])
         case other:
-            raise ScriptError(f"schedules.lua returned {other!r}")
+            raise ScriptError(f"list_schedules.lua returned {other!r}")
 
 
 def _read(row: Sequence[Any]) -> StoredSchedule:
@@ -85,7 +87,7 @@ def _read(row: Sequence[Any]) -> StoredSchedule:
 
 
 def read_key(id: str) -> dict[str, str]:
-    """What the key of a repeatable job of BullMQ 4 says of it, as a schedule's hash has it; nothing if it is another id.
+    """Read the fields of a schedule's hash from the key of a BullMQ 4 repeatable job; empty if the id is not such a key.
 
     Such a key is `<name>:<job id>:<end in ms>:<time zone>:<cron pattern, or ms>`.
     """
@@ -93,8 +95,8 @@ def read_key(id: str) -> dict[str, str]:
     if len(parts) < 5:
         return {}
     name, _, end, tz, times = parts
-    said = {"name": name, "endDate": end, "tz": tz, "every" if times.isdecimal() else "pattern": times}
-    return {field: value for field, value in said.items() if value}
+    fields = {"name": name, "endDate": end, "tz": tz, "every" if times.isdecimal() else "pattern": times}
+    return {field: value for field, value in fields.items() if value}
 
 
 def _text(value: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Let parents that wait hear of children that have ended without telling them (lua/notify_parents.lua)."""
+"""Release or fail parents whose children ended without notifying them (lua/notify_parents.lua)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from engine.model.keys import Keys
 from engine.scripting.loader import Now, Script
 
 PATIENCE = 60_000
-"""Milliseconds after which a child that is not there counts as gone."""
+"""Milliseconds after which a missing child counts as deleted."""
 COUNT = 20
-"""Parents looked at, twice: the server is held for some 10 us by each child of theirs, of which ten are looked at."""
+"""Parents checked: this many of the oldest, and as many random ones. Each of their children, ten at most, takes the server some 10 us."""
 
 _notify_parents = Script("notify_parents", keys="jobs", args="now interval patience count")
 
@@ -17,6 +17,6 @@ _notify_parents = Script("notify_parents", keys="jobs", args="now interval patie
 async def notify_parents(
     link: Link, keys: Keys, *, interval_ms: int, patience_ms: int = PATIENCE, count: int = COUNT, now: Now = ""
 ) -> list[str]:
-    """One look, unless another worker's is recent; the ids of the parents that were told something."""
-    told = await _notify_parents(link, keys, now, interval_ms, patience_ms, count)
-    return [id.decode(errors="surrogateescape") for id in told]
+    """Check once, unless another worker did so in the last `interval_ms`; returns the ids of notified parents."""
+    notified = await _notify_parents(link, keys, now, interval_ms, patience_ms, count)
+    return [id.decode(errors="surrogateescape") for id in notified]

@@ -1,4 +1,4 @@
-"""Let no job be claimed until a resume (lua/pause.lua)."""
+"""Pause a queue: let no job be claimed until a resume (lua/pause.lua)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _pause = Script("pause", keys="meta wait paused active marker events", args="now
 
 
 async def pause(link: Link, keys: Keys, *, now: Now = "") -> bool:
-    """Pause the queue for all workers; jobs being run go on. False if it was paused already."""
+    """Pause the queue for all workers; running jobs go on. False if it was paused already."""
     changed, more = await _pause(link, keys, now)
     while more:
         _, more = await _pause(link, keys, now)

@@ -1,4 +1,4 @@
-"""Store how far jobs are (lua/progress.lua)."""
+"""Store the progress of jobs, with an event (lua/progress.lua)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _progress = Script("progress", keys="meta active events jobs", args="now", rows=
 async def progress(
     link: Link, keys: Keys, rows: Iterable[tuple[str, Claimed | None, bytes]], *, now: Now = ""
 ) -> Refusals:
-    """Store the progress of at most 1,000 jobs: id, the claim that says so (None: a producer does), the value as JSON.
+    """Store the progress of at most 1,000 jobs: id, the claim that writes (None: a producer), the value as JSON.
 
-    A row whose claim no longer holds the job is refused. What is not JSON would stop BullMQ's event readers for good.
+    A row whose claim no longer holds the job is refused. A value that is not JSON would stop BullMQ's event readers for good.
     """
     slots: list[Argument] = []
     for id, claim, value in rows:

@@ -1,4 +1,4 @@
-"""Put a delayed job in line before it is due (lua/promote_one.lua)."""
+"""Enqueue a delayed job before it is due (lua/promote_one.lua)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _promote_one = Script(
 
 
 async def promote_one(link: Link, keys: Keys, *, id: str, now: Now = "") -> None:
-    """Put a delayed job in line, by its priority. Raises JobNotFound, or WrongState if it is not delayed."""
+    """Enqueue a delayed job, by its priority. Raises JobNotFound, or WrongState if it is not delayed."""
     match await _promote_one(link, keys, now, id):
         case 0:
             return

@@ -13,11 +13,11 @@ _purge = Script("purge", keys="jobs", args="now", rows="id at")
 
 
 async def purge(link: Link, keys: Keys, letters: Sequence[tuple[str, int | None]], *, now: Now = "") -> int:
-    """Delete letters: each the id of its job and the time of its failure, ms, None for any; how many went."""
-    gone = 0
+    """Delete letters, each given by the id of its job and the time of its failure (ms, None: any); returns how many."""
+    deleted = 0
     for chunk in chunks(letters, LETTERS_PER_CALL):
         slots: list[Argument] = []
         for id, at in chunk:
             slots += (id, "" if at is None else at)
-        gone += await _purge(link, keys, now, rows=slots)
-    return gone
+        deleted += await _purge(link, keys, now, rows=slots)
+    return deleted

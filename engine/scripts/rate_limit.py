@@ -1,4 +1,4 @@
-"""Give back jobs that met a rate limit (lua/rate_limit.lua)."""
+"""Give back claimed jobs that met an external rate limit (lua/rate_limit.lua)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _rate_limit = Script(
 
 
 async def rate_limit(link: Link, keys: Keys, limited: Iterable[tuple[Claimed, Limited]], *, now: Now = "") -> Refusals:
-    """Give back at most 1,000 jobs, no attempt used. The queue holds still as long as the longest of them says."""
+    """Give back at most 1,000 jobs without using an attempt. No job starts for the longest of their waits."""
     slots: list[Argument] = []
     for job, outcome in limited:
         slots += (job.id, job.token, job.fence, outcome.wait)

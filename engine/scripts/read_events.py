@@ -1,4 +1,4 @@
-"""Show what happened after an entry of the event stream (lua/read_events.lua)."""
+"""Read events after an entry of the event stream (lua/read_events.lua)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ Entry = tuple[str, list[bytes]]
 """Id of an entry of the stream; its names and values in turn."""
 
 
-class Followed(Struct, frozen=True):
+class EventPage(Struct, frozen=True):
+    """Entries of the event stream, and the stream's bounds at the same moment."""
+
     entries: list[Entry]
     there: bool
-    """The entry that was read last is still in the stream, so nothing after it was trimmed."""
+    """The last entry that was read is still in the stream, so nothing after it was trimmed."""
     oldest: str
-    """Id of the oldest entry that is left; "0-0" without one."""
+    """Id of the oldest entry in the stream; "0-0" without one."""
     newest: str
-    """Id of the newest entry that ever was."""
+    """Id of the newest entry ever added."""
     added: int
     """Entries ever added."""
     left: int
-    """Entries that are left."""
+    """Entries in the stream."""
 
 
-async def read_events(link: Link, keys: Keys, *, after: str, count: int, now: Now = "") -> Followed:
-    """Up to `count` entries after the one of that id, and the state of the stream at the same moment."""
+async def read_events(link: Link, keys: Keys, *, after: str, count: int, now: Now = "") -> EventPage:
+    """Up to `count` entries after the id `after`, and the bounds of the stream."""
     entries, there, oldest, newest, added, left = await _read_events(link, keys, now, after, count)
     shown = [(id.decode(), fields) for id, fields in entries]
-    return Followed(shown, there == 1, oldest.decode(), newest.decode(), added, left)
+    return EventPage(shown, there == 1, oldest.decode(), newest.decode(), added, left)

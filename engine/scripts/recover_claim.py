@@ -1,4 +1,4 @@
-"""Find the jobs of a claim whose reply was lost (lua/recover_claim.lua)."""
+"""Recover the jobs of a claim whose reply was lost (lua/recover_claim.lua)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _recover_claim = Script("recover_claim", keys="active jobs", args="now token loc
 async def recover_claim(
     link: Link, keys: Keys, *, token: str, lock_ms: int, count: int = PER_CALL, now: Now = ""
 ) -> list[Claimed]:
-    """The jobs that a claim sent with `token` took, in the order in which it took them; their locks are prolonged."""
+    """The jobs that the claim with this `token` took, in their order; their locks are renewed."""
     found: list[Claimed] = []
     skip = 0
     while skip >= 0:

@@ -1,4 +1,4 @@
-"""Put jobs of dead workers back in line (lua/recover_stalled.lua)."""
+"""Enqueue the jobs of dead workers again (lua/recover_stalled.lua)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _recover_stalled = Script(
 )
 
 
-class Swept(NamedTuple):
-    """back: the ids put back in line. next_ms: until the next sweep is due."""
+class Recovery(NamedTuple):
+    """back: ids of the recovered jobs. next_ms: milliseconds until the next recovery is due."""
 
     back: list[str]
     next_ms: int
 
 
-async def look(
+async def check_stalled(
     link: Link,
     keys: Keys,
     *,
@@ -33,10 +33,11 @@ async def look(
     grace_ms: int,
     count: int = PER_CALL,
     now: Now = "",
-) -> Swept:
-    """Sweep the queue if it is due: no worker did so in the last `interval_ms`, or a lock that it saw ends before.
+) -> Recovery:
+    """Recover stalled jobs if it is due: no worker did so in the last `interval_ms`, or a lock has expired since.
 
-    After `gap_ms` without a look of any worker none sweeps before they have looked for `grace_ms`. `count` ids a call.
+    After an outage, `gap_ms` without this call by any worker, jobs are recovered only once workers have called it for `grace_ms`.
+    `count` ids a call.
     """
     back: list[str] = []
     skip: int | str = ""
@@ -46,14 +47,14 @@ async def look(
             link, keys, now, interval_ms, max_stalls, gap_ms, grace_ms, skip, count
         )
         back += [id.decode(errors="replace") for id in ids]
-    return Swept(back, next_ms)
+    return Recovery(back, next_ms)
 
 
 async def recover_stalled(
     link: Link, keys: Keys, *, interval_ms: int, max_stalls: int, count: int = PER_CALL, now: Now = ""
 ) -> list[str]:
-    """Sweep the queue without a grace, unless another sweep is recent; the ids put back."""
-    swept = await look(
+    """Recover stalled jobs without a grace, unless another recovery is recent; returns their ids."""
+    found = await check_stalled(
         link, keys, interval_ms=interval_ms, max_stalls=max_stalls, gap_ms=0, grace_ms=0, count=count, now=now
     )
-    return swept.back
+    return found.back

@@ -8,7 +8,7 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from engine.model.records import Claimed
 from engine.scripting.loader import Now, Script
-from engine.scripting.rows import Refusals, claims, read_refusals
+from engine.scripting.rows import Refusals, claim_slots, read_refusals
 
 _release = Script(
     "release",
@@ -19,5 +19,5 @@ _release = Script(
 
 
 async def release(link: Link, keys: Keys, jobs: Sequence[Claimed], *, now: Now = "") -> Refusals:
-    """Put at most 1,000 jobs back at the front of the line, the first of them first."""
-    return read_refusals(await _release(link, keys, now, rows=claims(jobs)))
+    """Give at most 1,000 jobs back to the front of the waiting ones, in this order."""
+    return read_refusals(await _release(link, keys, now, rows=claim_slots(jobs)))

@@ -20,17 +20,17 @@ _remove = Script(
 
 
 class NotRemoved(IntEnum):
-    """Why a job was left where it is."""
+    """Why a job was not deleted."""
 
     LOCKED = 1
     """A worker holds it."""
     MISSING = 2
-    """It is not there."""
+    """There is no such job."""
     SCHEDULED = 3
     """It is the pending run of a schedule."""
 
     def error(self, id: str, queue: str = "") -> CorralError:
-        """The exception that says so of job `id`."""
+        """The exception to raise for job `id`."""
         match self:
             case NotRemoved.LOCKED:
                 return JobLocked(id)
@@ -41,9 +41,9 @@ class NotRemoved(IntEnum):
 
 
 async def remove(link: Link, keys: Keys, ids: Sequence[str], *, now: Now = "") -> dict[str, NotRemoved]:
-    """Delete jobs with all that belongs to them; those that were not, and why.
+    """Delete jobs with their logs and children's lists; returns the jobs that were not deleted, and why.
 
-    Many jobs, or a line of many thousands, take several calls of the script, none of them long.
+    Many jobs, or lists of many thousands, take several short calls of the script.
     """
     left = list(ids)
     refused: dict[str, NotRemoved] = {}

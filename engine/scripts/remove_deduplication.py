@@ -1,4 +1,4 @@
-"""Let an id of deduplication be free again (lua/remove_deduplication.lua)."""
+"""Free a deduplication id (lua/remove_deduplication.lua)."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ _remove_deduplication = Script(
 
 
 async def remove_deduplication(link: Link, keys: Keys, *, deduplication: str, owner: str = "", now: Now = "") -> bool:
-    """Whether there was anything to free. With `owner`, only if that job owns it."""
+    """Free the id, with `owner` only if that job owns it; False if there was nothing to free."""
     return bool(await _remove_deduplication(link, keys, now, deduplication, owner))

@@ -1,4 +1,4 @@
-"""Delete a job with all that are below it (lua/remove_flow.lua)."""
+"""Delete a job with all its descendants (lua/remove_flow.lua)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from engine.scripting.loader import Now, Script
 _remove_flow = Script("remove_flow", keys="jobs", args="now id count")
 
 _PER_CALL: Final = 100
-"""Jobs that one call deletes: each takes longer than one that has no relatives."""
+"""Jobs that one call deletes: each takes longer than a job without parents and children."""
 
 
 class NotRemovedFlow(IntEnum):
-    """Why a flow was left."""
+    """Why a flow was not deleted."""
 
     LOCKED = 1
     """A worker holds one of its jobs."""
@@ -27,7 +27,7 @@ class NotRemovedFlow(IntEnum):
     """One of them is the pending run of a schedule."""
 
     def error(self, id: str) -> CorralError:
-        """The exception that says so of the flow below job `id`."""
+        """The exception to raise for the flow of job `id`."""
         match self:
             case NotRemovedFlow.LOCKED:
                 return JobLocked(id)
@@ -42,7 +42,7 @@ class NotRemovedFlow(IntEnum):
 async def remove_flow(
     link: Link, keys: Keys, *, id: str, count: int = _PER_CALL, now: Now = ""
 ) -> NotRemovedFlow | None:
-    """Delete a job and all below it, `count` a call; None when it is done, else why nothing more was deleted."""
+    """Delete a job and its descendants, `count` a call; None when done, else why no more was deleted."""
     while True:
         code = await _remove_flow(link, keys, now, id, count)
         if code >= 0:

@@ -14,5 +14,5 @@ _remove_schedule = Script(
 
 
 async def remove_schedule(link: Link, keys: Keys, *, id: str, now: Now = "") -> bool:
-    """Delete a schedule and its run that waits; False if there is none."""
+    """Delete a schedule and its pending run; False if there is no such schedule."""
     return bool(await _remove_schedule(link, keys, now, id) == 0)

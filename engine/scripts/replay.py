@@ -1,4 +1,4 @@
-"""Put the jobs of dead letters in line again (lua/replay.lua)."""
+"""Enqueue the jobs of dead letters again (lua/replay.lua)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from engine.connection import Argument, Link
-from engine.errors import CorralError, LetterNotFound, WrongState
+from engine.errors import CorralError, DeadLetterNotFound, WrongState
 from engine.model.keys import Keys
 from engine.scripting.loader import Now, Script
 from engine.scripting.pace import LETTERS_PER_CALL, chunks
@@ -20,36 +20,36 @@ _replay = Script(
 
 
 class NotReplayed(IntEnum):
-    """Why the job of a letter was not put in line."""
+    """Why a dead letter was not replayed."""
 
     DONE = 1
     """It was replayed before."""
     MISSING = 2
     """There is no such letter."""
     PRESENT = 3
-    """A job of that id is in the queue and has not failed."""
+    """A job of that id exists and has not failed."""
     CHANGED = 4
     """The job has failed again since the letter was read."""
 
     def error(self, id: str, queue: str = "") -> CorralError:
-        """The exception that says so of job `id`."""
+        """The exception to raise for job `id`."""
         match self:
             case NotReplayed.MISSING:
-                return LetterNotFound(id, queue)
+                return DeadLetterNotFound(id, queue)
             case NotReplayed.DONE:
                 return WrongState(f"the dead letter of job {id!r} was replayed before; look at the job itself")
             case NotReplayed.PRESENT:
                 return WrongState(f"job {id!r} is in the queue and has not failed: it was retried or added again")
             case NotReplayed.CHANGED:
-                return WrongState(f"job {id!r} has failed again meanwhile; read its dead letter anew")
+                return WrongState(f"job {id!r} has failed again meanwhile; read its dead letter again")
 
 
 async def replay(
     link: Link, keys: Keys, letters: Sequence[tuple[str, int | None, bytes | None]], *, by: str, now: Now = ""
 ) -> dict[str, NotReplayed]:
-    """Replay letters: each the id of its job, the time of its failure, ms, None for any, and its new data, None for the old.
+    """Replay letters, each given by the id of its job, the time of its failure (ms, None: any) and new data (None: the old).
 
-    `by` names this call, in every send of it the same. Those that were left, and why.
+    `by` names this call, and is the same in every send of it. Returns the letters that were not replayed, and why.
     """
     refused: dict[str, NotReplayed] = {}
     for chunk in chunks(letters, LETTERS_PER_CALL):

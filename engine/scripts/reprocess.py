@@ -1,4 +1,4 @@
-"""Put failed or completed jobs back in line (lua/reprocess.lua)."""
+"""Run failed or completed jobs again (lua/reprocess.lua)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _reprocess = Script(
 
 
 class NotReprocessed(IntEnum):
-    """Why a job was left where it is."""
+    """Why a job was not enqueued."""
 
     WRONG_STATE = 1
     """It is neither failed nor completed."""
     MISSING = 2
-    """It is not there."""
+    """There is no such job."""
 
     def error(self, id: str, queue: str = "") -> CorralError:
-        """The exception that says so of job `id`."""
+        """The exception to raise for job `id`."""
         if self is NotReprocessed.MISSING:
             return JobNotFound(id, queue)
         return WrongState(f"job {id!r} is neither failed nor completed, so there is nothing to run again")
@@ -37,7 +37,7 @@ class NotReprocessed(IntEnum):
 async def reprocess(
     link: Link, keys: Keys, jobs: Sequence[tuple[str, bool]], *, reset: bool = False, now: Now = ""
 ) -> dict[str, NotReprocessed]:
-    """Run jobs again: each an id, and whether it goes to the front (its option `lifo`). Those that were left, and why.
+    """Run jobs again: each an id, and whether it goes to the front (its option `lifo`). Returns the refused jobs, and why.
 
     Attempts already made stay counted, as in BullMQ: a job that used them all runs once more. `reset` forgets them.
     """

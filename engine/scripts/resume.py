@@ -1,4 +1,4 @@
-"""Let jobs be claimed again after a pause (lua/resume.lua)."""
+"""Resume a paused queue (lua/resume.lua)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Put jobs whose attempt failed back in line at once (lua/retry.lua)."""
+"""Enqueue claimed jobs whose attempt failed again, at once (lua/retry.lua)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _retry = Script(
 async def retry(
     link: Link, keys: Keys, retries: Iterable[tuple[Claimed, Retrying, bool]], *, now: Now = ""
 ) -> Refusals:
-    """Put at most 1,000 jobs back in line; the third item says whether to the front (the job's option `lifo`)."""
+    """Retry at most 1,000 jobs; the third item says whether at the front (the job's option `lifo`)."""
     slots: list[Argument] = []
     for job, retrying, lifo in retries:
         slots += (job.id, job.token, job.fence, retrying.reason, retrying.stacktrace or b"[]", 1 if lifo else 0)

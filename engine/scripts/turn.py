@@ -15,22 +15,24 @@ from engine.scripting.rows import Finished, Refusals, finished_slots, read_claim
 _turn = Script(
     "turn",
     keys="meta wait paused active prioritized pc delayed completed stalled marker events limiter smoothed jobs",
-    args="now token lock worker count metrics own",
-    rows="id token fence value keep made",
+    args="now token lock worker count metrics worker_limit",
+    rows="id token fence value keep attempts",
 )
 
 
-class Turned(Struct, frozen=True):
+class TurnReply(Struct, frozen=True):
+    """Refused results, claimed jobs, and when to claim again."""
+
     refused: Refusals
     jobs: list[Claimed]
     next_due: int | None
     """Milliseconds until the next delayed job is due; None without one."""
     more: bool
-    """Further jobs wait that may be claimed now."""
-    closed: int = 0
-    """Milliseconds until a rate limit lets a job that waits start; 0 where none is in the way."""
+    """More jobs wait that may be claimed now."""
+    limited_ms: int = 0
+    """Milliseconds until a rate limit lets a waiting job start; 0 if no limit stops one."""
     empty: bool = False
-    """No job is in line. False also where the queue is paused or at its concurrency, as nobody looked."""
+    """No job waits. False also if the queue is paused or at its concurrency, because that was not checked."""
 
 
 async def turn(
@@ -43,15 +45,17 @@ async def turn(
     worker: str,
     count: int,
     metrics: Argument = "",
-    own: str = "",
+    worker_limit: str = "",
     now: Now = "",
-) -> Turned:
+) -> TurnReply:
     """`finish` and `claim` in one call: at most 1,000 finished jobs, then up to `count` new ones locked by `token`.
 
     metrics: minutes of counts kept of completed jobs; "" counts none. own: the worker's own rate limit, MAX,MS.
     """
     slots = finished_slots(finished)
-    return read_turned(await _turn(link, keys, now, token, lock_ms, worker, count, metrics, own, rows=slots), token)
+    return read_turn(
+        await _turn(link, keys, now, token, lock_ms, worker, count, metrics, worker_limit, rows=slots), token
+    )
 
 
 def post_turn(
@@ -65,14 +69,16 @@ def post_turn(
     worker: str,
     count: int,
     metrics: Argument = "",
-    own: str = "",
+    worker_limit: str = "",
 ) -> None:
-    """`turn` for who wants to be told the moment the reply is read; `read_turned` reads it."""
-    _turn.post(link, waiter, keys, "", token, lock_ms, worker, count, metrics, own, rows=finished_slots(finished))
+    """`turn` without waiting: the waiter gets the reply as soon as it is read; `read_turn` decodes it."""
+    _turn.post(
+        link, waiter, keys, "", token, lock_ms, worker, count, metrics, worker_limit, rows=finished_slots(finished)
+    )
 
 
-def read_turned(reply: Reply, token: str) -> Turned:
-    """What turn.lua answered to the call of this token."""
-    refused, rows, next_due, more, closed = reply
+def read_turn(reply: Reply, token: str) -> TurnReply:
+    """Decode the reply of turn.lua to the call of this token."""
+    refused, rows, next_due, more, limited_ms = reply
     due = None if next_due < 0 else next_due
-    return Turned(read_refusals(refused), read_claimed(rows, token), due, more == 1, closed, more == 2)
+    return TurnReply(read_refusals(refused), read_claimed(rows, token), due, more == 1, limited_ms, more == 2)

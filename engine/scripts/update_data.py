@@ -24,7 +24,7 @@ async def update_data(
 ) -> None:
     """Replace the data (JSON); with `claim`, only while that claim holds the job.
 
-    Raises JobNotFound, LockLost, or PayloadTooLarge where `data` has more than `cap` bytes; nothing was written then.
+    Raises JobNotFound, LockLost, or PayloadTooLarge if `data` exceeds `cap` bytes; then nothing is written.
     """
     token, fence = (claim.token, claim.fence) if claim else ("", 0)
     match await _update_data(link, keys, now, id, token, fence, data, cap):

@@ -1,4 +1,4 @@
-"""Make or change a schedule (lua/upsert_schedule.lua)."""
+"""Create or change a schedule (lua/upsert_schedule.lua)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _upsert_schedule = Script(
 
 
 class NotUpserted(IntEnum):
-    """Why nothing was written."""
+    """Why a schedule was not changed."""
 
     CHANGED = 1
-    """Its next run is another one than the caller read."""
+    """Its next run has changed since the caller read it."""
     TAKEN = 2
-    """At each of the times a job of that id has run."""
+    """At each of the times a run has already started."""
 
 
 async def upsert_schedule(
@@ -43,8 +43,11 @@ async def upsert_schedule(
     fields: Mapping[str, str | bytes],
     now: Now = "",
 ) -> int | NotUpserted:
-    """The time of the next run. `due`: what it was as the caller read it, None without a schedule; `keep`: a run that waits
-    keeps its time. `fields`: the schedule's hash."""
+    """Write a schedule and its next run; returns that run's time, ms.
+
+    `due`: the next run's time as the caller read it, None without a schedule; `keep`: a pending run keeps its time. `fields`: the
+    schedule's hash.
+    """
     rows: list[Argument] = [item for pair in fields.items() for item in pair]
     match await _upsert_schedule(
         link,

@@ -1,4 +1,4 @@
-"""Let a job wait for its children (lua/wait_children.lua)."""
+"""Let a claimed job wait for its children (lua/wait_children.lua)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _wait_children = Script(
 async def wait_children(
     link: Link, keys: Keys, job: Claimed, children: Sequence[NodeRow] = (), *, now: Now = ""
 ) -> Refusal | None:
-    """Let a claimed job wait, after adding these children of it, at most 1,000 with their own.
+    """Add these children of a claimed job, at most 1,000 with their own, and let the job wait for all its children.
 
-    Where all are done already it goes to the front of the line instead.
+    If all are done already it is enqueued at the front instead.
     """
     code = await _wait_children(link, keys, now, job.id, job.token, job.fence, rows=node_slots(children))
     return Refusal(code) if code else None

@@ -1,4 +1,4 @@
-"""Write dead letters of jobs that failed without one (lua/write_dead_letters.lua)."""
+"""Write missing dead letters of failed jobs (lua/write_dead_letters.lua)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _write_dead_letters = Script("write_dead_letters", keys="failed jobs", args="now
 
 
 async def write_dead_letters(link: Link, keys: Keys, jobs: Sequence[tuple[str, str, str]], *, now: Now = "") -> int:
-    """Write letters of failed jobs: each an id, the class of its error and its tenant, both empty for none.
+    """Write letters of failed jobs, each an id, the class of its error and its tenant, either empty for none; returns how many.
 
-    How many were written: a job that has not failed, or whose last failure has its letter, is left as it is.
+    A job that has not failed, or whose last failure has its letter, is skipped.
     """
     written = 0
     for chunk in chunks(jobs, LETTERS_PER_CALL):

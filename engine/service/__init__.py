@@ -1,1 +1,1 @@
-"""The specification's face: JobQueueService and ServiceRegistry."""
+"""Background jobs by type: JobQueueService adds and runs them, ServiceRegistry holds what generic tasks may call."""

@@ -1,7 +1,7 @@
-"""What generic tasks may call: functions and service methods, by chosen names, checked against their type hints.
+"""ServiceRegistry: the functions and service methods that generic tasks may call, checked against their type hints.
 
-Everything is resolved when it is registered. A payload's words are only looked up in dictionaries: nothing is imported,
-no attribute is read by a name that came from a job. Knows nothing of queues or jobs.
+Everything is resolved when it is registered. Names in a payload are only looked up in dictionaries: nothing is imported, and
+no attribute is read by a name from a job. Knows neither queues nor jobs.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from engine.model import codec
 
 
 class TaskContext(Struct, frozen=True, kw_only=True):
-    """On whose behalf a task runs. A callable gets it by having a parameter annotated `TaskContext`, of any name."""
+    """The tenant, user and job of a generic task. A callable gets it in a parameter annotated `TaskContext`, with any name."""
 
     sub_account_id: str
     """The tenant."""
     user_id: str | None = None
     task_name: str = ""
     job_id: str = ""
-    """The same for every attempt, so it can serve as an idempotency key."""
+    """The same in every attempt, so it can serve as an idempotency key."""
     values: Mapping[str, Any] = {}
-    """The job's `context`, as it was given."""
+    """The job's `context`, as passed to `execute_task` or `execute_service_method`."""
 
 
 class ServiceRegistry:
-    """Services and functions that generic tasks may call.
+    """The services and functions that generic tasks may call, by name.
 
         registry = ServiceRegistry()
         registry.register_service("ContactsService", contacts, methods=["sync"])
         registry.register_function("generateReport", generate_report)
 
-    Parameters arrive by position and are converted to their annotations (msgspec's rules; a parameter without one takes
-    anything). Coroutine functions run on the event loop, plain ones in a thread.
+    Parameters are passed by position and converted to their annotations by msgspec; a parameter without an annotation gets
+    the JSON value. Coroutine functions run on the event loop, plain functions in a thread.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class ServiceRegistry:
         return f"ServiceRegistry({', '.join(self.names()) or 'empty'})"
 
     def names(self) -> list[str]:
-        """Everything callable, sorted: "generateReport", "ContactsService.sync"."""
+        """Registered functions and methods, sorted: "ContactsService.sync", "generateReport"."""
         methods = [f"{service}.{method}" for service, held in self._services.items() for method in held]
         return sorted([*self._functions, *methods])
 
@@ -60,9 +60,9 @@ class ServiceRegistry:
     ) -> None:
         """Make methods of `instance` callable as service `name`.
 
-        `methods` lists them; as a mapping it gives wire name -> attribute: {"syncWithGHL": "sync_with_ghl"}. None takes
-        every public method of the instance's class, under its own name. Raises InvalidInput for a doubled name, a
-        missing or private method, or one whose signature a job cannot fill.
+        methods: a list of names, or a mapping from the name in jobs to the attribute: {"syncWithGHL": "sync_with_ghl"}. None
+        takes every public method of the instance's class. Raises InvalidInput for a name that is taken, a missing or
+        private method, or a signature that a job cannot fill.
         """
         self._refuse_taken(name, self._services, "service")
         chosen = _attributes(name, instance, methods)
@@ -75,14 +75,14 @@ class ServiceRegistry:
         }
 
     def register_function(self, name: str, function: Callable[..., Any]) -> None:
-        """Make `function` callable as `name`. Raises InvalidInput for a doubled name or a signature no job can fill."""
+        """Make `function` callable as `name`. Raises InvalidInput for a name that is taken or a signature that a job cannot fill."""
         self._refuse_taken(name, self._functions, "function")
         if not callable(function):
             raise InvalidInput(f"function {name!r}: {type(function).__name__} is not callable")
         self._functions[name] = _inspect(name, function)
 
     async def call_service(self, service: str, method: str, parameters: Sequence[Any], context: TaskContext) -> Any:
-        """Call a registered method. Raises UnknownTask or BadParameters before calling, else what it raises."""
+        """Call a registered method. Raises UnknownTask or BadParameters before the call, else what the method raises."""
         held = self._services.get(service)
         if held is None:
             raise UnknownTask(f"service {service!r} is not registered; registered are: {_listing(self._services)}")
@@ -92,7 +92,7 @@ class ServiceRegistry:
         return await target.run(parameters, context)
 
     async def call_function(self, function: str, parameters: Sequence[Any], context: TaskContext) -> Any:
-        """Call a registered function. Raises UnknownTask or BadParameters before calling, else what it raises."""
+        """Call a registered function. Raises UnknownTask or BadParameters before the call, else what the function raises."""
         target = self._functions.get(function)
         if target is None:
             raise UnknownTask(f"function {function!r} is not registered; registered are: {_listing(self._functions)}")
@@ -102,7 +102,7 @@ class ServiceRegistry:
         if not isinstance(name, str) or not name:
             raise InvalidInput(f"{what} name: expected text that is not empty, got {name!r}")
         if name in held:
-            raise InvalidInput(f"{what} {name!r} is registered already; choose another name")
+            raise InvalidInput(f"{what} {name!r} is already registered; choose another name")
 
 
 class _Parameter(Struct, frozen=True):
@@ -113,7 +113,7 @@ class _Parameter(Struct, frozen=True):
     def convert(self, label: str, value: Any) -> Any:
         field = f"{label}, parameter {self.name!r}"
         try:
-            # By way of JSON, so that dates, sets and keys that are not text come out as a job's data does.
+            # Through JSON, so that dates, sets and keys that are not text are converted as in a job's data.
             return codec.decode(field, codec.encode(field, value), self.kind)
         except InvalidData as error:
             raise BadParameters(str(error)) from None

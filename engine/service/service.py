@@ -1,4 +1,4 @@
-"""The specification's face: job types instead of queues, retries instead of attempts, higher priorities first."""
+"""JobQueueService: add, run and query jobs by type, with `retries` instead of attempts and higher priorities first."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from engine.connection import Connection, RedisPyLink, open_link
+from engine.connection import Connection, RedisPyLink, SharedLink, open_link
 from engine.errors import InvalidOption, UnknownJobType
 from engine.job import Job, stored_job
 from engine.middleware import AroundAdd, AroundRun, check_middleware
 from engine.model import wire
-from engine.model.checks import is_number, whole_number
+from engine.model.checks import did_you_mean, is_number, whole_number
 from engine.model.payloads import JOB_TYPES, JobData, check
 from engine.processor import as_processor
 from engine.queue import Queue
@@ -41,13 +41,13 @@ _STATUS: Mapping[str, Status] = {
 }
 
 RETRY_BACKOFF = {"type": "exponential", "delay": 1000, "jitter": 0.5}
-"""One second, two, four, ...; half of it by chance, so that jobs which failed together spread."""
+"""One second, two, four, ..., half of it random, so that jobs that failed together do not retry together."""
 
 HIGHEST_PRIORITY = wire.MAX_PRIORITY - 1
 
 
 class JobResult(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What is known of a job. `progress` is a percentage; `error` says why a job failed or why it could not be asked."""
+    """The status of a job. progress: a percentage. error: why the job failed, or with status "error" why the query failed."""
 
     job_id: str
     status: Status
@@ -59,7 +59,7 @@ class JobResult(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
 
 
 class QueueStats(Struct, frozen=True, rename="camel"):
-    """How many jobs of a type are in each state; `waiting` counts all that wait for a worker, whatever their priority."""
+    """How many jobs of a type are in each state. `waiting` counts all that are ready to run, with any priority."""
 
     waiting: int = 0
     active: int = 0
@@ -69,14 +69,15 @@ class QueueStats(Struct, frozen=True, rename="camel"):
 
 
 class JobQueueService:
-    """Background jobs of the five types: adds them, tells how they are, and runs them when told to.
+    """Adds background jobs of five types, reports their status, and runs them after `start_workers`.
 
         async with JobQueueService.from_settings(Settings.load()) as service:
             job_id = await service.add_job("sms", {"subAccountId": "1", "phoneNumbers": ["+1234567890"], "message": "Hi"})
             status = await service.get_job_status("sms", job_id)
 
-    processors: job type -> processor, for `start_workers`; more can be registered until then.
-    around_add, around_run: the middleware of its queues and of its workers. dependencies: of the workers, as a Worker takes them.
+    settings: the default is Settings.load(). processors: job type -> processor, for `start_workers`; `register_processor`
+    adds more. around_add, around_run: middleware of its queues and of its workers. dependencies: as for a Worker.
+    Types: sms, email, data-export, file-processing, generic-task; the queue of a type is `<type>-queue`.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class JobQueueService:
     ) -> None:
         self.settings = settings or Settings.load()
         self.registry = ServiceRegistry()
-        """Services and functions for generic tasks: give it to the processor that runs them."""
+        """Services and functions that generic tasks may call. Pass it to the processor of generic tasks."""
         self.queues: dict[str, Queue] = {}
         self.workers: dict[str, Worker] = {}
         self._around_add = check_middleware(around_add)
@@ -98,17 +99,17 @@ class JobQueueService:
         self._dependencies = dependencies
         self._processors: dict[str, Any] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._link: Connection | RedisPyLink | None = None
+        self._shared = SharedLink("JobQueueService", self._connect, prepare=self._open_queues)
         for job_type, given in (processors or {}).items():
             self.register_processor(job_type, given)
 
     @classmethod
     def from_settings(cls, settings: Settings, **options: Any) -> JobQueueService:
-        """With these settings; options as for the service itself."""
+        """A service with these settings. options: as for the constructor."""
         return cls(settings, **options)
 
     def __repr__(self) -> str:
-        state = f"{len(self._running)} workers" if self._running else "open" if self._link else "not connected"
+        state = f"{len(self._running)} workers" if self._running else "open" if self._shared.link else "not connected"
         return f"<JobQueueService: {state}>"
 
     async def __aenter__(self) -> JobQueueService:
@@ -119,28 +120,20 @@ class JobQueueService:
         await self.close()
 
     async def open(self) -> JobQueueService:
-        """Connect, within the settings' `wait`, and create the queues. Raises ConnectFailed or AuthFailed with what to do."""
-        if self._link is None:
-            self._link = await open_link(self.settings.redis, call_wait=self.settings.wait / 1000)
-            for job_type in JOB_TYPES:
-                queue = Queue(
-                    f"{job_type}-queue", link=self._link, prefix=self.settings.prefix, middleware=self._around_add
-                )
-                self.queues[job_type] = await queue.open()
+        """Connect within the settings' `wait`, and open the queues. Raises ConnectFailed or AuthFailed; the message says what to do."""
+        await self._shared.open()
         return self
 
     async def close(self, timeout: int | timedelta = 30_000) -> None:
-        """Close the workers, then the queues, then the connection. Running jobs have `timeout` (ms or timedelta) to end."""
+        """Close the workers, the queues and the connection. Running jobs have `timeout` (ms or timedelta) to finish."""
         await asyncio.gather(*(worker.close(timeout=timeout) for worker in self.workers.values()))
         await asyncio.gather(*self._running.values(), return_exceptions=True)
         self.workers.clear()
         self._running.clear()
         for queue in self.queues.values():
             await queue.close()
+        await self._shared.close()
         self.queues.clear()
-        link, self._link = self._link, None
-        if link is not None:
-            await link.close()
 
     # --- adding -------------------------------------------------------------------------------------------------------
 
@@ -156,8 +149,10 @@ class JobQueueService:
     ) -> str:
         """Add a job and return its id.
 
-        data: the type's Struct, or a dict with the wire's names. delay: milliseconds or timedelta. retries: runs after
-        the first, the settings' default if None. priority: higher goes first, 0 last. Further options as for a queue.
+        data: the type's Struct, or a dict with camelCase names such as "phoneNumbers". delay: ms or timedelta.
+        retries: runs after the first (`attempts` - 1); None uses the settings' default.
+        priority: a higher number runs first, 0 (the default) last. This is the reverse of `Queue.add`, which has BullMQ's
+        order. options: as for `Queue.add`.
         Raises UnknownJobType, InvalidData with the path of the field, or InvalidOption; nothing is written then.
         """
         queue = self._queue(job_type)
@@ -191,22 +186,22 @@ class JobQueueService:
         parameters: Sequence[Any],
         context: Mapping[str, Any],
     ) -> str:
-        """Run a registered service's method later, in a worker; the job's id.
+        """Add a job that calls a method of a registered service in a worker; returns the job's id.
 
-        context: `subAccountId`, and if wanted `userId`, `delay`, `retries`, `priority` and values for the method.
+        context: `subAccountId`, and optionally `userId`, `delay`, `retries`, `priority` and values for the method.
         """
         return await self._add_task(task_name, service_name, method_name, parameters, context)
 
     async def execute_task(
         self, task_name: str, function_name: str, parameters: Sequence[Any], context: Mapping[str, Any]
     ) -> str:
-        """Run a registered function later, in a worker; the job's id. `context` as for `execute_service_method`."""
+        """Add a job that calls a registered function in a worker; returns the job's id. context: see `execute_service_method`."""
         return await self._add_task(task_name, None, function_name, parameters, context)
 
-    # --- asking -------------------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------------------------------
 
     async def get_job_status(self, job_type: str, job_id: str) -> JobResult:
-        """What is known of a job. Never raises: trouble in asking is the status `error` with its reason."""
+        """The status of a job. Never raises: if the query fails, the status is "error" and `error` has the reason."""
         try:
             queue = self._queue(job_type)
             found = (await get_jobs(queue.link, queue.keys, [job_id]))[0]
@@ -230,12 +225,12 @@ class JobQueueService:
     # --- running ------------------------------------------------------------------------------------------------------
 
     def register_processor(self, job_type: str, processor: Any) -> None:
-        """Let `processor` (a BaseProcessor, a @processor function or a plain function) do the jobs of a type."""
-        _known(job_type)
+        """Set the processor of a job type: a BaseProcessor, a @processor function or a plain function."""
+        _check_type(job_type)
         self._processors[job_type] = as_processor(processor, job_type)
 
     async def start_workers(self) -> None:
-        """Start a worker for each type that has a processor, in this process. They end with `close`."""
+        """Start a worker in this process for each type that has a processor. `close` stops them."""
         await self.open()
         for job_type, processor in self._processors.items():
             if job_type in self.workers:
@@ -257,8 +252,20 @@ class JobQueueService:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
+    async def _connect(self) -> Connection | RedisPyLink:
+        return await open_link(self.settings.redis, call_wait=self.settings.wait / 1000)
+
+    async def _open_queues(self, link: Connection | RedisPyLink) -> None:
+        queues = {
+            job_type: Queue(f"{job_type}-queue", link=link, prefix=self.settings.prefix, middleware=self._around_add)
+            for job_type in JOB_TYPES
+        }
+        for queue in queues.values():
+            await queue.open()
+        self.queues = queues
+
     def _queue(self, job_type: str) -> Queue:
-        _known(job_type)
+        _check_type(job_type)
         if job_type not in self.queues:
             raise InvalidOption(
                 "service: not open; use `async with JobQueueService(...)` or await service.open() first"
@@ -290,20 +297,22 @@ class JobQueueService:
         return await self.add_job("generic-task", {k: v for k, v in data.items() if v is not None}, **options)
 
 
-def _known(job_type: str) -> None:
+def _check_type(job_type: str) -> None:
     if job_type not in JOB_TYPES:
-        raise UnknownJobType(f"job type: {job_type!r} does not exist; there are {', '.join(JOB_TYPES)}")
+        raise UnknownJobType(
+            f"job type: unknown type {job_type!r}; types are {', '.join(JOB_TYPES)}{did_you_mean(str(job_type), JOB_TYPES)}"
+        )
 
 
 def _attempts(retries: int) -> int:
-    """BullMQ's count of runs in all, for the specification's count of runs after the first."""
+    """`attempts`, runs in all, from `retries`, runs after the first."""
     return whole_number("retries", retries, 0, 999_999, "it counts runs after the first") + 1
 
 
 def _wire_priority(priority: int) -> int:
-    """BullMQ's priority (1 first) for the specification's (higher first, 0 last).
+    """BullMQ's priority (1 first) from the service's (higher first, 0 last).
 
-    Never BullMQ's 0, which goes before every other: a plain job would overtake an urgent one.
+    Never BullMQ's 0, which runs before every other: a plain job would overtake an urgent one.
     """
     return wire.MAX_PRIORITY - whole_number("priority", priority, 0, HIGHEST_PRIORITY, "the highest runs first")
 

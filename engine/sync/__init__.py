@@ -1,1 +1,1 @@
-"""The same faces for code without an event loop."""
+"""Blocking API for code without an event loop: SyncQueue, SyncJob and the rest, with the names of the async API."""

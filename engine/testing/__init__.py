@@ -1,4 +1,4 @@
-"""For tests of programs that use Corral: a queue on a real server of one's own, with a clock that can be moved.
+"""Testing kit: a queue on a real server for your tests, a clock that can be moved, and assertions on what was enqueued.
 
     async with TestQueue("sms-queue") as kit:
         await invite(kit.queue, "+4912345")                      # the code under test
@@ -6,7 +6,7 @@
         kit.clock.advance(minutes=5)
         run = await kit.run_until_drained(send_sms)
 
-The pytest plugin `corral`, installed with the package, has the fixtures `corral_server` and `corral_queue`.
+The package installs the pytest plugin `corral`, with the fixtures `corral_server` and `corral_queue`.
 """
 
 from engine.testing.clock import Clock

@@ -1,4 +1,4 @@
-"""A clock that tests can move, and the link that tells scripts its time."""
+"""A clock that tests can move, and the connection that passes its time to scripts."""
 
 from __future__ import annotations
 
@@ -15,49 +15,50 @@ _SCRIPT_CALLS = ("EVALSHA", "EVAL")
 
 
 class Clock:
-    """Runs as the machine's clock does, ahead of it by as much as it was moved.
+    """A clock that runs like the machine's clock, and that tests can move forward.
 
-    What Corral stores and compares is moved: due times, backoffs, ages, finish times. What the server itself lets expire
-    is not: locks, rate limits, deduplication windows; nor are the ids of events.
+    Moving it moves the times that Corral stores and compares: due times, backoffs, ages, finish times. It does not move what
+    the server expires by itself (locks, rate limits, deduplication windows), nor the ids of events.
     """
 
     def __init__(self) -> None:
         self.ahead = timedelta()
-        """How far it was moved in all."""
+        """How far the clock was moved in all."""
 
     def __repr__(self) -> str:
         return f"<Clock {self.now.isoformat()}, {self.ahead} ahead>"
 
     @property
     def now(self) -> datetime:
+        """The clock's time, in UTC."""
         return clock.from_ms(self.ms)
 
     @property
     def ms(self) -> int:
-        """Unix milliseconds."""
+        """The clock's time, in Unix milliseconds."""
         return time.time_ns() // 1_000_000 + round(self.ahead / timedelta(milliseconds=1))
 
     def advance(self, by: timedelta | None = None, **units: float) -> None:
-        """Move forward: `advance(minutes=5)`, or by a timedelta. A worker that runs notices within 50 ms.
+        """Move the clock forward: `advance(minutes=5)`, or by a timedelta. A running worker notices within 50 ms.
 
-        Raises InvalidOption for a way back, which would break the order in which jobs stand.
+        Raises InvalidOption for a negative duration, which would break the order of jobs.
         """
         try:
             step = timedelta(**units) + (by or timedelta())
         except TypeError:
-            raise InvalidOption(f"advance: {by!r}, {units} is no duration; write advance(minutes=5)") from None
+            raise InvalidOption(f"advance: {by!r}, {units} is not a duration; write advance(minutes=5)") from None
         if step < timedelta():
-            raise InvalidOption(f"advance: {step} goes back; a clock of a queue only goes forward")
+            raise InvalidOption(f"advance: {step} is negative; the clock of a queue only moves forward")
         self.ahead += step
 
     def move_to(self, moment: datetime) -> None:
-        """Move forward to a moment; nothing happens if it is over. Raises InvalidOption for one without a time zone."""
+        """Move the clock forward to a time; a time that has passed changes nothing. Raises InvalidOption without a time zone."""
         clock.to_ms(moment)
         self.advance(max(timedelta(), moment - datetime.now(UTC) - self.ahead))
 
 
 class ClockedLink:
-    """A link on which every script is told the time of a clock, once that was moved. All else is the link's own."""
+    """A connection that passes the time of a moved clock to every script. All other calls go through unchanged."""
 
     def __init__(self, link: Connection | RedisPyLink, clock: Clock) -> None:
         self._link = link
@@ -70,18 +71,18 @@ class ClockedLink:
         return getattr(self._link, name)
 
     async def call(self, *command: Argument) -> Reply:
-        return await self._link.call(*self._told(command))
+        return await self._link.call(*self._with_time(command))
 
     def post(self, waiter: Waiter, *command: Argument) -> None:
-        self._link.post(waiter, *self._told(command))
+        self._link.post(waiter, *self._with_time(command))
 
     async def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
-        return await self._link.call_many([self._told(command) for command in commands])
+        return await self._link.call_many([self._with_time(command) for command in commands])
 
-    def _told(self, command: Sequence[Argument]) -> Sequence[Argument]:
+    def _with_time(self, command: Sequence[Argument]) -> Sequence[Argument]:
         if not self._clock.ahead or len(command) < 4 or command[0] not in _SCRIPT_CALLS:
             return command
-        # A script's first argument is `now`: after its name, the number of its keys, and those.
+        # A script's first argument is `now`. Before it are the digest, the number of keys, and the keys.
         place = 3 + int(command[2])
         if len(command) <= place or command[place] != "":
             return command

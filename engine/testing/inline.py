@@ -1,4 +1,4 @@
-"""Inline mode: a job is run by who adds it, before `add` returns."""
+"""Inline mode: `queue.add` runs the job before it returns."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ from engine.worker.run_in.threads import Threads
 from engine.worker.runner import Routes, Runner
 
 _LOCK_MS = 3_600_000
-"""Nobody renews these locks; a debugger may hold a job for long."""
+"""These locks are not renewed, and a debugger may stop a job for long."""
 
 
 class KitQueue(Queue):
-    """A Queue that runs what is added at once while `inline` is set."""
+    """A Queue whose `add` and `add_many` run the job at once while `inline` is set."""
 
     inline: Inline | None = None
 
@@ -68,9 +68,9 @@ class KitQueue(Queue):
 
 
 class Inline:
-    """Runs jobs in the task that adds them, as a worker would, but no failed attempt is repeated.
+    """Runs jobs in the task that adds them, as a worker does, but without retries.
 
-    A job that waits for children is left waiting.
+    A job that waits for children stays in `waiting-children`.
     """
 
     def __init__(self, link: Link, keys: Keys, processors: Sequence[Any], stack: AsyncExitStack) -> None:
@@ -90,57 +90,59 @@ class Inline:
             listeners=listeners,
             reports=reports,
             scheduling=Scheduling(link, keys, interval_ms=_LOCK_MS, report=reports.trouble),
-            watch=lambda hold: None,  # nobody else would stop it
+            watch=lambda active: None,  # no timeouts: only the caller can stop it
         )
 
     async def run(self, job: Job[D, R]) -> Job[D, R]:
-        """Run the job, and what stands before it. Raises what the processor raised."""
+        """Run the job, and the jobs before it. Raises what the processor raises."""
         state = await job.state()
         if state == "delayed":
             await promote_one(self._link, self._keys, id=job.id)
         elif state not in ("waiting", "prioritized"):
-            return job  # its id was there already, and the job of that id has been run
+            return job  # a job with its id existed, and has been run
         while True:
             token = secrets.token_hex(8)
             claims = await claim(self._link, self._keys, token=token, lock_ms=_LOCK_MS, worker="inline", count=1)
             if not claims.jobs:
-                raise WrongState(f"job {job.id!r} cannot be run inline: the queue is paused or at its concurrency")
-            hold = ActiveJob(claims.jobs[0], 0, monotonic())
-            await self._settle(hold)
-            if hold.claimed.id == job.id:
-                return await _finished(job, hold)
+                raise WrongState(
+                    f"job {job.id!r} cannot run inline: the queue is paused, or its concurrency limit is reached; resume it or raise the limit"
+                )
+            active = ActiveJob(claims.jobs[0], 0, monotonic())
+            await self._settle(active)
+            if active.claimed.id == job.id:
+                return await _finished(job, active)
 
-    async def _settle(self, hold: ActiveJob) -> None:
-        outcome = await self._runner.run(hold)
+    async def _settle(self, active: ActiveJob) -> None:
+        outcome = await self._runner.run(active)
         link, keys = self._link, self._keys
         match outcome:
             case Completed(value):
-                keep = hold.options.remove_on_complete
-                await finish(link, keys, [(hold.claimed, value, Keep() if keep is None else keep)])
+                keep = active.options.remove_on_complete
+                await finish(link, keys, [(active.claimed, value, Keep() if keep is None else keep)])
             case CompletedAdding(value, nodes):
-                keep = hold.options.remove_on_complete
-                await finish_adding(link, keys, (hold.claimed, value, Keep() if keep is None else keep), nodes)
+                keep = active.options.remove_on_complete
+                await finish_adding(link, keys, (active.claimed, value, Keep() if keep is None else keep), nodes)
             case WaitingChildren(children):
-                await wait_children(link, keys, hold.claimed, children)
+                await wait_children(link, keys, active.claimed, children)
             case Released():
-                await release(link, keys, [hold.claimed])
+                await release(link, keys, [active.claimed])
                 raise asyncio.CancelledError
             case Delayed(delay):
-                await release(link, keys, [hold.claimed])
+                await release(link, keys, [active.claimed])
                 raise Snooze(delay)
             case Limited(wait):
-                await release(link, keys, [hold.claimed])
+                await release(link, keys, [active.claimed])
                 raise RateLimited(wait)
             case Failed() | Retrying():
-                keep = hold.options.remove_on_fail
+                keep = active.options.remove_on_fail
                 failed = Failed(outcome.reason, outcome.stacktrace, outcome.error)
-                await fail(link, keys, [(hold.claimed, failed, Keep() if keep is None else keep, hold.attempts)])
-                raise hold.error or JobFailed(hold.claimed.id, outcome.reason)
+                await fail(link, keys, [(active.claimed, failed, Keep() if keep is None else keep, active.attempts)])
+                raise active.error or JobFailed(active.claimed.id, outcome.reason)
 
 
-async def _finished(job: Job[D, R], hold: ActiveJob) -> Job[D, R]:
+async def _finished(job: Job[D, R], active: ActiveJob) -> Job[D, R]:
     try:
         await job.refresh()
-    except JobNotFound:  # nothing of it was kept
-        show_result(job, hold.result)
+    except JobNotFound:  # it was not kept
+        show_result(job, active.result)
     return job

@@ -1,4 +1,4 @@
-"""A queue for tests: a real server, real scripts and real workers, with a clock that can be moved."""
+"""TestQueue: a queue for tests on a real server, with real scripts and workers and a clock that can be moved."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from engine.testing.inline import Inline, KitQueue
 from engine.worker import Worker
 
 _NOTICED_MS = 50
-"""After so long a worker of a kit notices that its clock was moved."""
-_LOOK_EVERY = 0.005
+"""A worker of the kit notices within this time that the clock was moved."""
+_POLL_EVERY = 0.005
 _MOST_JUMPS = 1_000
 
 
 class Failure(Struct, frozen=True):
-    """A job that failed for good, and what its processor raised in the last attempt."""
+    """A job that failed for good, and the exception of its last attempt."""
 
     job: Job[Any, Any]
     error: BaseException
 
 
 class Run(Struct, frozen=True):
-    """What `run_until_drained` did, in the order in which jobs ended."""
+    """The result of `run_until_drained`: jobs in the order in which they finished."""
 
     completed: list[Job[Any, Any]]
-    """Each with its `return_value`, in plain JSON values as `queue.get_job` has it."""
+    """Completed jobs, each with its `return_value` as plain JSON values, as from `queue.get_job`."""
     failed: list[Failure]
     attempts: int
-    """Runs in all, those included that failed and were tried again."""
+    """Runs in all, failed attempts included."""
 
 
 class ClockedWorker(Worker):
-    """A Worker whose scripts are told the time of a kit's clock."""
+    """A Worker whose scripts get the time of a kit's clock."""
 
     clock: Clock
 
@@ -57,13 +57,14 @@ class ClockedWorker(Worker):
 
 
 class TestQueue:
-    """A queue for the length of an `async with` block; `queue` is the Queue to hand to the code under test.
+    """A queue for one test: `async with TestQueue("sms-queue") as kit`. Pass `kit.queue` to the code under test.
 
-    name, prefix: of the queue. redis: a server that is there already, such as `corral_server.url`; None starts one, which
-    takes some 50 ms and ends with the block. clock: that of another TestQueue, for code that uses several queues.
+    name, prefix: of the queue. redis: the address of a running server, such as `corral_server.url`; None starts a server,
+    which takes about 50 ms and stops at the end of the block. clock: the clock of another TestQueue, for code that uses
+    several queues.
     """
 
-    __test__ = False  # pytest takes the name for that of a test
+    __test__ = False  # pytest would collect a class of this name
 
     def __init__(
         self,
@@ -107,7 +108,7 @@ class TestQueue:
 
     @property
     def queue(self) -> Queue:
-        """The queue. Raises InvalidInput outside of the block."""
+        """The open Queue. Raises InvalidInput outside of the `async with` block."""
         return self._opened
 
     @property
@@ -118,16 +119,13 @@ class TestQueue:
 
     @property
     def redis(self) -> str | RedisSettings:
-        """Where the server is, for code that connects by itself; its time is then the real one."""
+        """Address of the server, for code that connects by itself; such code has the real time."""
         if self._redis is None:
             raise InvalidInput("TestQueue: not open; use `async with TestQueue(...) as kit`")
         return self._redis
 
     def worker(self, *processors: Any, **options: Any) -> Worker:
-        """A Worker of this queue on this clock, to be run by the test itself; `options` as for Worker.
-
-        It runs one job at a time unless `concurrency` says otherwise.
-        """
+        """A Worker of this queue with this clock, to be run by the test. options: as for Worker; the default concurrency is 1."""
         defaults = {"concurrency": 1, "drain_delay": _NOTICED_MS}
         worker = ClockedWorker(self.name, *processors, redis=self.redis, prefix=self.prefix, **defaults | options)
         worker.clock = self.clock
@@ -135,10 +133,10 @@ class TestQueue:
 
     @contextmanager
     def inline(self, *processors: Any) -> Iterator[Queue]:
-        """For the length of a `with` block, `queue.add` runs the job at once, in the task that adds it.
+        """In a `with` block, `queue.add` runs the job at once, in the calling task, and returns it with its `return_value`.
 
-        It returns when the job is done, with its `return_value`; what the processor raised is raised, and the job has
-        failed, whatever attempts it had left. Delays and priorities are not waited for.
+        If the processor raises, the job fails for good, even if attempts are left, and `add` raises the same exception.
+        Delays and priorities are ignored.
         """
         queue, before = self._opened, self._opened.inline
         queue.inline = Inline(queue.link, queue.keys, processors, self._stack)
@@ -155,12 +153,12 @@ class TestQueue:
         timeout: int | timedelta = 10_000,
         **options: Any,
     ) -> Run:
-        """Run a real Worker until no job waits and none is run, and say what came of them.
+        """Run a real Worker until no job waits or runs; returns what ran.
 
-        processors, options: as for `worker`. Jobs that are due by the clock are run, those added by processors too.
-        delayed: move the clock to each later due time as well, until nothing is delayed: all retries are seen through.
-        Raises ExceptionGroup with the errors of jobs that failed for good, unless `failures_ok`; AssertionError if not
-        all is done within `timeout` (ms or timedelta); WrongState for a paused queue with jobs in it.
+        processors, options: as for `worker`. Runs jobs that are due by the clock, also those that processors add.
+        delayed: also move the clock to each later due time, until no job is delayed, so that all retries run.
+        Raises ExceptionGroup with the errors of jobs that failed for good, unless `failures_ok`; AssertionError if jobs are
+        left after `timeout` (ms or timedelta); WrongState for a paused queue with waiting jobs.
         """
         limit_ms = clocks.duration_ms("timeout", timeout)
         worker = self.worker(*processors, **options)
@@ -204,33 +202,33 @@ class TestQueue:
         queue, keys = self.queue, self.queue.keys
         jumps = 0
         while True:
-            # At one moment, lest a job on its way between two structures is seen in neither.
-            looks = [
+            # In one transaction, so that a job that moves between two structures is not missed in both.
+            reads = [
                 ("LLEN", keys.wait),
                 ("LLEN", keys.paused),
                 ("ZCARD", keys.prioritized),
                 ("LLEN", keys.active),
                 ("ZRANGE", keys.delayed, 0, 0, "WITHSCORES"),
             ]
-            *_, seen = await queue.link.call_many([("MULTI",), *looks, ("EXEC",)])
-            *in_line, active, first = seen
-            waiting, due = sum(in_line), int(float(first[1])) // 4096 if first else None
+            *_, replies = await queue.link.call_many([("MULTI",), *reads, ("EXEC",)])
+            *waiting_lists, active, first = replies
+            waiting, due = sum(waiting_lists), int(float(first[1])) // 4096 if first else None
             if waiting and not active and await queue.is_paused():
-                raise WrongState(f"queue {self.name!r} is paused with {waiting} jobs in line; resume it first")
+                raise WrongState(f"queue {self.name!r} is paused with {waiting} waiting jobs; resume it first")
             if not waiting + active and (due is None or due > self.clock.ms):
                 if due is None or not delayed:
                     return
                 if (jumps := jumps + 1) > _MOST_JUMPS:
                     raise AssertionError(
-                        f"{self.name!r} still has delayed jobs after {_MOST_JUMPS:,} of them: a schedule or an endless"
-                        " retry? Leave `delayed` out and use clock.advance()"
+                        f"{self.name!r} still has delayed jobs after {_MOST_JUMPS:,} due times: a schedule or an endless"
+                        " retry? Leave delayed=True out and use clock.advance()"
                     )
                 self.clock.move_to(clocks.from_ms(due))
                 await queue.link.call("ZADD", keys.marker, 0, wire.MARKER_BASE)
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_POLL_EVERY)
 
     async def _over(self, ids: list[str]) -> set[str]:
-        """Those of the jobs that will not be run again."""
+        """The ids of the jobs that will not run again."""
         states = await get_state(self.queue.link, self.queue.keys, ids) if ids else []
         return {id for id, word in zip(ids, states, strict=True) if word in ("failed", "unknown")}
 

@@ -1,6 +1,6 @@
-"""The pytest plugin `corral`: a server for the session, an empty queue for each test.
+"""The pytest plugin `corral`: a server for the test session, an empty queue for each test.
 
-It needs no plugin for async tests, and has nothing against one: `corral_queue` is opened by the test itself.
+It works with and without a plugin for async tests, because the test itself opens `corral_queue`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "corral_queue(name, *, prefix): which queue the fixture corral_queue is")
+    config.addinivalue_line(
+        "markers", "corral_queue(name, *, prefix): name and prefix of the queue of the fixture corral_queue"
+    )
 
 
 @pytest.fixture(scope="session")
 def corral_server() -> Iterator[EmbeddedServer]:
-    """A server of the test session's own; `corral_server.url` is its address. Every xdist worker has one."""
+    """A server for the test session; `corral_server.url` is its address. Every xdist worker has its own."""
     from engine.connection.embedded import EmbeddedServer
 
     with EmbeddedServer() as server:
@@ -30,13 +32,13 @@ def corral_server() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def corral_queue(request: pytest.FixtureRequest, corral_server: EmbeddedServer) -> TestQueue:
-    """A `TestQueue` on an emptied server, to be opened: `async with corral_queue as kit`."""
+    """A `TestQueue` on an empty server; the test opens it: `async with corral_queue as kit`."""
     from redis import Redis
 
     from engine.testing import TestQueue
 
     with Redis.from_url(corral_server.unix_url) as client:
         client.flushall()
-    said = request.node.get_closest_marker("corral_queue")
-    args, options = (said.args, said.kwargs) if said else ((), {})
+    marker = request.node.get_closest_marker("corral_queue")
+    args, options = (marker.args, marker.kwargs) if marker else ((), {})
     return TestQueue(*args, redis=corral_server.unix_url, **options)

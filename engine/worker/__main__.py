@@ -1,4 +1,4 @@
-"""`python -m engine.worker`: see daemon.py."""
+"""`python -m engine.worker` is `corral worker`: see process/daemon.py."""
 
 import sys
 

@@ -47,8 +47,8 @@ NOT_DONE = (ServerBusy, ConnectFailed, LinkClosed)
 
 _REASONS: dict[Refusal | None, str] = {
     Refusal.DOOMED: "a child has failed without which the job may not complete",
-    Refusal.IDLE: "it waits for children again, though all are done and none has ended since it ran last",
-    Refusal.ANOTHERS: "the id of one of its new children is that of a job which is the child of another",
+    Refusal.NO_PROGRESS: "it waits for children again, though all are done and none has ended since it ran last",
+    Refusal.OTHER_PARENT: "the id of one of its new children is that of a job which is the child of another",
 }
 
 
@@ -159,7 +159,9 @@ class Outbox:
             keep = hold.options.remove_on_fail
             rows.append((hold.claimed, hold.outcome, self._keep_failed if keep is None else keep, hold.attempts))
         tenants = [(hold.handle.tenant if hold.handle else None) or "" for hold in holds]
-        return await fail(self._link, self._keys, rows, letters=self._letters, tenants=tenants, metrics=self._metrics)
+        return await fail(
+            self._link, self._keys, rows, dead_letters=self._letters, tenants=tenants, metrics=self._metrics
+        )
 
     async def _retry(self, holds: Sequence[ActiveJob]) -> Refusals:
         rows = [(hold.claimed, _retrying(hold), hold.options.lifo) for hold in holds]

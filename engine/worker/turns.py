@@ -21,7 +21,7 @@ from engine.model.options import Keep
 from engine.model.records import Claimed, Completed
 from engine.scripting.pace import PER_CALL
 from engine.scripts.recover_claim import recover_claim
-from engine.scripts.turn import Turned, post_turn, read_turned
+from engine.scripts.turn import TurnReply, post_turn, read_turn
 from engine.worker.active_jobs import ActiveJob
 from engine.worker.outbox import NOT_DONE, Settled
 from engine.worker.retry_delay import Report, RetryDelay
@@ -219,7 +219,7 @@ class Turns:
             worker=self._name,
             count=wanted,
             metrics=self._metrics,
-            own=self._own,
+            worker_limit=self._own,
         )
 
     def landed(self, flight: _PendingTurn, reply: Reply) -> None:
@@ -234,7 +234,7 @@ class Turns:
         if flight not in self._flights:
             return
         try:
-            turned = read_turned(reply, flight.token)
+            turned = read_turn(reply, flight.token)
         except Exception as error:
             self._missed(flight, error)
             return
@@ -251,7 +251,7 @@ class Turns:
         assert isinstance(outcome, Completed)
         return outcome.value, self._keep if keep is None else keep
 
-    def _turned(self, turned: Turned, holds: list[ActiveJob], wanted: int, looks: int) -> None:
+    def _turned(self, turned: TurnReply, holds: list[ActiveJob], wanted: int, looks: int) -> None:
         self._setbacks.clear()
         self.last = monotonic()
         self.count += 1
@@ -268,7 +268,7 @@ class Turns:
             self._fed = True
             self._start(turned.jobs)
         self._due(turned.next_due)
-        self._closed_for(turned.closed)
+        self._closed_for(turned.limited_ms)
         self.pump()
 
     def _failed(self, error: BaseException, holds: list[ActiveJob], wanted: int, token: str) -> None:

@@ -1,45 +1,49 @@
--- Which claims still hold their jobs. Rows begin with id, token, fence. Reads only. Returns:
--- the start of each row that does; what its hash says (atm, deid, priority; parentKey and parent in the seventh and eighth
--- place), by that start; and for each row that does not, its number from 0 and a code: 1 lost (another claim has it, or none),
--- 2 missing (no such job), 3 already done by this claim, 4 doomed (with `made`: it ran while a child failed that it needs).
--- A lock that carries the token proves the claim, if the fence is right too. Without a lock, the owner in the hash decides:
--- the lock's end is only the sign of a death, and whoever is recorded keeps the job as long as nobody took it.
--- `made` is the place in a row of the atm that the claim read, of jobs that are to be completed; where a row has it, the hash is
--- asked for the fence alone, and for what others may have given the job since: a parent, or a reason to fail. Such a job may have
--- been given children too, without a word in its hash: 7 pending (with `made`: children that it needs are not done). For these
--- scripts one command asks for all that is rare: `stalled`, and open children of any of the jobs. A fourth value says then whether
--- `stalled` has members.
+-- Slots of what check_claims reads from the hash of a job. Of a job that takes the short way only the first is there.
+local ATM, DEID, PRIORITY, ATS, OWNER, FINISHED_ON, PARENT_KEY, PARENT, DEFA, ALSO = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+
+-- Checks which rows still hold the jobs that they claimed. A row begins with id, token and fence. Reads only. Returns:
+--   good: the index in `rows` of each row whose claim is valid
+--   fields: by that index, fields of the job's hash, in the slots above
+--   refused: for each other row its number from 0, then a code: 1 lost (another claim holds the job, or none does), 2 missing (no such
+--     job), 3 done (this claim finished it before); with `made` also 4 doomed (a child failed that it needs) and 7 pending
+--     (children that it needs are not done)
+--   suspects, locks: with `made`, whether the set `stalled` has members, and the lock keys of all rows
+-- A lock that has the token proves the claim if the fence matches too. Without a lock, `owner` in the hash decides: an expired lock
+-- only suggests that the worker died, and the owner keeps the job until another claim takes it.
+-- `made` is given for jobs that are to be completed: the offset in a row of the `atm` that the claim read. A row that has it takes the
+-- short way: only the fence is read, and what others may have written since: a parent, or a reason to fail. Children that were added
+-- while the job ran leave nothing in its hash, so one EXISTS asks for those of all jobs, and for `stalled`.
 local function check_claims(jobs, active, rows, first, stride, made, stalled)
-  local locks, seen, good, facts, refused = {}, {}, {}, {}, {}
+  local locks, seen, good, fields, refused = {}, {}, {}, {}, {}
   for i = first, #rows, stride do locks[#locks + 1] = jobs .. rows[i] .. ':lock' end
-  if #locks == 0 then return good, facts, refused end
+  if #locks == 0 then return good, fields, refused end
   local tokens = redis.call('MGET', unpack(locks))
   for n, holder in ipairs(tokens) do
     local i = first + (n - 1) * stride
     local id, token, code = rows[i], rows[i + 1], 0
-    local job = made and holder == token and rows[i + made] ~= '' and redis.pcall('HMGET', jobs .. id, 'ats', 'parentKey', 'defa')
+    local short = made and holder == token and rows[i + made] ~= '' and redis.pcall('HMGET', jobs .. id, 'ats', 'parentKey', 'defa')
     if seen[id] then
       code = 3
-    elseif job and job[1] == rows[i + 2] and not job[2] and not job[3] then
-      facts[i] = { rows[i + made] }
+    elseif short and short[1] == rows[i + 2] and not short[2] and not short[3] then
+      fields[i] = { rows[i + made] }
     else
-      job = redis.pcall('HMGET', jobs .. id, 'atm', 'deid', 'priority', 'ats', 'owner', 'finishedOn', 'parentKey', 'parent', 'defa', 'also')
-      facts[i] = job
-      if job.err or not job[4] then
+      local job = redis.pcall('HMGET', jobs .. id, 'atm', 'deid', 'priority', 'ats', 'owner', 'finishedOn', 'parentKey', 'parent', 'defa', 'also')
+      fields[i] = job
+      if job.err or not job[ATS] then
         code = (job.err or redis.call('EXISTS', jobs .. id) == 1) and 1 or 2
-      elseif job[4] ~= rows[i + 2] then
+      elseif job[ATS] ~= rows[i + 2] then
         code = 1
       elseif holder ~= token then
-        if holder or job[5] ~= token then
+        if holder or job[OWNER] ~= token then
           code = 1
-        elseif job[6] then
+        elseif job[FINISHED_ON] then
           code = 3
         elseif not redis.call('LPOS', active, id) then
           code = 1
         end
       end
-      -- A cancellation that came too late dooms nobody: what ran keeps its result.
-      if code == 0 and made and job[9] and redis.call('ZCARD', jobs .. id .. ':unsuccessful') > 0 then code = 4 end
+      -- `defa` alone is not enough: after a cancellation that came too late the job keeps its result.
+      if code == 0 and made and job[DEFA] and redis.call('ZCARD', jobs .. id .. ':unsuccessful') > 0 then code = 4 end
     end
     if code == 0 then
       seen[id] = true
@@ -49,17 +53,17 @@ local function check_claims(jobs, active, rows, first, stride, made, stalled)
       refused[#refused + 1] = code
     end
   end
-  if not made or #good == 0 then return good, facts, refused end
+  if not made or #good == 0 then return good, fields, refused end
 
   local rare = { stalled }
   for n, i in ipairs(good) do rare[n + 1] = jobs .. rows[i] .. ':dependencies' end
-  local there = redis.call('EXISTS', unpack(rare))
-  if there == 0 then return good, facts, refused, false end
+  local found = redis.call('EXISTS', unpack(rare))
+  if found == 0 then return good, fields, refused, false, locks end
   local suspects = redis.call('SCARD', stalled) > 0
-  if there == (suspects and 1 or 0) then return good, facts, refused, suspects end
+  if found == (suspects and 1 or 0) then return good, fields, refused, suspects, locks end
   local done = {}
   for n, i in ipairs(good) do
-    -- pcall: a foreign key there is no set of children. A child that failed and is ignored may have let its parent run early.
+    -- pcall: a foreign key is no set of children. Parents may run early because of a failed child that is ignored: `failed` exists then.
     local open = redis.pcall('SCARD', rare[n + 1])
     if type(open) == 'number' and open > 0 and redis.call('EXISTS', jobs .. rows[i] .. ':failed') == 0 then
       refused[#refused + 1] = (i - first) / stride
@@ -68,5 +72,5 @@ local function check_claims(jobs, active, rows, first, stride, made, stalled)
       done[#done + 1] = i
     end
   end
-  return done, facts, refused, suspects
+  return done, fields, refused, suspects
 end

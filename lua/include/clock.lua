@@ -1,4 +1,4 @@
--- The time in ms: `now` where a test gives it, else the server's own.
+-- The time in ms: `now` where a test sends it, else the server's time.
 local function clock(now)
   if now ~= '' then return tonumber(now) end
   local time = redis.call('TIME')

@@ -1,61 +1,61 @@
--- What becomes of a new job that has a deduplication. Returns the id of the job that stands for it; nil where it is to be
--- added, and owns the deduplication from now on. `wanted` is BullMQ's `de` of the job's options; `new` says of the job: id,
--- name, data, opts, delay (text) and due (ms). `k` names the keys: active delayed marker jobs tell, and `now` in ms.
-local function deduplicate(k, wanted, new, last)
-  local window, follower = k.jobs .. 'de:' .. wanted.id, k.jobs .. 'dn:' .. wanted.id
-  local owner, left = redis.call('GET', window), redis.call('PTTL', window)
-  -- What waits for the owner's end must find the owner there.
+-- Decides what becomes of a new job that has a deduplication. Returns the id of the job that is kept instead of it; nil where the job is
+-- to be added, and owns the deduplication from now on. `wanted` is the option `de` as BullMQ writes it; `new` has of the job: id, name,
+-- data, opts, delay (text) and due (ms). `last` as in due_score. `queue` has active, delayed, marker, jobs, emit, and now (ms).
+local function deduplicate(queue, wanted, new, last)
+  local owner_key, next_key = queue.jobs .. 'de:' .. wanted.id, queue.jobs .. 'dn:' .. wanted.id
+  local owner, left = redis.call('GET', owner_key), redis.call('PTTL', owner_key)
+  -- A job that is kept until the owner ends needs the owner's key to exist then.
   local ttl = wanted.ttl and not wanted.keepLastIfActive and string.format('%.0f', wanted.ttl)
-  -- A window without an end whose owner is gone would stand for a dead job for ever.
-  if not owner or (left == -1 and redis.pcall('HEXISTS', k.jobs .. owner, 'timestamp') ~= 1) then
-    if ttl then redis.call('SET', window, new.id, 'PX', ttl) else redis.call('SET', window, new.id) end
-    redis.call('DEL', follower)
+  -- Without a time to live, the key of an owner that was deleted would block new jobs forever.
+  if not owner or (left == -1 and redis.pcall('HEXISTS', queue.jobs .. owner, 'timestamp') ~= 1) then
+    if ttl then redis.call('SET', owner_key, new.id, 'PX', ttl) else redis.call('SET', owner_key, new.id) end
+    redis.call('DEL', next_key)
     return nil
   end
 
-  local function say(id, other)
-    -- BullMQ 5 listens to the first, from 5.63 on to the second too, BullMQ 6 to the second alone.
-    k.emit('debounced', 'jobId', id, 'debounceId', wanted.id)
-    k.emit('deduplicated', 'jobId', id, 'deduplicationId', wanted.id, 'deduplicatedJobId', other)
+  local function emit_deduplicated(id, other)
+    -- BullMQ 5 reads `debounced`, from 5.63 on also `deduplicated`; BullMQ 6 reads only `deduplicated`.
+    queue.emit('debounced', 'jobId', id, 'debounceId', wanted.id)
+    queue.emit('deduplicated', 'jobId', id, 'deduplicationId', wanted.id, 'deduplicatedJobId', other)
   end
-  local is_delayed = redis.call('ZSCORE', k.delayed, owner)
+  local is_delayed = redis.call('ZSCORE', queue.delayed, owner)
   if wanted.replace then
-    -- Silent, as in BullMQ. The pending run of a schedule stays too: its end would be the end of the schedule.
+    -- No event, as in BullMQ. The pending run of a schedule is not replaced: the schedule would end without it.
     if not is_delayed or string.sub(owner, 1, 7) == 'repeat:' then return owner end
     if not ttl then
-      redis.call('SET', window, new.id)
+      redis.call('SET', owner_key, new.id)
     elseif wanted.extend then
-      redis.call('SET', window, new.id, 'PX', ttl)
+      redis.call('SET', owner_key, new.id, 'PX', ttl)
     else
-      redis.call('SET', window, new.id, 'KEEPTTL')
+      redis.call('SET', owner_key, new.id, 'KEEPTTL')
     end
-    remove_jobs(k.jobs, { owner }, release_parents(k.now))
-    redis.call('ZREM', k.delayed, owner)
-    k.emit('removed', 'jobId', owner, 'prev', 'delayed')
-    say(new.id, owner)
+    remove_jobs(queue.jobs, { owner }, release_parents(queue.now))
+    redis.call('ZREM', queue.delayed, owner)
+    queue.emit('removed', 'jobId', owner, 'prev', 'delayed')
+    emit_deduplicated(new.id, owner)
     return nil
   end
 
-  if wanted.extend and ttl then redis.call('SET', window, owner, 'PX', ttl) end
-  say(owner, new.id)
+  if wanted.extend and ttl then redis.call('SET', owner_key, owner, 'PX', ttl) end
+  emit_deduplicated(owner, new.id)
   if wanted.keepLastIfActive then
-    local runs = redis.call('EXISTS', k.jobs .. owner .. ':lock') == 1
+    local runs = redis.call('EXISTS', queue.jobs .. owner .. ':lock') == 1
     if not runs and not is_delayed then
-      -- Of a job without a lock the list alone can say whether its worker is dead; one that was never claimed is not there.
-      local job = redis.call('HMGET', k.jobs .. owner, 'ats', 'finishedOn')
-      runs = job[1] and not job[2] and redis.call('LPOS', k.active, owner)
+      -- A job without a lock whose worker died is still in the list; one that was never claimed is not.
+      local job = redis.call('HMGET', queue.jobs .. owner, 'ats', 'finishedOn')
+      runs = job[1] and not job[2] and redis.call('LPOS', queue.active, owner)
     end
-    -- Between two attempts the owner does not run, and yet what follows is to be the latest.
-    if runs or redis.call('EXISTS', follower) == 1 then
-      redis.call('DEL', follower)
-      redis.call('HSET', follower, 'name', new.name, 'data', new.data, 'opts', new.opts, 'jid', new.id)
-      redis.call('PERSIST', window)
+    -- Between two attempts the owner does not run; a job that is kept already is replaced by the latest.
+    if runs or redis.call('EXISTS', next_key) == 1 then
+      redis.call('DEL', next_key)
+      redis.call('HSET', next_key, 'name', new.name, 'data', new.data, 'opts', new.opts, 'jid', new.id)
+      redis.call('PERSIST', owner_key)
     end
   elseif wanted.reschedule and is_delayed then
-    redis.call('HSET', k.jobs .. owner, 'delay', new.delay)
-    redis.call('ZADD', k.delayed, due_score(k.delayed, new.due, last), owner)
-    k.emit('delayed', 'jobId', owner, 'delay', new.due)
-    mark_due(k.delayed, k.marker)
+    redis.call('HSET', queue.jobs .. owner, 'delay', new.delay)
+    redis.call('ZADD', queue.delayed, due_score(queue.delayed, new.due, last), owner)
+    queue.emit('delayed', 'jobId', owner, 'delay', new.due)
+    mark_due(queue.delayed, queue.marker)
   end
   return owner
 end

@@ -1,9 +1,10 @@
--- Delete the run of a schedule that waits in that structure (see find_waiting); it has neither a parent nor a deduplication. `k` names the keys: delayed prioritized wait paused jobs.
-local function delete_run(k, id, structure)
-  delete_jobs(k.jobs, { id })
+-- Deletes the run of a schedule that waits in `structure` (see find_waiting); it has neither parents nor a deduplication.
+-- `queue` has delayed, prioritized, wait, paused, jobs.
+local function delete_run(queue, id, structure)
+  delete_jobs(queue.jobs, { id })
   if structure == 'delayed' or structure == 'prioritized' then
-    redis.call('ZREM', k[structure], id)
+    redis.call('ZREM', queue[structure], id)
   else
-    redis.call('LREM', k[structure], -1, id)
+    redis.call('LREM', queue[structure], -1, id)
   end
 end

@@ -1,5 +1,5 @@
--- The score of a delayed job: its due time in ms times 4096, plus its place among those due in the same ms.
--- `last` remembers the scores given in this call, by due time, so that a batch asks the server once a ms.
+-- The score of a delayed job: its due time in ms times 4096, plus its place among the jobs that are due in the same ms.
+-- `last` keeps the scores given in this call, by due time, so that a batch asks the server once for each ms.
 local function due_score(delayed, due, last)
   local low, high = due * 4096, due * 4096 + 4095
   local taken = last[due]
@@ -11,7 +11,7 @@ local function due_score(delayed, due, last)
   return last[due]
 end
 
--- Tell sleeping workers when the next delayed job is due.
+-- Stores in the marker when the next delayed job is due, for idle workers.
 local function mark_due(delayed, marker)
   local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
   if first[2] then redis.call('ZADD', marker, first[2] / 4096, '1') end

@@ -1,9 +1,12 @@
--- Counts a large value of the event stream in `meta`, and trims the stream by these bytes. 8 MiB of them make a period; entries from
--- before the last full period are removed. Redis stores a value of over 4 KiB in a node of its own, so `~` can remove it. Only the old
--- end is trimmed: a reader that finds the entry it read last has missed none.
+-- Events whose fourth argument is a text of the user, and may be large.
+local HAS_USER_VALUE = { added = true, completed = true, failed = true, progress = true }
+
+-- Bounds the event stream by the bytes of its large values, those over 4 KiB. Their sum is counted in `meta`; each 8 MiB begin a new
+-- period, and entries from before the last full period are removed. Redis stores a large value in a node of its own, so `~` removes it.
+-- Only the old end is trimmed: a reader whose last entry is still in the stream has missed nothing.
 local function trim_large(events, id, bytes)
   local meta = string.sub(events, 1, -7) .. 'meta'
-  -- pcall: what another program put into these fields must not break off a script that has written.
+  -- pcall: a foreign value in these fields must not abort a script that has written.
   local total = redis.pcall('HINCRBY', meta, 'large', bytes)
   if type(total) == 'number' and total <= 8388608 then return end
   local since = redis.call('HGET', meta, 'large_since')
@@ -11,20 +14,22 @@ local function trim_large(events, id, bytes)
   if since then redis.pcall('XTRIM', events, 'MINID', '~', since, 'LIMIT', 100000) end
 end
 
--- Returns the function that writes an event: its name, then names and values. The first event of a call trims the stream to about
--- `kept` entries. With `kept` false no event is written.
-local function emitter(events, kept)
-  if not kept then return function() end end
+-- Returns the function that writes an event: emit(name, field, value, ...). The first event of a call trims the stream to about
+-- `max_events` entries. With `max_events` false it writes nothing.
+local function emitter(events, max_events)
+  if not max_events then return function() end end
   local first = true
   return function(name, ...)
     local id
     if first then
       first = false
-      id = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'event', name, ...)
+      id = redis.call('XADD', events, 'MAXLEN', '~', max_events, '*', 'event', name, ...)
     else
       id = redis.call('XADD', events, '*', 'event', name, ...)
     end
-    local _, _, _, value = ...
-    if type(value) == 'string' and #value > 4096 then trim_large(events, id, #value) end
+    if HAS_USER_VALUE[name] then
+      local _, _, _, value = ...
+      if #value > 4096 then trim_large(events, id, #value) end
+    end
   end
 end

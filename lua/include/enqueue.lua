@@ -1,22 +1,22 @@
--- The one rule for where jobs without a priority wait. `k` names the keys: `wait`, and `aside`, the list of a paused queue, false
--- while it is not paused. Pushes the ids one after the other, and returns the list that has them now.
--- In a paused queue they go aside: a resume by BullMQ 5 deletes what is in `wait` then. BullMQ 6 leaves in `wait` what waits when it
--- pauses, and adds there; those jobs were in line before and go aside first. Where they are too many for one call (see merge_paused), the
--- line goes on in `wait`, and its back is there.
-local function push(k, ids, front)
-  if k.aside and k.gathered == nil then k.gathered = merge_paused(k.wait, k.aside) end
-  local list = k.aside and (front or k.gathered) and k.aside or k.wait
+-- Adds ids without a priority to a list, one after the other, and returns the key of that list. The one rule for where such jobs wait;
+-- `queue` has wait, and `paused_list`, the key of the paused jobs' list while the queue is paused, else false.
+-- In a paused queue they go to the paused list, because a resume by BullMQ 5 deletes the list `wait`. BullMQ 6 leaves waiting jobs in
+-- `wait` when it pauses, and adds there; those came first, and are merged into the paused list first. Where one call cannot
+-- merge them all (see merge_paused), the back of the queue is in `wait`.
+local function push(queue, ids, front)
+  if queue.paused_list and queue.is_merged == nil then queue.is_merged = merge_paused(queue.wait, queue.paused_list) end
+  local list = queue.paused_list and (front or queue.is_merged) and queue.paused_list or queue.wait
   redis.call(front and 'RPUSH' or 'LPUSH', list, unpack(ids))
   return list
 end
 
--- Put jobs that may run now in line: those without a priority by `push`, the others in `prioritized`. `k` names also: prioritized pc.
--- `ids` and `priorities` go hand in hand; the first id is the one to run first. At the front, they go before all that wait.
--- Returns the list that has those without a priority, nil if there are none.
-local function enqueue(k, ids, priorities, front)
+-- Adds jobs that may run now to the waiting ones: those without a priority by `push`, the others to `prioritized`. The first id is to run
+-- first; `priorities` has the priority of each. With `front` they go before the others. Returns the list that push chose, or nil.
+-- `queue` has also prioritized and pc.
+local function enqueue(queue, ids, priorities, front)
   local plain, ranked = {}, {}
   local from, to, step = 1, #ids, 1
-  -- What is pushed last to the front, or given the lowest score there, runs first.
+  -- At the front, the id that is pushed last, or gets the lowest score, runs first.
   if front then from, to, step = #ids, 1, -1 end
   for n = from, to, step do
     local priority = tonumber(priorities[n]) or 0
@@ -27,20 +27,20 @@ local function enqueue(k, ids, priorities, front)
     end
   end
   local list = nil
-  if #plain > 0 then list = push(k, plain, front) end
+  if #plain > 0 then list = push(queue, plain, front) end
   if #ranked == 0 then return list end
 
   -- The counter in the low half keeps one priority first in, first out.
   local scored, count, lowest = {}, 0, {}
-  if not front then count = redis.call('INCRBY', k.pc, #ranked) - #ranked end
+  if not front then count = redis.call('INCRBY', queue.pc, #ranked) - #ranked end
   for n, job in ipairs(ranked) do
     local base, score = job[1], job[1]
     if front then
-      -- One below the first of this priority, where those that were taken from there have left room; 0 is the lowest.
-      -- With none of it in line, the front is the back.
+      -- One below the first job of this priority: claims from the front have left room there. The lowest place is 0.
+      -- Without a job of this priority the front is the back.
       if not lowest[base] then
-        local found = redis.call('ZRANGEBYSCORE', k.prioritized, base, base + 4294967295, 'WITHSCORES', 'LIMIT', 0, 1)
-        lowest[base] = tonumber(found[2]) or base + redis.call('INCRBY', k.pc, #ranked) % 4294967296 + 1
+        local found = redis.call('ZRANGEBYSCORE', queue.prioritized, base, base + 4294967295, 'WITHSCORES', 'LIMIT', 0, 1)
+        lowest[base] = tonumber(found[2]) or base + redis.call('INCRBY', queue.pc, #ranked) % 4294967296 + 1
       end
       score = math.max(base, lowest[base] - 1)
       lowest[base] = score
@@ -49,6 +49,6 @@ local function enqueue(k, ids, priorities, front)
     end
     scored[2 * n - 1], scored[2 * n] = score, job[2]
   end
-  redis.call('ZADD', k.prioritized, unpack(scored))
+  redis.call('ZADD', queue.prioritized, unpack(scored))
   return list
 end

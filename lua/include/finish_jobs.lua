@@ -1,11 +1,16 @@
--- Move finished jobs from active to `set` and release what they held. Rows of `good` (see check_claims) have, from their start:
--- id, token, fence, value, keep (see trim). `field` names the value in the hash, `event` the event; `extra(i, job)` may
--- write more of row i. What retention would take away in this same call is never written: those jobs are dropped at once.
--- `moment` is the time as text. `k` names: active jobs tell, what follow needs, `to_parent(i, goes)`, which tells the parent of
--- row i, what trim takes as `unlink`, and `meter`, which counts them by the minute, or is false.
-local function finish_jobs(k, set, field, event, moment, rows, good, facts, extra)
-  local scores, gone, keep = {}, {}, ''
-  -- From the newest: neighbours with one rule keep so many, and those before them are beyond it.
+-- Moves jobs from `active` to a set of finished jobs, writes their results and events, applies retention, and ends their deduplications.
+-- `rows`, `good` and `fields` as in check_claims; a row continues with the value and what is kept (see trim). `ending` has:
+--   set: key of the set; field, event: names of the value's field in the hash, and of the event; now_text: the time as text
+--   notify_parents(i, is_deleted): called for each row whose job has a parent
+--   unlink(ids), or nil: see trim; count(now_text, jobs), or false: see count_metrics
+--   after(i, made), or nil: called after the event of row i, with the attempts made
+-- A job that retention would delete in the same call is never written to the set: its hash is deleted at once.
+-- `queue` has active, jobs, emit, and what end_deduplication needs.
+local function finish_jobs(queue, rows, good, fields, ending)
+  local jobs, emit, set, field, event, now_text = queue.jobs, queue.emit, ending.set, ending.field, ending.event, ending.now_text
+  local notify_parents, after = ending.notify_parents, ending.after
+  local scores, deleted, keep = {}, {}, ''
+  -- From the newest: of neighbours with one rule the newest stay, as many as the rule says.
   local surplus, kept, most = {}, 0, nil
   for n = #good, 1, -1 do
     local i = good[n]
@@ -17,43 +22,37 @@ local function finish_jobs(k, set, field, event, moment, rows, good, facts, extr
   end
   local function flush()
     redis.call('ZADD', set, unpack(scores))
-    trim(set, k.jobs, moment, keep, #scores / 2, k.unlink)
+    trim(set, jobs, now_text, keep, #scores / 2, ending.unlink)
     scores = {}
   end
+  -- Most jobs of a call have the same few counts: the text of each is made once.
   local next_of = {}
   for _, i in ipairs(good) do
-    local id, value, atm = rows[i], rows[i + 3], facts[i][1] or '0'
-    -- The same few numbers again and again: their text is made once.
+    local id, value, job = rows[i], rows[i + 3], fields[i]
+    local atm = job[ATM] or '0'
     local made = next_of[atm]
     if not made then
       made = string.format('%d', to_count(atm) + 1)
       next_of[atm] = made
     end
     if surplus[i] then
-      gone[#gone + 1] = id
+      deleted[#deleted + 1] = id
     else
-      -- Each finishing job trims by its own rule; neighbours with the same rule trim together.
+      -- Each job trims by its own rule; neighbours with the same rule trim together.
       if #scores > 0 and rows[i + 4] ~= keep then flush() end
       keep = rows[i + 4]
-      redis.call('HSET', k.jobs .. id, field, value, 'finishedOn', moment, 'atm', made)
-      scores[#scores + 1] = moment
+      redis.call('HSET', jobs .. id, field, value, 'finishedOn', now_text, 'atm', made)
+      scores[#scores + 1] = now_text
       scores[#scores + 1] = id
     end
-    if facts[i][7] then k.to_parent(i, surplus[i]) end
-    k.emit(event, 'jobId', id, field, value, 'prev', 'active')
-    if extra then extra(i, made) end
-    if facts[i][2] then
-      -- The end of a job ends its deduplication, unless a window of its own still runs.
-      local window = k.jobs .. 'de:' .. facts[i][2]
-      local left = redis.call('PTTL', window)
-      if left == 0 or (left == -1 and redis.pcall('GET', window) == id and not promote_deduplicated(k, facts[i][2], moment)) then
-        redis.call('DEL', window)
-      end
-    end
+    if job[PARENT_KEY] then notify_parents(i, surplus[i]) end
+    emit(event, 'jobId', id, field, value, 'prev', 'active')
+    if after then after(i, made) end
+    if job[DEID] then end_deduplication(queue, job[DEID], id, now_text) end
   end
   if #scores > 0 then flush() end
-  -- Hashes go before ids: an id without a hash is found and dropped, a hash without an id stays for ever.
-  delete_jobs(k.jobs, gone)
-  remove_active(k.active, rows, good)
-  if k.meter and #good > 0 then k.meter(moment, #good) end
+  -- Hashes before ids: a claim drops an id without a hash, but nothing would find a hash without an id.
+  delete_jobs(jobs, deleted)
+  remove_active(queue.active, rows, good)
+  if ending.count and #good > 0 then ending.count(now_text, #good) end
 end

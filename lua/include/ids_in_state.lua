@@ -1,10 +1,10 @@
--- Ids of one state in the order in which they run, are due or finished; not `ascending`, the other way. `k` has the key of each
--- structure under its name on the wire; `waiting` is wait and paused together.
-local function ids_in_state(k, state, start, count, ascending)
-  -- A resume puts paused jobs before those that wait.
-  local lists = { wait = { k.wait }, paused = { k.paused }, active = { k.active }, waiting = { k.paused, k.wait } }
+-- Ids of one state, `count` from `start` on. `ascending`: next to run, next due or first finished comes first; else last.
+-- `keys` has the key of each structure by its name on the wire; the state `waiting` is wait and paused together.
+local function ids_in_state(keys, state, start, count, ascending)
+  -- Paused jobs run before those in `wait`.
+  local lists = { wait = { keys.wait }, paused = { keys.paused }, active = { keys.active }, waiting = { keys.paused, keys.wait } }
   local from = lists[state]
-  if not from then return redis.call(ascending and 'ZRANGE' or 'ZREVRANGE', k[state], start, start + count - 1) end
+  if not from then return redis.call(ascending and 'ZRANGE' or 'ZREVRANGE', keys[state], start, start + count - 1) end
   local ids = {}
   for n = 1, #from do
     local list = from[ascending and n or #from + 1 - n]

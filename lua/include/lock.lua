@@ -1,10 +1,10 @@
--- Lock jobs for a claim. Servers that can set many keys with one time to live (Valkey 9.1, Redis 8.4) are told so at once.
-local at_once = (redis.REDIS_VERSION_NUM or 0) >= 0x00080400
+-- Sets the locks of claimed jobs. Valkey 9.1 and Redis 8.4 set many keys with one time to live in one command.
+local has_msetex = (redis.REDIS_VERSION_NUM or 0) >= 0x00080400
 local valkey = rawget(_G, 'server')
-if valkey then at_once = (valkey.VALKEY_VERSION_NUM or 0) >= 0x00090100 end
+if valkey then has_msetex = (valkey.VALKEY_VERSION_NUM or 0) >= 0x00090100 end
 
 local function lock(jobs, ids, token, ms)
-  if not at_once then
+  if not has_msetex then
     for _, id in ipairs(ids) do redis.call('SET', jobs .. id .. ':lock', token, 'PX', ms) end
     return
   end

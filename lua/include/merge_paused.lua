@@ -1,12 +1,12 @@
--- Put waiting jobs behind those of a paused queue, in their order, at most 1,000 unless a few moves do it. Returns
--- whether all are there. Never renames onto a list that exists: that would delete its jobs.
+-- Appends the jobs of `wait` to the paused list, in their order: at most 1,000 in a call, or all where renaming does it. Returns
+-- whether `wait` is empty now. It never renames onto a list that exists: RENAME would delete its jobs.
 local function merge_paused(wait, paused)
   local waiting = redis.call('LLEN', wait)
   if waiting == 0 then return true end
-  local aside = redis.call('LLEN', paused)
-  if aside <= math.min(waiting, 1000) then
-    -- The shorter line goes in front of the longer one.
-    if aside > 0 then
+  local paused_count = redis.call('LLEN', paused)
+  if paused_count <= math.min(waiting, 1000) then
+    -- The shorter list is moved in front of the longer one.
+    if paused_count > 0 then
       redis.call('RPUSH', wait, unpack(redis.call('LRANGE', paused, 0, -1)))
       redis.call('DEL', paused)
     end

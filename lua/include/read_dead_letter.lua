@@ -1,13 +1,13 @@
--- What tells where the dead letter of a job stands: id, at (the time of its failure, nil where there is no letter), type, error,
--- tenant, foreign (something else is at its place), replayed (when; nil while it is open), by (whose replay it was), times (failures that it has seen).
+-- Reads of a job's dead letter what decides where it is indexed: id, at (time of the failure, nil where there is no letter), type, error,
+-- tenant, replayed (time; nil while it is open), by (id of the replay), times (failures so far), foreign (the key has another type).
 local function read_dead_letter(jobs, id)
-  local said = redis.pcall('HMGET', record_of(jobs, id), 'finishedOn', 'name', 'error', 'tenant', 'replayedOn', 'replayedBy', 'times')
-  -- pcall: the key of another kind is no letter.
-  if said.err then return { id = id, foreign = true } end
-  if not said[1] then return { id = id } end
-  -- Nor is what has no time: it could stand on no shelf.
-  local at = tonumber(said[1])
+  local stored = redis.pcall('HMGET', record_of(jobs, id), 'finishedOn', 'name', 'error', 'tenant', 'replayedOn', 'replayedBy', 'times')
+  -- pcall: a key of another type is not a letter.
+  if stored.err then return { id = id, foreign = true } end
+  if not stored[1] then return { id = id } end
+  -- Nor is a hash without a time: no index could hold it.
+  local at = tonumber(stored[1])
   if not (at and at > -2 ^ 53 and at < 2 ^ 53) then return { id = id, foreign = true } end
-  return { id = id, at = said[1], type = said[2] or '', error = said[3] or '', tenant = said[4] or '',
-    replayed = said[5] or nil, by = said[6] or nil, times = tonumber(said[7]) or 1 }
+  return { id = id, at = stored[1], type = stored[2] or '', error = stored[3] or '', tenant = stored[4] or '',
+    replayed = stored[5] or nil, by = stored[6] or nil, times = tonumber(stored[7]) or 1 }
 end

@@ -1,14 +1,14 @@
--- What stands in the way of a claim, and how long the event stream may grow.
--- Returns: paused or not; how many more jobs may be active (below 0: too many are); entries kept in the stream, false where no
--- events are to be written (`silent`, a field of ours); what the queue says of how fast jobs may start (see rate), false where it
--- says nothing.
+-- Reads from `meta` what limits claims, and the size of the event stream. Returns:
+--   is_paused; room: how many more jobs may be active under the global concurrency, below 0 if too many are
+--   max_events: entries kept in the event stream, false where no events are written (`silent`, a field of ours)
+--   limits: max, duration, hold of the rate limit (see read_rate), false where the queue has none
 local function read_limits(meta, active)
-  local said = redis.call('HMGET', meta, 'paused', 'concurrency', 'opts.maxLenEvents', 'max', 'duration', 'hold', 'silent')
+  local stored = redis.call('HMGET', meta, 'paused', 'concurrency', 'opts.maxLenEvents', 'max', 'duration', 'hold', 'silent')
   local room = math.huge
-  if said[2] then room = tonumber(said[2]) - redis.call('LLEN', active) end
-  local pace = (said[4] or said[6]) and { max = said[4], duration = said[5], hold = tonumber(said[6]) }
-  local kept = not said[7] and (said[3] or '10000')
+  if stored[2] then room = tonumber(stored[2]) - redis.call('LLEN', active) end
+  local limits = (stored[4] or stored[6]) and { max = stored[4], duration = stored[5], hold = tonumber(stored[6]) }
+  local max_events = not stored[7] and (stored[3] or '10000')
   -- BullMQ's 0 asks for a short stream. MAXLEN ~ 0 would remove the entry that it writes before a blocked reader sees it.
-  if kept == '0' then kept = '100' end
-  return said[1] ~= false, room, kept, pace
+  if max_events == '0' then max_events = '100' end
+  return stored[1] ~= false, room, max_events, limits
 end

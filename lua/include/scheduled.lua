@@ -1,5 +1,5 @@
--- Whether a job is the pending run of a schedule. Its end would be the end of the schedule. Before the time its id may have a
--- checksum instead of the schedule, as BullMQ 4 makes it.
+-- Whether a job is the pending run of a schedule: the schedule would end without it. The id of a run by BullMQ 4 has a checksum in place
+-- of the schedule's id, so the schedule is read from the hash.
 local function scheduled(schedules, jobs, id)
   if string.sub(id, 1, 7) ~= 'repeat:' then return false end
   local schedule = redis.pcall('HGET', jobs .. id, 'rjk')

@@ -1,10 +1,12 @@
--- Give up the locks of those rows. The first write of a call, and one that a full server still allows. `suspects`: whether
--- `stalled` has members, where the caller knows it (see check_claims).
-local function unlock(jobs, stalled, rows, good, suspects)
+-- Deletes the locks of these rows: the first write of a call, and one that a full server still allows. `suspects`: whether `stalled` has
+-- members, and `locks`: the lock keys of all rows, good or not; both where the caller has them from check_claims.
+local function unlock(jobs, stalled, rows, good, suspects, locks)
   if suspects == nil then suspects = redis.call('SCARD', stalled) > 0 end
   if #good == 0 then return end
-  local locks = {}
-  for n, i in ipairs(good) do locks[n] = jobs .. rows[i] .. ':lock' end
+  if not locks or #locks ~= #good then
+    locks = {}
+    for n, i in ipairs(good) do locks[n] = jobs .. rows[i] .. ':lock' end
+  end
   redis.call('DEL', unpack(locks))
   if not suspects then return end
   local ids = {}

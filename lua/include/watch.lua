@@ -1,9 +1,9 @@
--- What the server has seen of the workers' looks: "SEEN GRACE DUE" in `watch`. SEEN: when the last was, ms. GRACE: for how long workers
--- have to look before the next sweep, ms. DUE: when that is, or sooner (ms; 0: nobody knows).
+-- The key `watch` stores what the server has seen of the workers' checks for stalled jobs: "SEEN GRACE DUE". SEEN: time of the last check,
+-- ms. GRACE: for how many ms workers must go on checking before the next recovery. DUE: time of the next recovery, ms; 0: unknown.
 local WATCH_KEPT = 3600000
 
--- What holds at this look; `stale`: it is to be noted. With no job `check_claims` by a worker no grace is needed.
-local function looked(watch, now, gap, grace, held)
+-- What holds at this check: `grace` and `due`, and `is_stale`, whether it must be written. Without active jobs no grace is needed.
+local function read_watch(watch, now, gap, grace, has_active)
   local text = redis.pcall('GET', watch)
   local at, left, due = string.match(type(text) == 'string' and text or '', '^(%d+) (%d+) (%d+)$')
   local seen = { grace = tonumber(left) or 0, due = due ~= '0' and tonumber(due) }
@@ -13,13 +13,13 @@ local function looked(watch, now, gap, grace, held)
   elseif seen.grace == 0 then
     seen.grace = grace
   end
-  if not held then seen.grace = 0 end
-  -- Not each look of hundreds of workers.
-  seen.stale = away < 0 or away * 10 >= gap
+  if not has_active then seen.grace = 0 end
+  -- Not every check of hundreds of workers is written.
+  seen.is_stale = away < 0 or away * 10 >= gap
   return seen
 end
 
-local function note(watch, now, seen)
+local function write_watch(watch, now, seen)
   -- PEXPIRE first: a full server refuses SET as the first write.
   redis.call('PEXPIRE', watch, WATCH_KEPT)
   redis.call('SET', watch, string.format('%.0f %.0f %.0f', now, seen.grace, seen.due or 0), 'PX', WATCH_KEPT)

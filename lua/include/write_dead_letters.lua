@@ -1,5 +1,5 @@
--- Write the dead letters that `prepare_dead_letter` made. One letter stands for each job: that of its last failure. `counts` as shelves_sound
--- gives them.
+-- Writes the dead letters that prepare_dead_letter made. Each job has one letter, that of its last failure. `counts` by
+-- check_dead_letter_types.
 local function write_dead_letters(jobs, drafts, counts)
   local open = {}
   for _, one in ipairs(drafts) do

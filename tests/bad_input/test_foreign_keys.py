@@ -85,7 +85,9 @@ async def test_producers_and_operators_are_told_the_key(redis_url: str, link: Li
             "events": queue.pause,
             f"{job.id}:logs": lambda: job.log("x"),
             f"{job.id}:processed": job.children_values,
-            "prioritized": lambda: FlowProducer(link=queue._link).add(FlowJob("up", "q", children=[FlowJob("n", "q")])),
+            "prioritized": lambda: FlowProducer(link=queue._shared.link).add(
+                FlowJob("up", "q", children=[FlowJob("n", "q")])
+            ),
             "corral:dead:letter:7:record": lambda: queue.dead_letters.get("7"),
         }
         for suffix, call in calls.items():

@@ -46,8 +46,7 @@ def test_the_server_keeps_what_it_is_given(services: dict[str, dict[str, Any]]) 
 
 def test_the_others_wait_for_a_healthy_server(services: dict[str, dict[str, Any]]) -> None:
     assert services["redis"]["healthcheck"]["test"]
-    for name in ("worker", "dashboard"):
-        assert services[name]["depends_on"]["redis"]["condition"] == "service_healthy"
+    assert services["worker"]["depends_on"]["redis"]["condition"] == "service_healthy"
 
 
 def test_a_stopped_worker_has_more_time_than_it_takes_to_drain(services: dict[str, dict[str, Any]]) -> None:
@@ -58,11 +57,6 @@ def test_nothing_is_published_beyond_this_machine(services: dict[str, dict[str, 
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
-
-
-def test_the_dashboard_is_started_only_on_request(services: dict[str, dict[str, Any]]) -> None:
-    assert services["dashboard"]["profiles"] == ["dashboard"]
-    assert "profiles" not in services["worker"]
 
 
 def test_the_image_is_built_from_files_that_exist(services: dict[str, dict[str, Any]]) -> None:

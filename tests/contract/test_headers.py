@@ -12,7 +12,7 @@ import pytest
 
 from engine.model import wire
 from engine.model.keys import Keys
-from engine.model.states import TRANSITIONS
+from engine.model.states import CAUSES, EFFECTS, NO_MOVES, OWN_MOVES
 from engine.scripting.loader import Script, compose, lua_folder
 
 ROOT = Path(__file__).parents[2]
@@ -53,15 +53,43 @@ def test_each_verb_has_its_three_addresses() -> None:
     assert tests - set(VERBS) == set(), "tests/scripts/ holds tests of scripts only"
 
 
-def test_the_table_of_moves_names_scripts_only() -> None:
-    assert set(TRANSITIONS) - set(VERBS) == set()
+def test_the_tables_of_moves_name_scripts_and_fragments() -> None:
+    assert (OWN_MOVES.keys() | CAUSES.keys()) - set(VERBS) == set()
+    assert EFFECTS.keys() - set(FRAGMENTS) == set()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_causes_are_the_fragments_with_effects(verb: str) -> None:
+    included = set(_INCLUDE.findall((lua_folder() / f"{verb}.lua").read_text()))
+    own = OWN_MOVES.get(verb, NO_MOVES)
+    effects = {fragment for fragment in included & EFFECTS.keys() if not EFFECTS[fragment] <= own}
+    assert CAUSES.get(verb, frozenset()) == effects
+
+
+def test_the_drawing_shows_every_move() -> None:
+    drawing = (lua_folder() / "README.md").read_text().split("```mermaid\n")[1].split("```")[0]
+    names = {"wait": "waiting", "paused": "waiting", "prioritized": "waiting", "waiting-children": "children"}
+    names |= {"new": "[*]", "gone": "[*]"}
+    moves: dict[tuple[str, str], set[str]] = {}
+    for table, marked in ((OWN_MOVES, "{}"), (EFFECTS, "({})")):
+        for name, pairs in table.items():
+            for source, target in pairs:
+                arrow = names.get(source, source), names.get(target, target)
+                moves.setdefault(arrow, set()).add(marked.format(name))
+    drawn: dict[tuple[str, str], set[str]] = {}
+    for source, target, scripts, effects in re.findall(
+        r"^ +(\S+) --> (\S+): ([^()\n]*?)(?: \((.*)\))?$", drawing, re.M
+    ):
+        drawn[source, target] = set(scripts.split(", ")) | {f"({effect})" for effect in effects.split(", ") if effect}
+    assert drawn == moves
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_header_agrees_with_binding_moves_and_events(verb: str) -> None:
     script = binding(verb)  # that the slots agree, it has checked itself
     keys = Keys("q")
-    assert script.header.moves == TRANSITIONS.get(verb, frozenset())
+    assert script.header.moves == OWN_MOVES.get(verb, NO_MOVES)
+    assert script.header.causes == CAUSES.get(verb, frozenset())
     assert script.header.emits <= set(wire.EVENTS)
     assert set(_EVENT.findall(script.body)) <= script.header.emits, "an event that EMITS does not name"
     assert {event for event in script.header.emits if f"'{event}'" not in script.body} == set(), "EMITS names too many"

@@ -1,9 +1,10 @@
-"""Imports point down."""
+"""Imports point down, and rooms do not import each other in a circle."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,6 @@ for floor in (
 ):
     ORDER += floor.split()
 """A module of `engine/` imports from those before it; a folder stands for all in it. A new module is put here."""
-
-UPWARD = {("queue", "sync")}
-"""Imports inside a function, of a face that is built on the module itself."""
 
 PUBLIC = {"engine.connection.embedded", "engine.testing"}
 """Modules that are public as they are."""
@@ -61,6 +59,18 @@ def place(path: Path) -> str:
     return path.relative_to(ROOT / "engine").with_suffix("").parts[0]
 
 
+def inside(path: Path) -> str:
+    """A module's name below `engine`: worker.loops.wake."""
+    return ".".join(path.relative_to(ROOT / "engine").with_suffix("").parts).removesuffix(".__init__")
+
+
+def room(module: str) -> str:
+    """The folder that a module is in, such as worker.loops; the module itself where it stands in `engine/`."""
+    if (ROOT / "engine" / module.replace(".", "/")).is_dir() or "." not in module:
+        return module
+    return module.rpartition(".")[0]
+
+
 @pytest.mark.parametrize("path", ENGINE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_imports_only_from_those_before_it(path: Path) -> None:
     own = place(path)
@@ -79,9 +89,37 @@ def test_a_module_imports_only_from_those_before_it(path: Path) -> None:
                 wrong.append(f"line {line}: {module} is a sibling")
         elif not target:
             wrong.append(f"line {line}: the public names are for those outside; import the module")
-        elif ORDER.index(target) > ORDER.index(own) and (own, target) not in UPWARD:
+        elif ORDER.index(target) > ORDER.index(own):
             wrong.append(f"line {line}: {module} stands above {own}")
     assert wrong == []
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    """Imports behind TYPE_CHECKING and inside functions count."""
+    assert circle(lambda module: module, apart=lambda own, target: own != target) == []
+
+
+def test_rooms_import_each_other_in_no_circle() -> None:
+    """A room and a room inside it may use each other, as `worker` and `worker.loops` do."""
+
+    def apart(own: str, target: str) -> bool:
+        return not f"{own}.".startswith(f"{target}.") and not f"{target}.".startswith(f"{own}.")
+
+    assert circle(room, apart) == []
+
+
+def circle(of: Callable[[str], str], apart: Callable[[str, str], bool]) -> list[str]:
+    """The first circle of imports among the modules, or among what `of` makes of them; empty without one."""
+    below: dict[str, set[str]] = {}
+    for path in ENGINE:
+        own = of(inside(path))
+        targets = {of(module.removeprefix("engine.")) for _, module in imports(path) if module.startswith("engine.")}
+        below.setdefault(own, set()).update(target for target in targets if apart(own, target))
+    try:
+        TopologicalSorter(below).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 @pytest.mark.parametrize("folder", ["processors", "benchmarks", "examples"])

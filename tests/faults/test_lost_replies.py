@@ -13,7 +13,7 @@ import pytest
 from engine import DeadLetter, Job, NewJob, Queue, RedisSettings, Worker
 from engine.connection import open_link
 from engine.connection.embedded import EmbeddedServer
-from engine.errors import LetterNotFound, LockLost, OutcomeUnknown
+from engine.errors import DeadLetterNotFound, LockLost, OutcomeUnknown
 from engine.model.options import Keep
 from engine.model.records import Claimed
 from engine.scripting.loader import loading
@@ -89,7 +89,7 @@ async def test_a_claim_and_a_finish_can_be_sent_again(direct: Queue, proxy: Prox
 @pytest.mark.parametrize("replies", [0, 1, 2, 4, 5])
 async def test_a_replay_with_a_lost_reply_runs_no_job_twice(direct: Queue, proxy: Proxy, replies: int) -> None:
     await fail_jobs(direct.link, direct.keys, {f"j{n}": Death(n) for n in range(250)})
-    with pytest.raises(LetterNotFound):
+    with pytest.raises(DeadLetterNotFound):
         await direct.dead_letters.replay("none")  # the server has the script now, so no NOSCRIPT is what gets lost
 
     def lose_one(letter: DeadLetter) -> int:

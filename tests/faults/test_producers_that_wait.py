@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import FlowJob, FlowProducer, JobQueueService, NewJob, Queue, RedisSettings, Settings
+from engine import FlowJob, FlowProducer, JobQueueService, NewJob, Queue, RedisSettings, Settings, SyncQueue
 from engine.connection import Connection, RedisPyLink, open_link
 from engine.connection.embedded import EmbeddedServer
 from engine.errors import AuthFailed, ConnectFailed, OutcomeUnknown, ServerBusy
@@ -148,7 +148,7 @@ async def test_an_add_waits_until_the_server_takes_it(troubled: Troubled, implem
     queue = await opened(troubled, implementation, LONG)
     await troubled.begin(trouble)
     adding = [asyncio.create_task(queue.add("x", 1)), asyncio.create_task(queue.add_many([NewJob("y", 2)]))]
-    await until(lambda: not queue._link.serving, "the link has noticed")  # type: ignore[union-attr]
+    await until(lambda: not queue._shared.link.serving, "the link has noticed")  # type: ignore[union-attr]
     assert not any(task.done() for task in adding)
     await troubled.end(trouble)
     await asyncio.gather(*adding)
@@ -162,9 +162,9 @@ async def test_when_the_wait_is_over_the_error_says_why(troubled: Troubled, impl
         queue = await opened(troubled, implementation, wait)
         await troubled.begin(trouble)
         if trouble == "away" and implementation == "own":
-            await until(lambda: "reconnecting" in repr(queue._link), "the loss is seen")  # noqa: B023
+            await until(lambda: "reconnecting" in repr(queue._shared.link), "the loss is seen")  # noqa: B023
             if wait == 0:  # the first try to reconnect knows more than that the line was lost
-                await until(lambda: "nothing listens" in str(queue._link._failure), "it tried")  # type: ignore[union-attr]  # noqa: B023
+                await until(lambda: "nothing listens" in str(queue._shared.link._failure), "it tried")  # type: ignore[union-attr]  # noqa: B023
         with pytest.raises((ServerBusy, ConnectFailed)) as refused:
             await queue.add("x")
         assert TROUBLES[trouble] in str(refused.value)
@@ -185,7 +185,7 @@ async def test_every_producer_has_the_same_rule(troubled: Troubled) -> None:
         FlowProducer(redis=url, wait=200) as flows,
         JobQueueService(settings) as service,
     ):
-        blocking = queue.sync
+        blocking = SyncQueue("q", redis=url, wait=200)
         calls: list[Callable[[], Awaitable[object]]] = [
             lambda: queue.add("x"),
             lambda: queue.add_many([NewJob("x")]),
@@ -235,7 +235,7 @@ async def test_each_add_waits_its_own_time_for_a_lost_server(troubled: Troubled)
     async with Queue("q", redis=troubled.server.url, wait=LONG) as queue:
         await queue.add("x")
         await troubled.begin("away")
-        await until(lambda: "reconnecting" in repr(queue._link), "the loss is seen")
+        await until(lambda: "reconnecting" in repr(queue._shared.link), "the loss is seen")
         adding = []
         for n in range(100):
             adding.append(asyncio.create_task(queue.add("x", n)))

@@ -142,7 +142,7 @@ async def works_on(ours: Ours, theirs: Theirs, link: Link) -> None:
     await queue.add("n", {}, deduplication={"id": "latest", "keep_last_if_active": True})
     letters = await queue.dead_letters.list()
     report = await queue.dead_letters.replay(everything=True, data=lambda letter: {"value": "replayed"})
-    assert report.count + len(report.skipped) == len(letters.letters) == 3
+    assert report.count + len(report.skipped) == len(letters.items) == 3
     for side in (theirs, ours):
         await side.add("q", "n", {"value": "last"})
         await side.work("q", concurrency=5)
@@ -228,7 +228,7 @@ async def test_nodes_retry_with_reset_starts_fences_old_runs(redis_url: str, nod
     theirs = Theirs(node)
     id = await theirs.add("q", "n", {})
     (old,) = (await claim(link, KEYS, token="t1", lock_ms=HOUR, worker="w", count=1)).jobs
-    await fail(link, KEYS, [(old, Failed("boom"), Keep(), 1)], letters=Keep())
+    await fail(link, KEYS, [(old, Failed("boom"), Keep(), 1)], dead_letters=Keep())
     await theirs.call("q", "retry", "failed", {"resetAttemptsMade": True, "resetAttemptsStarted": True}, job=id)
     (new,) = (await claim(link, KEYS, token="t2", lock_ms=HOUR, worker="w", count=1)).jobs
     assert (old.id, old.fence) == (new.id, new.fence) == (id, 1)

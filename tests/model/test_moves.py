@@ -275,7 +275,7 @@ class Queue(RuleBasedStateMachine):
         link, keys, now = self.link, self.keys, self.now
         calls = {
             "finish": lambda: finish(link, keys, [(job, b"1", keep)], now=now),
-            "fail": lambda: fail(link, keys, [(job, Failed("no"), keep, 1)], letters=Keep(count=3), now=now),
+            "fail": lambda: fail(link, keys, [(job, Failed("no"), keep, 1)], dead_letters=Keep(count=3), now=now),
             "retry": lambda: retry(link, keys, [(job, Retrying(0, "no"), job.fence % 2 == 0)], now=now),
             "delay": lambda: delay(link, keys, [(job, Retrying(3, "no"))], now=now),
             "rate_limit": lambda: rate_limit(link, keys, [(job, Limited(3))], now=now),

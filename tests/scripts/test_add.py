@@ -18,7 +18,7 @@ def row(id: str = "", **fields: object) -> NewRow:
     return NewRow(**{"id": id, "name": "n", "data": b"{}", "opts": b"{}", **fields})  # type: ignore[arg-type]
 
 
-async def test_a_job_stands_at_the_end_of_the_line_as_bullmq_would_write_it(link: Link, keys: Keys) -> None:
+async def test_a_job_is_last_and_as_bullmq_would_write_it(link: Link, keys: Keys) -> None:
     added = await add(link, keys, [NewRow("", "mail", b'{"to":"x"}', b'{"attempts":3}')], now=7)
     assert added == Added(["1"], frozenset())
     assert await snapshot(link, keys) == {
@@ -57,7 +57,7 @@ async def test_every_kind_of_job_in_one_call(link: Link, keys: Keys) -> None:
     ]
 
 
-async def test_an_id_that_is_there_is_told_and_its_job_left_alone(link: Link, keys: Keys) -> None:
+async def test_an_existing_id_is_reported_and_its_job_unchanged(link: Link, keys: Keys) -> None:
     await seed(link, keys, completed={"a": 1})
     before = await job(link, keys, "a")
     added = await add(link, keys, [row("b"), row("a", data=b"9"), row("b", data=b"9")], now=7)
@@ -195,7 +195,7 @@ async def test_nobody_is_woken_for_jobs_that_were_there(link: Link, keys: Keys) 
     assert "marker" not in await snapshot(link, keys)
 
 
-async def test_the_marker_tells_the_earliest_due_time(link: Link, keys: Keys) -> None:
+async def test_the_marker_has_the_earliest_due_time(link: Link, keys: Keys) -> None:
     for delay in (90, 50, 70):
         await add(link, keys, [row(delay=delay)], now=7)
     assert (await snapshot(link, keys))["marker"] == {"1": 57}

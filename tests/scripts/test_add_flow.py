@@ -9,7 +9,7 @@ from engine.errors import ServerBusy, ServerError
 from engine.model.keys import Keys
 from engine.model.options import Keep
 from engine.model.records import NewRow, NodeRow
-from engine.scripts.add_flow import NotPlanted, add_flow
+from engine.scripts.add_flow import NotAdded, add_flow
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish
 from tests.support.invariants import check_invariants
@@ -37,7 +37,7 @@ def node(
     )
 
 
-async def test_parents_wait_and_children_are_in_line_in_their_own_queues(link: Link, keys: Keys) -> None:
+async def test_children_wait_in_their_own_queues(link: Link, keys: Keys) -> None:
     tree = [node("top", waits=True, priority=3), node("a", "top"), node("b", "top", OTHER, delay=5)]
     assert await add_flow(link, keys, tree, now=7) == ["top", "a", "b"]
     plain = {"name": "n", "data": "{}", "opts": "{}", "timestamp": "7", "delay": "0", "priority": "0"}
@@ -108,12 +108,12 @@ async def test_a_job_that_was_given_a_parent_while_it_ran_reaches_it(link: Link,
 @pytest.mark.parametrize(
     ("tree", "refused"),
     [
-        ([node("x", waits=True), node("y", "x"), node("z", "gone")], (2, NotPlanted.NO_PARENT)),
-        ([node("x", waits=True), node("y", "x"), node("a", "x")], (2, NotPlanted.ANOTHERS)),
+        ([node("x", waits=True), node("y", "x"), node("z", "gone")], (2, NotAdded.NO_PARENT)),
+        ([node("x", waits=True), node("y", "x"), node("a", "x")], (2, NotAdded.OTHER_PARENT)),
     ],
 )
 async def test_what_cannot_be_is_refused_and_nothing_is_written(
-    link: Link, keys: Keys, tree: list[NodeRow], refused: tuple[int, NotPlanted]
+    link: Link, keys: Keys, tree: list[NodeRow], refused: tuple[int, NotAdded]
 ) -> None:
     await add_flow(link, keys, [node("top", waits=True), node("a", "top")], now=7)
     before = await dump(link)
@@ -170,7 +170,7 @@ DIAMOND = [
 ]
 
 
-async def test_a_job_of_several_parents_is_told_to_each_of_them(link: Link, keys: Keys) -> None:
+async def test_each_of_several_parents_is_notified(link: Link, keys: Keys) -> None:
     assert await add_flow(link, keys, DIAMOND, now=7) == ["top", "a", "b", "shared"]
     found = await snapshot(link, keys)
     assert found["job:shared"]["parentKey"] == "bull:q:a"
@@ -208,5 +208,5 @@ async def test_a_job_of_others_is_not_taken_from_them(link: Link, keys: Keys) ->
     await add_flow(link, keys, DIAMOND, now=7)
     before = await dump(link)
     stranger = [node("new", waits=True), node("shared", "new", None, None, "a")]
-    assert await add_flow(link, keys, stranger, now=8) == (1, NotPlanted.ANOTHERS)
+    assert await add_flow(link, keys, stranger, now=8) == (1, NotAdded.OTHER_PARENT)
     assert await dump(link) == before

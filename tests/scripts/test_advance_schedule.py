@@ -29,7 +29,7 @@ async def test_the_next_run_has_the_templates_data_and_its_own_options(link: Lin
     assert (await events(link, keys))[-2:] == ["added repeat:s:105 name=n", "delayed repeat:s:105 delay=105"]
 
 
-async def test_one_that_is_due_already_is_in_line(link: Link, keys: Keys) -> None:
+async def test_a_job_that_is_due_already_waits(link: Link, keys: Keys) -> None:
     await seed_schedule(link, keys, 1, place="active")
     assert await advance(link, keys, 1, 3, priority=2) == DONE
     assert (await places(link, keys))["prioritized"] == ["repeat:s:3"]

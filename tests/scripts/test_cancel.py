@@ -105,7 +105,7 @@ async def test_what_ended_is_forgotten_some_at_a_time_and_after_an_hour(link: Li
     assert list((await snapshot(link, keys))["corral:cancelling"]) == ["later"]
 
 
-async def test_a_job_that_completed_before_it_was_told_may_run_again(link: Link, keys: Keys) -> None:
+async def test_a_job_that_ended_before_the_request_may_run_again(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held()})
     await ask(link, keys, "a")
     assert await finish(link, keys, [(claimed("a"), b"1", ALL)], now=8) == {}
@@ -140,9 +140,7 @@ async def test_in_no_order_does_a_job_end_twice(link: Link, keys: Keys, order: l
 
 
 @pytest.mark.parametrize("place", ["wait", "delayed", "waiting_children"])
-async def test_a_child_fails_by_the_hand_of_a_worker_who_can_tell_its_parent(
-    link: Link, keys: Keys, place: str
-) -> None:
+async def test_a_child_is_failed_by_a_worker_for_its_parent(link: Link, keys: Keys, place: str) -> None:
     fields = {"child": {"parentKey": "bull:other:p"}}
     await seed(link, keys, wait=["child", "w"] if place == "wait" else ["w"], jobs=fields if place == "wait" else None)
     if place == "delayed":

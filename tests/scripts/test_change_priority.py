@@ -31,7 +31,7 @@ LINE: dict[str, Any] = {"wait": ["w", "x", "y"], "prioritized": {"p": 2, "q": 2}
         ("p", 3, False, "wxy", "qp"),
     ],
 )
-async def test_a_job_in_line_takes_its_new_place(
+async def test_a_waiting_job_takes_its_new_place(
     link: Link, keys: Keys, id: str, priority: int, lifo: bool, wait: str, prioritized: str
 ) -> None:
     await seed(link, keys, **LINE)
@@ -42,7 +42,7 @@ async def test_a_job_in_line_takes_its_new_place(
     assert await link.call("EXISTS", keys.events) == 0, "BullMQ tells nobody"
 
 
-async def test_in_a_paused_queue_both_lists_are_looked_through(link: Link, keys: Keys) -> None:
+async def test_in_a_paused_queue_both_lists_are_searched(link: Link, keys: Keys) -> None:
     await seed(link, keys, paused=["a", "b"], wait=["c"], prioritized={"p": 1}, meta={"paused": 1})
     for id in ("a", "c", "p"):
         await change_priority(link, keys, id=id, priority=0, now=7)
@@ -51,7 +51,7 @@ async def test_in_a_paused_queue_both_lists_are_looked_through(link: Link, keys:
     assert await link.call("EXISTS", keys.marker) == 0
 
 
-async def test_a_job_that_is_not_in_line_keeps_it_for_later(link: Link, keys: Keys) -> None:
+async def test_a_job_that_does_not_wait_keeps_it_for_later(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held()}, delayed={"d": 9}, failed={"f": 1})
     before = await census(link, keys)
     for id in "adf":

@@ -1,4 +1,4 @@
-"""watch_letters: one is told, once for each time that the letters have come to be too many."""
+"""check_dead_letters: one caller gets the count, once each time that the letters exceed the threshold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.dead_letters import Death, fail_jobs
 from tests.support.keyspace import dump
 
 
-async def test_each_crossing_is_told_once(link: Link, keys: Keys) -> None:
+async def test_each_crossing_is_reported_once(link: Link, keys: Keys) -> None:
     told: list[int | None] = []
 
     async def look(threshold: int = 1) -> None:
@@ -29,6 +29,6 @@ async def test_each_crossing_is_told_once(link: Link, keys: Keys) -> None:
     assert told == [None, 3, None, 3, None, 2]
 
 
-async def test_without_letters_nothing_is_told_or_written(link: Link, keys: Keys) -> None:
+async def test_without_letters_nothing_is_reported_or_written(link: Link, keys: Keys) -> None:
     assert await check_dead_letters(link, keys, threshold=0, now=7) is None
     assert await dump(link) == {}

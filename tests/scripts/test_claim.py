@@ -8,14 +8,14 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from engine.model.options import Keep
 from engine.model.records import Failed
-from engine.scripts.claim import Claims, claim
+from engine.scripts.claim import ClaimReply, claim
 from engine.scripts.fail import fail
 from engine.scripts.renew import renew
 from tests.support.keyspace import census, dump, events, job, snapshot
 from tests.support.seeding import Held, seed
 
 
-async def take(link: Link, keys: Keys, count: int = 10, *, token: str = "t1", now: int = 7) -> Claims:
+async def take(link: Link, keys: Keys, count: int = 10, *, token: str = "t1", now: int = 7) -> ClaimReply:
     return await claim(link, keys, token=token, lock_ms=30_000, worker="w", count=count, now=now)
 
 
@@ -41,7 +41,7 @@ async def test_a_claimed_job_is_active_locked_and_marked_with_its_claim(link: Li
     assert 29_000 < await link.call("PTTL", keys.lock("a")) <= 30_000
 
 
-async def test_jobs_come_in_the_order_of_the_line_then_by_priority(link: Link, keys: Keys) -> None:
+async def test_claims_follow_the_order_of_wait_then_priority(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=["a", "b"], prioritized={"p5": 5, "p1": 1, "p1b": 1})
     assert [job.id for job in (await take(link, keys)).jobs] == ["a", "b", "p1", "p1b", "p5"]
     assert (await census(link, keys))["active"] == ["a", "b", "p1", "p1b", "p5"]
@@ -74,7 +74,7 @@ async def test_a_job_is_never_claimed_twice(link: Link, keys: Keys) -> None:
     assert await dump(link) == before
 
 
-async def test_an_id_that_stands_in_line_twice_is_claimed_once(link: Link, keys: Keys) -> None:
+async def test_an_id_that_is_queued_twice_is_claimed_once(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=["a", "b"])
     await link.call("LPUSH", keys.wait, "a")
     assert [job.id for job in (await take(link, keys)).jobs] == ["a", "b"]
@@ -108,7 +108,7 @@ async def test_more_due_jobs_than_one_call_promotes_follow_in_the_next(link: Lin
 
 
 @pytest.mark.parametrize("stray", ["", "0:1700000000000", "gone", "meta", "events"])
-async def test_an_id_without_a_job_is_dropped_and_told(link: Link, keys: Keys, stray: str) -> None:
+async def test_an_id_without_a_job_is_dropped_with_an_event(link: Link, keys: Keys, stray: str) -> None:
     await seed(link, keys, wait=["a"], meta={"opts.maxLenEvents": 100})
     await link.call("RPUSH", keys.wait, stray)
     await link.call("ZADD", keys.prioritized, 1, "away")
@@ -133,7 +133,7 @@ async def test_a_hash_without_a_name_comes_with_what_is_wrong(link: Link, keys: 
     assert broken.broken
 
 
-async def test_what_a_sweep_left_comes_with_the_claim(link: Link, keys: Keys) -> None:
+async def test_a_recovered_job_is_claimed_with_its_stalls(link: Link, keys: Keys) -> None:
     await seed(
         link, keys, wait=["a"],
         jobs={"a": {"stc": 2, "atm": 1, "ats": 4, "defa": "stalled", "stacktrace": '["x"]', "progress": "50"}},

@@ -74,18 +74,18 @@ async def test_the_pending_run_of_a_schedule_and_others_deduplication_stay(link:
     assert await link.call("EXISTS", keys.jobs + "de:x") == 1
 
 
-async def test_an_id_without_a_job_goes_too(link: Link, keys: Keys) -> None:
+async def test_an_id_without_a_job_is_deleted_too(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=["a"], jobs={"a": {"timestamp": 100}})
     await link.call("LPUSH", keys.wait, "ghost")
     assert await clean(link, keys, state="waiting", grace_ms=1, now=100) == ["ghost"]
 
 
-async def test_a_state_that_cannot_be_cleaned_is_told(link: Link, keys: Keys) -> None:
+async def test_a_state_that_cannot_be_cleaned_is_an_error(link: Link, keys: Keys) -> None:
     with pytest.raises(InvalidOption, match="'waiting-children' cannot be cleaned"):
         await clean(link, keys, state="waiting-children")
 
 
-async def test_finished_jobs_that_are_too_young_are_not_looked_at(link: Link, keys: Keys) -> None:
+async def test_finished_jobs_that_are_too_young_are_not_read(link: Link, keys: Keys) -> None:
     await seed(link, keys, completed={f"j{n}": 90 for n in range(500)})
     await link.call("CONFIG", "RESETSTAT")
     assert await clean(link, keys, state="completed", grace_ms=60, now=100) == []
@@ -107,7 +107,7 @@ async def test_an_id_that_names_a_structure_takes_nothing_with_it(link: Link, ke
 
 
 @pytest.mark.parametrize("is_paused", [False, True])
-async def test_a_parent_that_is_released_into_the_same_line_stays(link: Link, keys: Keys, is_paused: bool) -> None:
+async def test_a_parent_released_into_the_same_list_stays(link: Link, keys: Keys, is_paused: bool) -> None:
     """It gets in front of the line whose old end is being cleaned."""
     await seed(
         link, keys, wait=["child", "b"], waiting_children={"p": 1}, meta={"paused": 1} if is_paused else {},

@@ -1,4 +1,4 @@
-"""letter_groups: how many open dead letters are of one kind."""
+"""count_dead_letters: open dead letters by type, error, tenant and day."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def test_open_letters_are_counted_by_kind_the_largest_first(link: Link, ke
     assert await count_dead_letters(link, keys, by="tenant", most=9) == [("t", 1)]
 
 
-async def test_days_are_told_the_newest_first_and_empty_ones_not_at_all(link: Link, keys: Keys) -> None:
+async def test_days_with_letters_are_listed_newest_first(link: Link, keys: Keys) -> None:
     await fail_jobs(link, keys, {"a": Death(0), "b": Death(DAY - 1), "c": Death(DAY), "d": Death(900 * DAY + 5)})
     assert await count_dead_letters(link, keys, by="day", most=9) == [("900", 1), ("1", 1), ("0", 2)]
     assert await count_dead_letters(link, keys, by="day", most=2) == [("900", 1), ("1", 1)]

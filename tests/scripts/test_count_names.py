@@ -1,4 +1,4 @@
-"""names: how many jobs of each name are in a state."""
+"""count_names: jobs of each name in a page of one state."""
 
 from __future__ import annotations
 

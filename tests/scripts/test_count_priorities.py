@@ -1,4 +1,4 @@
-"""priorities: how many jobs of each priority are in line."""
+"""count_priorities: waiting jobs of each priority."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ async def test_it_comes_back_when_it_is_due_and_keeps_its_priority(link: Link, k
     assert (job.id, job.priority, job.attempts_made, job.fence) == ("a", 3, 1, 2)
 
 
-async def test_sent_again_it_says_that_the_job_is_not_held_any_more(link: Link, keys: Keys) -> None:
+async def test_sent_again_the_claim_is_lost(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held()})
     await delay(link, keys, [(claimed("a"), Retrying(50, "x"))], now=7)
     before = await dump(link)

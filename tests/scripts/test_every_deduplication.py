@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.batching import lots
+from engine.batching import batches
 from engine.connection import Link
 from engine.errors import ServerError
 from engine.model.keys import Keys
@@ -82,7 +82,7 @@ async def test_in_one_call_among_others_each_row_has_its_answer(link: Link, keys
     assert (await census(link, keys))["wait"] == ["there", "a", "5"]
 
 
-async def test_an_id_that_is_there_is_told_before_its_deduplication_is_asked(link: Link, keys: Keys) -> None:
+async def test_an_existing_id_comes_before_its_deduplication(link: Link, keys: Keys) -> None:
     await seed(link, keys, completed={"a": 1})
     assert await add(link, keys, [row("a")], now=7) == Added(["a"], frozenset({0}))
     assert await owner(link, keys) == (None, -2)
@@ -176,8 +176,8 @@ async def test_a_foreign_key_at_the_owners_place_is_an_error_and_nothing_is_writ
 
 def test_a_call_carries_fewer_jobs_with_a_deduplication() -> None:
     plain = NewRow("", "n", b"{}", b"{}")
-    assert [len(lot) for lot in lots([plain] * 300)] == [250, 50]
-    assert [len(lot) for lot in lots([row()] * 150)] == [64, 64, 22]
+    assert [len(lot) for lot in batches([plain] * 300)] == [250, 50]
+    assert [len(lot) for lot in batches([row()] * 150)] == [64, 64, 22]
 
 
 async def test_a_plain_job_has_nothing_of_it(link: Link, keys: Keys) -> None:

@@ -71,7 +71,7 @@ async def test_the_last_child_releases_its_parent_and_leaves_its_value(link: Lin
     }
 
 
-async def test_the_parent_is_told_of_before_the_child(link: Link, keys: Keys) -> None:
+async def test_the_parents_events_come_before_the_childs(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held()}, waiting_children={"p": 1}, jobs={"a": child_of(keys=keys)})
     await link.call("SADD", keys.job("p") + ":dependencies", keys.job("a"))
     await ended(link, keys, "finish")

@@ -181,7 +181,7 @@ async def _obliterated(link: Link) -> None:
     await obliterate(link, OTHER, now=7)
 
 
-def test_no_script_that_puts_jobs_in_line_is_missing_here() -> None:
+def test_no_script_that_enqueues_jobs_is_missing_here() -> None:
     scripts = {path.stem for path in lua_folder().glob("*.lua") if "--@include enqueue" in path.read_text()}
     assert CASES.keys() == scripts
 

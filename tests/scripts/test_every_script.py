@@ -103,7 +103,7 @@ async def test_sent_twice_it_does_nothing_more(link: Link, keys: Keys, verb: str
 
 @pytest.mark.parametrize("verb", FENCED)
 @pytest.mark.parametrize("field", ["owner and lock", "lock", "fence"])
-async def test_a_stale_claim_is_told_so_and_changes_nothing(link: Link, keys: Keys, verb: str, field: str) -> None:
+async def test_a_stale_claim_is_refused_and_changes_nothing(link: Link, keys: Keys, verb: str, field: str) -> None:
     await seed_for_all(link, keys)
     await link.call(
         "DEL",
@@ -126,7 +126,7 @@ async def test_a_stale_claim_is_told_so_and_changes_nothing(link: Link, keys: Ke
 
 
 @pytest.mark.parametrize("verb", FENCED)
-async def test_a_claim_whose_lock_ended_still_holds_if_nobody_took_the_job(link: Link, keys: Keys, verb: str) -> None:
+async def test_a_claim_with_an_expired_lock_still_holds(link: Link, keys: Keys, verb: str) -> None:
     await seed_for_all(link, keys)
     for id in "abr":
         await link.call("DEL", keys.lock(id))
@@ -135,7 +135,7 @@ async def test_a_claim_whose_lock_ended_still_holds_if_nobody_took_the_job(link:
 
 
 @pytest.mark.parametrize("verb", FENCED)
-async def test_claims_on_jobs_that_are_gone_are_told_so_and_hold_up_no_other(link: Link, keys: Keys, verb: str) -> None:
+async def test_claims_on_deleted_jobs_do_not_stop_the_others(link: Link, keys: Keys, verb: str) -> None:
     await seed_for_all(link, keys)
     await link.call("LREM", keys.active, 0, "a")
     await link.call("SREM", keys.stalled, "a")

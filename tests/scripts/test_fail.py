@@ -93,7 +93,7 @@ async def test_a_reason_in_any_script_and_a_thousand_rows_are_kept(link: Link, k
 # --- dead letters -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_dead_letter_tells_all_of_a_job_of_which_nothing_else_is_kept(link: Link, keys: Keys) -> None:
+async def test_a_dead_letter_has_all_of_a_job_that_is_not_kept(link: Link, keys: Keys) -> None:
     fields: dict[str, str | int] = {
         "name": "sms",
         "data": '{"n":1}',
@@ -105,7 +105,7 @@ async def test_a_dead_letter_tells_all_of_a_job_of_which_nothing_else_is_kept(li
     }
     await seed(link, keys, active={"a": Held(fence=4)}, jobs={"a": fields})
     failure = (claimed("a", fence=4), Failed("boom", b'["x","y"]', "KeyError"), Keep(count=0), 3)
-    assert await fail(link, keys, [failure], letters=ALL, tenants=["t1"], now=7) == {}
+    assert await fail(link, keys, [failure], dead_letters=ALL, tenants=["t1"], now=7) == {}
     assert await stored_dead_letters(link, keys) == {
         "letter:a:record": {
             "name": "sms", "data": '{"n":1}', "opts": '{"attempts":3}', "timestamp": "5", "priority": "2", "ats": "4",
@@ -122,10 +122,10 @@ async def test_a_dead_letter_tells_all_of_a_job_of_which_nothing_else_is_kept(li
 async def test_a_failure_that_is_refused_or_sent_twice_writes_no_letter(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held(), "b": Held(token="t9")})
     rows = [(claimed(id), Failed("boom"), ALL, 1) for id in "ab"]
-    assert await fail(link, keys, rows, letters=ALL, now=7) == {1: Refusal.LOST}
+    assert await fail(link, keys, rows, dead_letters=ALL, now=7) == {1: Refusal.LOST}
     assert (await stored_dead_letters(link, keys))["open"] == {"a": 7}
     before = await dump(link)
-    assert await fail(link, keys, rows, letters=ALL, now=8) == {0: Refusal.DONE, 1: Refusal.LOST}
+    assert await fail(link, keys, rows, dead_letters=ALL, now=8) == {0: Refusal.DONE, 1: Refusal.LOST}
     assert await dump(link) == before
 
 
@@ -145,13 +145,18 @@ FOREIGN = ["open", "replayed", "types", "errors", *index_names({"type": "n", "er
 
 @pytest.mark.usefixtures("damaged")
 @pytest.mark.parametrize("name", FOREIGN)
-async def test_a_shelf_of_a_wrong_type_is_an_error_and_nothing_is_written(link: Link, keys: Keys, name: str) -> None:
+async def test_an_index_of_a_wrong_type_writes_nothing(link: Link, keys: Keys, name: str) -> None:
     await seed(link, keys, active={"a": Held()})
     await link.call("SET", f"{keys.jobs}corral:dead:{name}", "foreign")
     before = await dump(link)
     with pytest.raises(ServerError):
         await fail(
-            link, keys, [(claimed("a"), Failed("boom", b"", "KeyError"), ALL, 1)], letters=ALL, tenants=["t1"], now=7
+            link,
+            keys,
+            [(claimed("a"), Failed("boom", b"", "KeyError"), ALL, 1)],
+            dead_letters=ALL,
+            tenants=["t1"],
+            now=7,
         )
     assert await dump(link) == before
 
@@ -160,7 +165,7 @@ async def test_a_shelf_of_a_wrong_type_is_an_error_and_nothing_is_written(link: 
 async def test_a_foreign_key_at_a_letters_place_costs_that_letter_only(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held(), "b": Held()})
     await link.call("SET", keys.letter("a"), "foreign")
-    assert await fail(link, keys, [(claimed(id), Failed("boom"), ALL, 1) for id in "ab"], letters=ALL, now=7) == {}
+    assert await fail(link, keys, [(claimed(id), Failed("boom"), ALL, 1) for id in "ab"], dead_letters=ALL, now=7) == {}
     found = await stored_dead_letters(link, keys)
     assert (found["letter:a:record"], found["open"]) == ("foreign", {"b": 7})
     assert (await census(link, keys))["failed"] == ["a", "b"]

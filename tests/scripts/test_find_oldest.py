@@ -1,4 +1,4 @@
-"""oldest: the jobs among which the one that has waited longest is."""
+"""find_oldest: candidates for the job that has waited longest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from engine.connection import Link
 from engine.model.keys import Keys
-from engine.scripts.find_oldest import LOOKED_AT, InLine, find_oldest
+from engine.scripts.find_oldest import MAX_READ, WaitingJob, find_oldest
 from tests.support.keyspace import dump
 from tests.support.seeding import seed
 
@@ -25,11 +25,11 @@ async def test_it_shows_those_next_to_run_and_the_first_of_each_priority(link: L
     before = await dump(link)
     now, jobs = await find_oldest(link, keys, now=7)
     assert (now, [job.id for job in jobs]) == (7, ["p", "w", "one", "nine"])
-    assert jobs[1] == InLine("w", "n", 3, 5, b'{"delay":1}')
+    assert jobs[1] == WaitingJob("w", "n", 3, 5, b'{"delay":1}')
     assert await dump(link) == before
 
 
-async def test_it_looks_at_no_more_than_it_says(link: Link, keys: Keys) -> None:
+async def test_it_reads_no_more_than_its_limit(link: Link, keys: Keys) -> None:
     await seed(
         link,
         keys,
@@ -37,8 +37,8 @@ async def test_it_looks_at_no_more_than_it_says(link: Link, keys: Keys) -> None:
         prioritized={f"p{n}": n + 1 for n in range(300)},
     )
     _, jobs = await find_oldest(link, keys, now=7)
-    assert len(jobs) == 2 * LOOKED_AT
-    assert {"w0", f"w{LOOKED_AT - 1}", "p0", f"p{LOOKED_AT - 1}"} <= {job.id for job in jobs}
+    assert len(jobs) == 2 * MAX_READ
+    assert {"w0", f"w{MAX_READ - 1}", "p0", f"p{MAX_READ - 1}"} <= {job.id for job in jobs}
 
 
 @pytest.mark.usefixtures("damaged")

@@ -1,4 +1,4 @@
-"""stuck_schedules: chains that broke are found, soon and by one worker."""
+"""find_stuck_schedules: broken chains are found, soon and by one worker."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from engine.connection import Link
 from engine.model.keys import Keys
-from engine.scripts.find_stuck_schedules import Stuck, find_stuck_schedules
+from engine.scripts.find_stuck_schedules import StuckSchedule, find_stuck_schedules
 from tests.support.keyspace import dump
 from tests.support.schedules import seed_schedule
 from tests.support.seeding import seed
@@ -14,7 +14,7 @@ from tests.support.seeding import seed
 LOOK = 100
 
 
-async def look(link: Link, keys: Keys, now: int, **more: int) -> list[Stuck]:
+async def look(link: Link, keys: Keys, now: int, **more: int) -> list[StuckSchedule]:
     await link.call("DEL", keys.jobs + "corral:schedules:looked")
     found, skip = await find_stuck_schedules(link, keys, interval_ms=LOOK, now=now, **more)
     assert skip == -1
@@ -28,18 +28,18 @@ async def test_a_run_that_waits_is_on_its_way(link: Link, keys: Keys, place: str
     assert await look(link, keys, 1_000) == []
 
 
-async def test_a_run_that_is_gone_is_given_again_before_its_time_and_not_after_it(link: Link, keys: Keys) -> None:
+async def test_a_lost_run_is_added_again_before_its_time_only(link: Link, keys: Keys) -> None:
     await seed_schedule(link, keys, 1_000, place="")
     assert await look(link, keys, 799) == [], "there is time"
-    assert await look(link, keys, 900) == [Stuck("s", 1_000, True)]
-    assert await look(link, keys, 1_001) == [Stuck("s", 1_000, False)], "it may have run and be deleted"
+    assert await look(link, keys, 900) == [StuckSchedule("s", 1_000, True)]
+    assert await look(link, keys, 1_001) == [StuckSchedule("s", 1_000, False)], "it may have run and be deleted"
 
 
 @pytest.mark.usefixtures("damaged")
 async def test_a_run_that_stands_nowhere_never_began(link: Link, keys: Keys) -> None:
     await seed_schedule(link, keys, 1_000, place="wait")
     await link.call("DEL", keys.wait)
-    assert await look(link, keys, 1_001) == [Stuck("s", 1_000, True)]
+    assert await look(link, keys, 1_001) == [StuckSchedule("s", 1_000, True)]
 
 
 @pytest.mark.parametrize("ended", ["completed", "failed"])
@@ -48,7 +48,7 @@ async def test_a_run_that_ended_without_having_made_the_next_is_found(link: Link
     run = "repeat:s:1000"
     await seed(link, keys, **{ended: {run: 1_020}}, jobs={run: {"rjk": "s", "processedOn": 1_010}})  # type: ignore[arg-type]
     assert await look(link, keys, 1_050) == [], "whoever took it is given time"
-    assert await look(link, keys, 1_111) == [Stuck("s", 1_000, False)]
+    assert await look(link, keys, 1_111) == [StuckSchedule("s", 1_000, False)]
 
 
 async def test_one_that_has_ended_and_a_repeatable_job_are_let_be(link: Link, keys: Keys) -> None:
@@ -65,10 +65,10 @@ async def test_a_foreign_key_holds_up_no_other(link: Link, keys: Keys) -> None:
     await seed_schedule(link, keys, 5, place="", id="taken")
     await link.call("SET", keys.job("repeat:taken:5"), "x")
     await seed_schedule(link, keys, 6, place="")
-    assert await look(link, keys, 1_000) == [Stuck("taken", 5, False), Stuck("s", 6, False)]
+    assert await look(link, keys, 1_000) == [StuckSchedule("taken", 5, False), StuckSchedule("s", 6, False)]
 
 
-async def test_of_many_workers_one_looks(link: Link, keys: Keys) -> None:
+async def test_of_many_workers_one_checks(link: Link, keys: Keys) -> None:
     await seed_schedule(link, keys, 5, place="")
     assert await look(link, keys, 1_000)
     before = await dump(link)
@@ -78,7 +78,7 @@ async def test_of_many_workers_one_looks(link: Link, keys: Keys) -> None:
     await link.call("DEL", keys.jobs + "corral:schedules:looked")
 
 
-async def test_a_look_goes_on_call_by_call(link: Link, keys: Keys) -> None:
+async def test_a_check_goes_on_call_by_call(link: Link, keys: Keys) -> None:
     for n in range(7):
         await seed_schedule(link, keys, 10 + n, place="" if n % 2 else "delayed", id=f"s{n}")
     found, skip = [], 0
@@ -96,5 +96,5 @@ async def test_the_interval_that_counts_is_ones_own(link: Link, keys: Keys) -> N
     assert [len(await _found(link, keys, ms, now=1_000 + ms // 2)) for ms in (600, 600, 200)] == [1, 0, 1]
 
 
-async def _found(link: Link, keys: Keys, interval_ms: int, now: int) -> list[Stuck]:
+async def _found(link: Link, keys: Keys, interval_ms: int, now: int) -> list[StuckSchedule]:
     return (await find_stuck_schedules(link, keys, interval_ms=interval_ms, now=now))[0]

@@ -17,7 +17,7 @@ from tests.support.seeding import Held, claimed, seed
 DONE = (claimed("a"), b'{"ok":true}', Keep())
 
 
-async def test_the_job_is_completed_and_the_others_are_in_line(link: Link, keys: Keys) -> None:
+async def test_the_job_is_completed_and_the_others_wait(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held()}, stalled=["a"])
     nodes = [node("top", waits=True), node("below", "top", OTHER), node("")]
     assert await finish_adding(link, keys, DONE, nodes, now=7) is None
@@ -34,7 +34,7 @@ async def test_the_job_is_completed_and_the_others_are_in_line(link: Link, keys:
     assert (await snapshot(link, OTHER))["wait"] == ["below"]
 
 
-async def test_its_own_parent_is_told(link: Link, keys: Keys) -> None:
+async def test_its_own_parent_is_notified(link: Link, keys: Keys) -> None:
     jobs = {"a": {"parentKey": keys.job("p")}}
     await seed(link, keys, active={"a": Held()}, waiting_children={"p": 1}, jobs=jobs)
     await link.call("SADD", keys.helper("p", "dependencies"), keys.job("a"))
@@ -67,7 +67,7 @@ async def test_where_it_cannot_be_neither_is_written(link: Link, keys: Keys, why
         await link.call("ZADD", keys.helper("a", "unsuccessful"), 1, keys.job("x"))
     before = await dump(link)
     refusal = await finish_adding(link, keys, DONE, [node("top", waits=True), node("c", "top")], now=7)
-    assert refusal is (Refusal.DOOMED if why == "doomed" else Refusal.ANOTHERS)
+    assert refusal is (Refusal.DOOMED if why == "doomed" else Refusal.OTHER_PARENT)
     assert await dump(link) == before
 
 

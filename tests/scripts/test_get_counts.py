@@ -1,4 +1,4 @@
-"""counts: how many jobs are where."""
+"""get_counts: how many jobs each state has."""
 
 from __future__ import annotations
 

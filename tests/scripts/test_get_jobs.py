@@ -1,4 +1,4 @@
-"""get: stored jobs, as they are."""
+"""get_jobs: stored jobs with their states."""
 
 from __future__ import annotations
 

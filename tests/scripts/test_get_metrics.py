@@ -1,4 +1,4 @@
-"""metrics: counts of finished jobs by the minute, which `turn`, `finish` and `fail` write for workers that count."""
+"""get_metrics: counts of finished jobs by the minute, which `turn`, `finish` and `fail` write for workers that count."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.model.options import Keep
 from engine.model.records import Failed
 from engine.scripts.fail import fail
 from engine.scripts.finish import finish
-from engine.scripts.get_metrics import Metered, get_metrics
+from engine.scripts.get_metrics import StoredMetrics, get_metrics
 from engine.scripts.turn import turn
 from tests.support.keyspace import dump
 from tests.support.seeding import Held, claimed, seed
@@ -97,7 +97,7 @@ async def test_two_weeks_of_silence_take_one_call(link: Link, keys: Keys) -> Non
     await finish(link, keys, [(claimed("a"), b"1", Keep())], metrics=20_160, now=0)
     await finish(link, keys, [(claimed("b"), b"1", Keep())], metrics=20_160, now=30_000 * MINUTE)
     found = await get_metrics(link, keys, kind="completed", start=-2, end=-1)
-    assert found == Metered(2, 30_000 * MINUTE, 1, 20_160, [0, 1])
+    assert found == StoredMetrics(2, 30_000 * MINUTE, 1, 20_160, [0, 1])
 
 
 @pytest.mark.usefixtures("damaged")
@@ -114,9 +114,9 @@ async def test_a_foreign_key_in_their_place_is_an_error_and_nothing_is_written(
 
 
 async def test_reading_shows_the_minutes_asked_for_and_writes_nothing(link: Link, keys: Keys) -> None:
-    assert await get_metrics(link, keys, kind="failed", start=0, end=-1) == Metered(0, None, 0, 0, [])
+    assert await get_metrics(link, keys, kind="failed", start=0, end=-1) == StoredMetrics(0, None, 0, 0, [])
     await link.call("HSET", f"{keys.jobs}metrics:completed", "count", 9, "prevTS", 700, "prevCount", 6)
     await link.call("RPUSH", f"{keys.jobs}metrics:completed:data", 3, 0, 2, 1)
     before = await dump(link)
-    assert await get_metrics(link, keys, kind="completed", start=1, end=2) == Metered(9, 700, 6, 4, [0, 2])
+    assert await get_metrics(link, keys, kind="completed", start=1, end=2) == StoredMetrics(9, 700, 6, 4, [0, 2])
     assert await dump(link) == before

@@ -1,4 +1,4 @@
-"""limit_ttl: how long nothing starts. What it says under each limit stands beside that limit's tests."""
+"""get_rate_limit_ttl: how long no job starts. Its replies under each limit are tested with that limit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_it_reads_what_claims_read(
     await seed(link, keys, meta=meta)
     await link.call("SET", keys.limiter, started, "PX", 60_000)
     before = await dump(link)
-    left = await get_rate_limit_ttl(link, keys, own=own, now=7)
+    left = await get_rate_limit_ttl(link, keys, worker_limit=own, now=7)
     assert 50_000 < left <= 60_000 if closed else left == 0
     assert await dump(link) == before
 

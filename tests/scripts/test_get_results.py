@@ -1,4 +1,4 @@
-"""answer: how a job ended, for who waits."""
+"""get_results: results and failure reasons of jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""state: where jobs are."""
+"""get_state: the states of jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""meta: a queue becomes known."""
+"""init_queue: a queue is registered for tools."""
 
 from __future__ import annotations
 

@@ -34,6 +34,6 @@ async def test_it_wakes_a_worker_if_one_could_claim(
     assert ("marker" in await snapshot(link, keys)) is woken
 
 
-async def test_an_empty_line_wakes_nobody(link: Link, keys: Keys) -> None:
+async def test_an_empty_queue_wakes_no_worker(link: Link, keys: Keys) -> None:
     await limit_concurrency(link, keys, 5, now=7)
     assert "marker" not in await snapshot(link, keys)

@@ -1,4 +1,4 @@
-"""limit_rate, and what a rate limit does to claims."""
+"""limit_rate: and what a rate limit does to claims."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from engine.model.limits import RateLimit
 from engine.model.options import Keep
-from engine.scripts.claim import Claims, claim
+from engine.scripts.claim import ClaimReply, claim
 from engine.scripts.get_rate_limit_ttl import get_rate_limit_ttl
 from engine.scripts.limit_rate import limit_rate
 from engine.scripts.turn import turn
@@ -22,11 +22,11 @@ from tests.support.seeding import Held, claimed, seed
 HOUR = 3_600_000
 
 
-async def take(link: Link, keys: Keys, count: int = 9, *, own: str = "", now: int = 7, token: str = "t2") -> Claims:
-    return await claim(link, keys, token=token, lock_ms=HOUR, worker="w", count=count, own=own, now=now)
+async def take(link: Link, keys: Keys, count: int = 9, *, own: str = "", now: int = 7, token: str = "t2") -> ClaimReply:
+    return await claim(link, keys, token=token, lock_ms=HOUR, worker="w", count=count, worker_limit=own, now=now)
 
 
-def ids(claims: Claims) -> list[str]:
+def ids(claims: ClaimReply) -> list[str]:
     return [job.id for job in claims.jobs]
 
 
@@ -49,10 +49,10 @@ async def test_a_batch_takes_no_more_than_what_the_window_has_left(link: Link, k
     await seed(link, keys, wait=list("abcdefg"), meta={"max": 5, "duration": HOUR})
     first, second, third = await take(link, keys, 3), await take(link, keys), await take(link, keys)
     assert (ids(first), ids(second), ids(third)) == (["a", "b", "c"], ["d", "e"], [])
-    assert (first.more, first.closed) == (True, 0)
+    assert (first.more, first.limited_ms) == (True, 0)
     for claims in (second, third):
         assert claims.more is False
-        assert HOUR - 5_000 < claims.closed <= HOUR
+        assert HOUR - 5_000 < claims.limited_ms <= HOUR
     assert (await snapshot(link, keys))["limiter"] == "5"
     assert HOUR - 5_000 < await get_rate_limit_ttl(link, keys, now=7) <= HOUR
 
@@ -103,20 +103,20 @@ async def test_a_turn_hands_in_results_and_keeps_to_the_limit(link: Link, keys: 
     rows = [(claimed("x"), b"1", Keep())]
     turned = await turn(link, keys, rows, token="t2", lock_ms=9_000, worker="w", count=9, now=7)
     assert ([job.id for job in turned.jobs], turned.refused, turned.more) == (["a", "b"], {}, False)
-    assert turned.closed > HOUR - 5_000
+    assert turned.limited_ms > HOUR - 5_000
 
 
 async def test_a_worker_can_have_a_limit_of_its_own(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=list("abcd"))
     assert ids(await take(link, keys, own=f"1,{HOUR}")) == ["a"]
     closed = await take(link, keys, own=f"1,{HOUR}")
-    assert (ids(closed), closed.closed > HOUR - 5_000) == ([], True)
+    assert (ids(closed), closed.limited_ms > HOUR - 5_000) == ([], True)
     assert (await snapshot(link, keys))["marker"] == {"0": 0}, "others have no limit"
-    assert await get_rate_limit_ttl(link, keys, own="1,5", now=7) > HOUR - 5_000
+    assert await get_rate_limit_ttl(link, keys, worker_limit="1,5", now=7) > HOUR - 5_000
     assert ids(await take(link, keys)) == ["b", "c", "d"]
 
 
-async def test_of_the_size_the_queues_word_goes_first_and_of_the_length_the_workers(link: Link, keys: Keys) -> None:
+async def test_the_queues_max_and_the_workers_duration_win(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=list("abcd"), meta={"max": 2, "duration": 50})
     assert ids(await take(link, keys, own=f"3,{HOUR}")) == ["a", "b"]
     assert await link.call("PTTL", keys.limiter) > HOUR - 5_000
@@ -164,7 +164,7 @@ async def test_smoothed_starts_are_evenly_spread(link: Link, keys: Keys) -> None
     assert {now: "".join(ids(claims)) for now, claims in found.items()} == {
         0: "a", 1: "", 99_999: "", 100_000: "b", 150_000: "", 350_000: "c", 449_999: "", 450_000: "d",
     }  # fmt: skip
-    assert (found[0].closed, found[1].closed, found[99_999].closed) == (100_000, 99_999, 1)
+    assert (found[0].limited_ms, found[1].limited_ms, found[99_999].limited_ms) == (100_000, 99_999, 1)
     assert found[450_000].more is False
     assert (await snapshot(link, keys))["limiter"] == "4", "BullMQ's workers see them in the window"
     assert await get_rate_limit_ttl(link, keys, now=450_001) == 99_999
@@ -197,7 +197,7 @@ async def test_no_window_has_more_than_max_and_little_is_left_unused(link: Link,
         claims = await take(link, keys, chance.randrange(1, maximum + 2), now=now, token=f"t{len(starts)}")
         assert len(claims.jobs) <= 1 + maximum // 20
         starts += [now] * len(claims.jobs)
-        now += claims.closed if chance.random() < 0.8 else chance.randrange(span // maximum)
+        now += claims.limited_ms if chance.random() < 0.8 else chance.randrange(span // maximum)
     for first, next_but_max in zip(starts, starts[maximum:], strict=False):
         assert next_but_max - first >= span
     assert starts[-1] - eager_since <= 1.1 * span * total / maximum + span
@@ -209,7 +209,7 @@ async def test_a_smoothed_limit_that_is_raised_does_not_wait_for_the_old_one(lin
     await take(link, keys, now=0)
     await limit_rate(link, keys, RateLimit(10, 1_000, smooth=True), now=1)
     assert ids(await take(link, keys, now=1)) == ["b"]
-    assert (await take(link, keys, now=1)).closed == 100
+    assert (await take(link, keys, now=1)).limited_ms == 100
 
 
 async def _is_gone(link: Link, key: str) -> bool:

@@ -1,4 +1,4 @@
-"""page: the jobs of one state, in their order."""
+"""list_jobs: the jobs of one state, in their order."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_a_page_runs_from_the_next_or_oldest_or_back(link: Link, keys: Key
     assert await dump(link) == before
 
 
-async def test_waiting_jobs_of_both_lists_are_one_line(link: Link, keys: Keys) -> None:
+async def test_waiting_jobs_of_both_lists_are_one_page(link: Link, keys: Keys) -> None:
     await seed(link, keys, paused=["a", "b"], wait=["c", "d"])
     assert await ids(link, keys, state="waiting") == ["a", "b", "c", "d"]
     assert await ids(link, keys, state="waiting", start=1, end=2) == ["b", "c"]
@@ -77,7 +77,7 @@ async def test_an_id_without_a_hash_is_shown_by_its_id(link: Link, keys: Keys) -
     assert (ghost.id, ghost.name, ghost.state) == ("ghost", "", "waiting")
 
 
-async def test_what_cannot_be_asked_is_told(link: Link, keys: Keys) -> None:
+async def test_an_unknown_state_is_an_error(link: Link, keys: Keys) -> None:
     with pytest.raises(InvalidOption, match="'done' is no state"):
         await list_jobs(link, keys, state="done")
     with pytest.raises(InvalidOption, match="start"):

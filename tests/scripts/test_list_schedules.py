@@ -1,4 +1,4 @@
-"""schedules: what is stored of schedules, whoever stored it."""
+"""list_schedules: stored schedules, by Corral or BullMQ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""catch_up: parents hear of children that ended or went without telling them."""
+"""notify_parents: parents whose children ended without notifying them are released or fail."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def ended(link: Link, keys: Keys, flags: str = "{}", reason: str = "") -> 
         assert not await finish(link, keys, [(job, b"5", Keep())], now=8)
 
 
-async def test_a_result_comes_to_the_parents_that_were_not_told(link: Link, keys: Keys) -> None:
+async def test_a_result_reaches_parents_not_yet_notified(link: Link, keys: Keys) -> None:
     await ended(link, keys)
     assert sorted(await look(link, keys, 9)) == ["b", "top"]
     found = await snapshot(link, keys)
@@ -71,14 +71,14 @@ async def test_a_child_that_is_not_there_is_given_time(link: Link, keys: Keys) -
     assert await get_state(link, keys, ["top"]) == ["waiting"]
 
 
-async def test_a_parent_that_waits_for_nobody_is_let_run(link: Link, keys: Keys) -> None:
+async def test_a_parent_without_open_children_is_released(link: Link, keys: Keys) -> None:
     await seed(link, keys, waiting_children={"p": 7})
     assert await look(link, keys, 7 + PATIENCE - 1) == []
     assert await look(link, keys, 7 + PATIENCE) == ["p"]
     assert (await snapshot(link, keys))["wait"] == ["p"]
 
 
-async def test_one_look_is_enough_for_all_workers(link: Link, keys: Keys) -> None:
+async def test_one_check_is_enough_for_all_workers(link: Link, keys: Keys) -> None:
     await seed(link, keys, waiting_children={"p": 7})
     assert await look(link, keys, 9) == []
     before = await dump(link)

@@ -89,7 +89,7 @@ async def test_a_queue_that_is_not_there_is_no_error(link: Link, keys: Keys) -> 
     assert await dump(link) == {}
 
 
-async def test_dead_letters_of_a_queue_that_has_nothing_else_go_too(link: Link, keys: Keys) -> None:
+async def test_a_queue_with_only_dead_letters_is_deleted_too(link: Link, keys: Keys) -> None:
     await fail_jobs(link, keys, {f"d{n}": Death(n) for n in range(5)})
     await link.call("DEL", keys.events, keys.marker)
     await link.call("HSET", keys.meta, "paused", 1)
@@ -98,7 +98,7 @@ async def test_dead_letters_of_a_queue_that_has_nothing_else_go_too(link: Link, 
 
 
 @pytest.mark.parametrize("count", [1, 1_000])
-async def test_dead_letters_stay_where_they_are_to_be_kept(link: Link, keys: Keys, count: int) -> None:
+async def test_dead_letters_stay_if_they_are_kept(link: Link, keys: Keys, count: int) -> None:
     await seed(link, keys, wait=["a", "b"], failed={"d1": 1}, meta={"paused": 1})
     await fail_jobs(link, keys, {f"d{n}": Death(n) for n in range(5)})
     dead = {key: value for key, value in (await dump(link)).items() if ":corral:dead:" in key}

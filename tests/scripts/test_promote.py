@@ -11,7 +11,7 @@ from tests.support.keyspace import census, dump, events, snapshot
 from tests.support.seeding import Held, seed
 
 
-async def test_due_jobs_get_in_line_by_their_priority_and_no_other_does(link: Link, keys: Keys) -> None:
+async def test_only_due_jobs_are_enqueued_by_their_priority(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=["w"], delayed={"a": 7, "b": 6, "p": 5, "c": 8}, jobs={"p": {"priority": 2}})
     assert await promote(link, keys, now=7) == (3, 1)
     found = await snapshot(link, keys)

@@ -13,7 +13,7 @@ from tests.support.seeding import seed
 
 
 @pytest.mark.parametrize(("priority", "place"), [(0, "wait"), (3, "prioritized")])
-async def test_a_promoted_job_is_in_line_by_its_priority(link: Link, keys: Keys, priority: int, place: str) -> None:
+async def test_a_promoted_job_waits_by_its_priority(link: Link, keys: Keys, priority: int, place: str) -> None:
     await seed(link, keys, delayed={"a": 500, "b": 600}, jobs={"a": {"priority": priority}})
     await promote_one(link, keys, id="a", now=7)
     found = await census(link, keys)

@@ -25,14 +25,14 @@ async def test_a_purged_letter_leaves_nothing_and_its_job_stays(link: Link, keys
     assert await dump(link) == kept
 
 
-async def test_a_letter_of_a_later_failure_is_not_meant(link: Link, keys: Keys) -> None:
+async def test_a_letter_of_a_later_failure_is_not_purged(link: Link, keys: Keys) -> None:
     await fail_jobs(link, keys, {"a": Death(4)})
     assert await purge(link, keys, [("a", 3)], now=5) == 0
     assert (await stored_dead_letters(link, keys))["open"] == {"a": 4}
 
 
 @pytest.mark.usefixtures("damaged")
-async def test_a_shelf_of_a_wrong_type_is_an_error_before_anything_is_written(link: Link, keys: Keys) -> None:
+async def test_an_index_of_a_wrong_type_writes_nothing(link: Link, keys: Keys) -> None:
     await fail_jobs(link, keys, {"a": Death(1)})
     await link.call("SET", keys.jobs + "corral:dead:types", "foreign")
     before = await dump(link)

@@ -1,4 +1,4 @@
-"""limit: a job that met a rate limit goes back, and the queue holds still."""
+"""rate_limit: a job that met a rate limit goes back, and no job starts until it is over."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from engine.connection import Link
 from engine.model.keys import Keys
 from engine.model.records import Limited
 from engine.scripting.rows import Refusal
-from engine.scripts.claim import Claims, claim
+from engine.scripts.claim import ClaimReply, claim
 from engine.scripts.get_rate_limit_ttl import get_rate_limit_ttl
 from engine.scripts.rate_limit import rate_limit
 from tests.support.keyspace import census, dump, job, snapshot
@@ -15,11 +15,11 @@ from tests.support.seeding import Held, claimed, seed
 FULL = "9007199254740991"
 
 
-async def take(link: Link, keys: Keys, *, now: int, count: int = 9) -> Claims:
+async def take(link: Link, keys: Keys, *, now: int, count: int = 9) -> ClaimReply:
     return await claim(link, keys, token="t2", lock_ms=9_000, worker="w", count=count, now=now)
 
 
-async def test_the_job_is_first_in_line_and_has_used_no_attempt(link: Link, keys: Keys) -> None:
+async def test_the_job_is_first_and_has_used_no_attempt(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=["w"], active={"a": Held(fence=3)}, stalled=["a"], jobs={"a": {"atm": 2}})
     assert await rate_limit(link, keys, [(claimed("a", fence=3), Limited(50_000))], now=7) == {}
     found = await snapshot(link, keys)
@@ -40,7 +40,7 @@ async def test_the_job_is_first_in_line_and_has_used_no_attempt(link: Link, keys
 async def test_nothing_starts_until_the_time_is_over_though_the_queue_has_no_limit(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=["w"], active={"a": Held()})
     await rate_limit(link, keys, [(claimed("a"), Limited(50))], now=7)
-    assert await take(link, keys, now=56) == Claims([], None, False, 1)
+    assert await take(link, keys, now=56) == ClaimReply([], None, False, 1)
     assert await get_rate_limit_ttl(link, keys, now=27) == 30
     assert [job.id for job in (await take(link, keys, now=57)).jobs] == ["a", "w"]
     assert await get_rate_limit_ttl(link, keys, now=57) == 0

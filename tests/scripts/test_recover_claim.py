@@ -1,4 +1,4 @@
-"""recover: what a claim took whose reply was lost."""
+"""recover_claim: the jobs of a claim whose reply was lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""sweep: from the hands of dead workers to the front of the line."""
+"""recover_stalled: jobs of dead workers go back to the front."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from engine.connection import Link
 from engine.model import wire
 from engine.model.keys import Keys
-from engine.scripts.recover_stalled import Swept, look, recover_stalled
+from engine.scripts.recover_stalled import Recovery, check_stalled, recover_stalled
 from engine.scripts.renew import renew
 from tests.support.invariants import check_invariants
 from tests.support.keyspace import census, dump, events, job, snapshot
@@ -24,7 +24,7 @@ async def swept_by(link: Link, keys: Keys, *, interval_ms: int) -> list[str]:
     return await recover_stalled(link, keys, interval_ms=interval_ms, max_stalls=1, now=7)
 
 
-async def test_a_job_whose_lock_has_ended_is_first_in_line_and_used_no_attempt(link: Link, keys: Keys) -> None:
+async def test_a_stalled_job_is_first_and_used_no_attempt(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=["w"], active={"a": DEAD, "b": Held(), "c": DEAD}, stalled=["a", "b"])
     assert await swept(link, keys) == ["a", "c"]
     found = await snapshot(link, keys)
@@ -38,7 +38,7 @@ async def test_a_job_whose_lock_has_ended_is_first_in_line_and_used_no_attempt(l
     assert 8_000 < await link.call("PTTL", keys.stalled_check) <= 9_000
 
 
-async def test_one_sweep_an_interval_whoever_made_it(link: Link, keys: Keys) -> None:
+async def test_one_recovery_an_interval_by_any_worker(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": DEAD})
     await link.call("SET", keys.stalled_check, "1", "PX", 60_000)
     before = await dump(link)
@@ -57,7 +57,7 @@ async def test_the_interval_that_counts_is_ones_own(link: Link, keys: Keys, swep
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 1_000])
-async def test_slices_together_look_at_all(link: Link, keys: Keys, count: int) -> None:
+async def test_pages_together_read_all(link: Link, keys: Keys, count: int) -> None:
     held = {f"j{n}": DEAD if n in (0, 1, 2, 5, 8) else Held() for n in range(9)}
     await seed(link, keys, active=held)
     assert sorted(await swept(link, keys, count=count)) == ["j0", "j1", "j2", "j5", "j8"]
@@ -95,7 +95,7 @@ async def test_a_run_of_a_living_schedule_is_never_failed_for_stalls(link: Link,
     assert ("defa" in await job(link, keys, "a"), "defa" in await job(link, keys, "b")) == (False, True)
 
 
-async def test_an_id_without_a_job_is_dropped_and_told(link: Link, keys: Keys) -> None:
+async def test_an_id_without_a_job_is_dropped_with_an_event(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held()}, stalled=["gone"])
     await link.call("LPUSH", keys.active, "gone")
     assert await swept(link, keys) == []
@@ -123,14 +123,14 @@ async def test_it_wakes_a_worker_if_one_may_claim(
 
 async def looks(link: Link, keys: Keys, *times: int) -> list[int]:
     """At which of these times a look swept a job. A gap of 60 without a look begins a grace of 40."""
-    return [now for now in times if (await looked(link, keys, now)).back]
+    return [now for now in times if (await checked(link, keys, now)).back]
 
 
-async def looked(link: Link, keys: Keys, now: int, *, interval_ms: int = 5) -> Swept:
-    return await look(link, keys, interval_ms=interval_ms, max_stalls=1, gap_ms=60, grace_ms=40, now=now)
+async def checked(link: Link, keys: Keys, now: int, *, interval_ms: int = 5) -> Recovery:
+    return await check_stalled(link, keys, interval_ms=interval_ms, max_stalls=1, gap_ms=60, grace_ms=40, now=now)
 
 
-async def test_while_anyone_looks_the_end_of_a_lock_is_a_death(link: Link, keys: Keys) -> None:
+async def test_while_a_worker_checks_an_expired_lock_is_a_death(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held()})
     assert await looks(link, keys, 0, 20, 50, 100, 160) == []
     await link.call("DEL", keys.lock("a"))
@@ -140,7 +140,7 @@ async def test_while_anyone_looks_the_end_of_a_lock_is_a_death(link: Link, keys:
 async def test_after_a_gap_the_living_get_time_to_renew(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"dead": DEAD, "a": Held()})
     assert await looks(link, keys, 0, 39) == [], "nobody had ever looked"
-    assert (await looked(link, keys, 40)).back == ["dead"]
+    assert (await checked(link, keys, 40)).back == ["dead"]
     await link.call("DEL", keys.lock("a"))
     assert await looks(link, keys, 101, 140, 141) == [141]
 
@@ -152,7 +152,7 @@ async def test_the_clock_of_another_server_is_a_gap_too(link: Link, keys: Keys) 
     assert await looks(link, keys, 300, 339, 340) == [340]
 
 
-async def test_a_grace_counts_the_looks_of_several_short_lives(link: Link, keys: Keys) -> None:
+async def test_a_grace_counts_checks_across_restarts(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": DEAD})
     assert await looks(link, keys, 0, 15, 100, 115, 200, 206, 300, 303, 304) == [304]
 
@@ -166,7 +166,7 @@ async def test_who_renews_after_an_outage_gets_the_whole_grace_at_the_next(link:
     assert await looks(link, keys, 100, 139, 140) == [140]
 
 
-async def test_a_late_renewal_outside_a_grace_holds_up_no_sweep(link: Link, keys: Keys) -> None:
+async def test_a_late_renewal_outside_a_grace_delays_nothing(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held(), "b": Held()})
     assert await looks(link, keys, 0, 40) == []
     await link.call("DEL", keys.lock("a"), keys.lock("b"))
@@ -180,21 +180,23 @@ async def test_a_queue_without_running_jobs_needs_no_grace(link: Link, keys: Key
     assert await looks(link, keys, 5) == [5]
 
 
-async def test_the_next_sweep_is_due_where_a_lock_ends(link: Link, keys: Keys) -> None:
+async def test_the_next_recovery_is_due_where_a_lock_ends(link: Link, keys: Keys) -> None:
     """So the jobs of a dead worker wait for no interval beside their lock."""
     await seed(link, keys, active={"a": Held(lock_ms=50_000), "b": Held(lock_ms=30_000)})
-    await looked(link, keys, 0)
-    soon = (await looked(link, keys, 40, interval_ms=100_000)).next_ms
+    await checked(link, keys, 0)
+    soon = (await checked(link, keys, 40, interval_ms=100_000)).next_ms
     assert 20_000 <= soon <= 30_001
-    late = await looked(link, keys, 50, interval_ms=1_000_000)
+    late = await checked(link, keys, 50, interval_ms=1_000_000)
     assert late.next_ms == soon - 10, "whoever looks is answered the same"
     await link.call("DEL", keys.lock("b"))
-    assert await looked(link, keys, 90, interval_ms=100_000) == Swept([], soon - 50)
+    assert await checked(link, keys, 90, interval_ms=100_000) == Recovery([], soon - 50)
     at = 40 + soon
-    assert (await look(link, keys, interval_ms=100_000, max_stalls=1, gap_ms=at, grace_ms=1, now=at)).back == ["b"]
+    assert (await check_stalled(link, keys, interval_ms=100_000, max_stalls=1, gap_ms=at, grace_ms=1, now=at)).back == [
+        "b"
+    ]
 
 
-async def test_many_ends_of_locks_are_no_more_than_five_sweeps_an_interval(link: Link, keys: Keys) -> None:
+async def test_many_locks_cause_five_recoveries_an_interval(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held(lock_ms=20_000)})
     assert await recover_stalled(link, keys, interval_ms=500_000, max_stalls=1, now=0) == []
     assert (await link.call("GET", keys.watch)).split()[2] == b"100000"

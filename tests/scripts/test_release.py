@@ -15,7 +15,7 @@ from tests.support.keyspace import census, dump, snapshot
 from tests.support.seeding import Held, claimed, seed
 
 
-async def test_a_released_job_is_first_in_line_and_has_used_no_attempt(link: Link, keys: Keys) -> None:
+async def test_a_released_job_is_first_and_used_no_attempt(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=["w"], active={"a": Held()}, stalled=["a"])
     assert await release(link, keys, [claimed("a")], now=7) == {}
     found = await snapshot(link, keys)
@@ -51,7 +51,7 @@ async def test_a_job_added_later_stays_behind_released_ones_of_its_priority(link
     assert [job.id for job in again] == ["p2", "p1", "p0"]
 
 
-async def test_sent_again_it_says_that_the_job_is_not_held_any_more(link: Link, keys: Keys) -> None:
+async def test_sent_again_the_claim_is_lost(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held()})
     await release(link, keys, [claimed("a")], now=7)
     before = await dump(link)

@@ -26,7 +26,7 @@ PLACES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_a_job_goes_with_all_that_belongs_to_it(link: Link, keys: Keys, place: str) -> None:
+async def test_a_job_is_deleted_with_its_keys(link: Link, keys: Keys, place: str) -> None:
     await seed(link, keys, **PLACES[place], jobs={"a": {"deid": "d", "parentKey": "bull:q:x"}})
     without = {name: value for name, value in (await dump(link)).items() if name not in (keys.job("a"), keys.stalled)}
     await link.call("RPUSH", keys.logs("a"), "row")

@@ -13,7 +13,7 @@ from tests.support.seeding import seed
 
 
 @pytest.mark.parametrize("place", ["delayed", "wait", "paused", "prioritized"])
-async def test_the_run_that_waits_goes_with_it(link: Link, keys: Keys, place: str) -> None:
+async def test_the_pending_run_is_deleted_with_it(link: Link, keys: Keys, place: str) -> None:
     run = await seed_schedule(link, keys, 100, place=place)
     assert await remove_schedule(link, keys, id="s", now=7)
     assert set(await snapshot(link, keys)) <= {"events", "pc"}
@@ -21,7 +21,7 @@ async def test_the_run_that_waits_goes_with_it(link: Link, keys: Keys, place: st
 
 
 @pytest.mark.parametrize("place", ["delayed", "wait", "paused", "prioritized"])
-async def test_a_run_that_bullmq_4_made_goes_too(link: Link, keys: Keys, place: str) -> None:
+async def test_a_run_by_bullmq_4_is_deleted_too(link: Link, keys: Keys, place: str) -> None:
     """Its id has a checksum where others have the schedule; another schedule's of that time stays."""
     old, run, other = "tick:::UTC:0 9 * * *", "repeat:facade:100", "repeat:c0ffee:100"
     where = [other, run] if place in ("wait", "paused") else {other: 100, run: 100}
@@ -49,7 +49,7 @@ async def test_sent_twice_or_without_a_schedule_it_does_nothing(link: Link, keys
     assert await dump(link) == before
 
 
-async def test_a_schedule_of_which_only_the_place_is_left_goes_too(link: Link, keys: Keys) -> None:
+async def test_a_schedule_without_a_hash_is_deleted_too(link: Link, keys: Keys) -> None:
     await link.call("ZADD", keys.repeat, 5, "s")
     assert await remove_schedule(link, keys, id="s", now=7)
     assert await dump(link) == {}

@@ -22,7 +22,7 @@ async def test_a_renewed_lock_runs_from_now_and_the_suspicion_ends(link: Link, k
     assert (await snapshot(link, keys))["stalled"] == ["b"]
 
 
-async def test_a_lock_that_ended_is_set_anew_if_nobody_took_the_job(link: Link, keys: Keys) -> None:
+async def test_an_expired_lock_is_set_again_if_the_job_is_free(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held(lock_ms=None)}, wait=["b"], jobs={"b": {"ats": 1, "owner": "t1"}})
     assert await renew(link, keys, [claimed("a"), claimed("b")], lock_ms=9_000, now=7) == {1: Refusal.LOST}
     found = await snapshot(link, keys)

@@ -18,7 +18,7 @@ from tests.support.keyspace import census, dump, events, job, snapshot
 from tests.support.seeding import seed
 
 
-async def test_a_job_whose_hash_is_gone_is_made_anew_under_its_id(link: Link, keys: Keys) -> None:
+async def test_a_deleted_job_is_added_again_under_its_id(link: Link, keys: Keys) -> None:
     await fail_jobs(link, keys, {"a": Death(3, type="sms")}, jobs={"a": {"data": '{"n":1}', "opts": '{"attempts":2}'}})
     await link.call("DEL", keys.events)
     assert await replay(link, keys, [("a", 3, None)], by="x", now=7) == {}
@@ -57,7 +57,7 @@ async def test_the_number_of_a_job_made_anew_is_not_given_again(link: Link, keys
     assert (await add(link, keys, [NewRow("", "n", b"{}", b"{}")], now=8)).ids == ["10"]
 
 
-async def test_sent_twice_it_answers_the_same_and_another_caller_is_told(link: Link, keys: Keys) -> None:
+async def test_sent_twice_it_answers_the_same_and_others_get_1(link: Link, keys: Keys) -> None:
     await fail_jobs(link, keys, {"a": Death(3)})
     assert await replay(link, keys, [("a", 3, None), ("a", 3, None)], by="x", now=7) == {}
     before = await dump(link)
@@ -85,7 +85,7 @@ async def test_a_job_that_fails_after_its_replay_has_an_open_letter_again(link: 
     await fail_jobs(link, keys, {"a": Death(3, error="Old")})
     await replay(link, keys, [("a", None, None)], by="x", now=4)
     jobs = (await claim(link, keys, token="t2", lock_ms=9_000, worker="w", count=1, now=4)).jobs
-    await fail(link, keys, [(jobs[0], Failed("boom", error="New"), ALL, 1)], letters=ALL, now=5)
+    await fail(link, keys, [(jobs[0], Failed("boom", error="New"), ALL, 1)], dead_letters=ALL, now=5)
     found = await stored_dead_letters(link, keys)
     assert (found["open"], found["errors"], "replayed" in found) == ({"a": 5}, {"New": 1}, False)
     assert found["letter:a:record"]["times"] == "2"

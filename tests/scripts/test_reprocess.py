@@ -21,7 +21,7 @@ from tests.support.seeding import Held, claimed, seed
 
 
 @pytest.mark.parametrize(("place", "field"), [("failed", "failedReason"), ("completed", "returnvalue")])
-async def test_a_job_is_in_line_as_if_it_had_not_ended(link: Link, keys: Keys, place: str, field: str) -> None:
+async def test_a_job_waits_as_if_it_had_not_ended(link: Link, keys: Keys, place: str, field: str) -> None:
     await seed(link, keys, **{place: {"a": 5}}, wait=["w"], jobs={"a": {"stacktrace": '["s"]', "stc": 1}})  # type: ignore[arg-type]
     assert field in await job(link, keys, "a")
     assert await reprocess(link, keys, [("a", False)], now=7) == {}

@@ -13,7 +13,7 @@ from tests.support.keyspace import census, dump, events, snapshot
 from tests.support.seeding import Held, seed
 
 
-async def test_a_pause_and_a_resume_leave_the_line_as_it_was(link: Link, keys: Keys) -> None:
+async def test_a_pause_and_a_resume_keep_the_order(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=["a", "b"], prioritized={"p": 1})
     await pause(link, keys, now=7)
     assert await resume(link, keys, now=8) is True
@@ -54,7 +54,7 @@ async def test_a_list_that_was_left_aside_is_taken_in_without_an_event(link: Lin
     ("meta", "paused", "marker"),
     [({}, [], {"1": 90}), ({"concurrency": 1}, ["a"], {"1": 90}), ({}, ["a"], {"0": 0})],
 )
-async def test_workers_are_woken_for_what_they_can_take_or_told_what_is_due(
+async def test_a_resume_wakes_a_worker_or_marks_what_is_due(
     link: Link, keys: Keys, meta: dict[str, int], paused: list[str], marker: dict[str, int]
 ) -> None:
     await seed(link, keys, delayed={"d": 90}, active={"x": Held()}, paused=paused, meta=meta | {"paused": 1})

@@ -13,7 +13,7 @@ from tests.support.keyspace import census, dump, snapshot
 from tests.support.seeding import Held, claimed, seed
 
 
-async def test_a_retried_job_is_last_in_line_and_has_used_an_attempt(link: Link, keys: Keys) -> None:
+async def test_a_retried_job_is_last_and_has_used_an_attempt(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=["w"], active={"a": Held()}, stalled=["a"], jobs={"a": {"opts": '{"attempts":2}'}})
     assert await retry(link, keys, [(claimed("a"), Retrying(0, "boom", b'["x"]'), False)], now=7) == {}
     found = await snapshot(link, keys)
@@ -41,7 +41,7 @@ async def test_lifo_goes_to_the_front_and_priorities_to_the_end_of_theirs(link: 
     assert (found["wait"], found["prioritized"]) == (["a", "w", "b"], ["q", "p", "z"])
 
 
-async def test_sent_again_it_says_that_the_job_is_not_held_any_more(link: Link, keys: Keys) -> None:
+async def test_sent_again_the_claim_is_lost(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held()})
     await retry(link, keys, [(claimed("a"), Retrying(0, "x"), False)], now=7)
     before = await dump(link)

@@ -11,7 +11,7 @@ from engine.model.records import Claimed
 from engine.scripting.rows import Refusal
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish
-from engine.scripts.turn import Turned, turn
+from engine.scripts.turn import TurnReply, turn
 from tests.support.calls import seed_for_all
 from tests.support.keyspace import census, dump, events, snapshot
 from tests.support.seeding import Held, claimed, seed
@@ -19,7 +19,7 @@ from tests.support.seeding import Held, claimed, seed
 ALL = Keep()
 
 
-async def take_turn(link: Link, keys: Keys, finished: list[Claimed], *, count: int = 10, now: int = 7) -> Turned:
+async def take_turn(link: Link, keys: Keys, finished: list[Claimed], *, count: int = 10, now: int = 7) -> TurnReply:
     rows = [(job, b"1", ALL) for job in finished]
     return await turn(link, keys, rows, token="t2", lock_ms=9_000, worker="w", count=count, now=now)
 
@@ -62,7 +62,7 @@ async def test_the_last_job_drains_the_queue_and_a_delayed_one_is_not_forgotten(
 
 async def test_nothing_to_hand_in_and_nothing_to_take_changes_nothing(link: Link, keys: Keys) -> None:
     before = await dump(link)
-    assert await take_turn(link, keys, []) == Turned({}, [], None, False, empty=True)
+    assert await take_turn(link, keys, []) == TurnReply({}, [], None, False, empty=True)
     assert await dump(link) == before
 
 
@@ -80,7 +80,7 @@ async def test_nothing_to_hand_in_and_nothing_to_take_changes_nothing(link: Link
         (["w", "x"], {"max": 1, "duration": 1_000}, 2, False),
     ],
 )
-async def test_the_line_is_empty_only_where_that_was_seen(
+async def test_empty_is_reported_only_if_it_was_checked(
     link: Link, keys: Keys, waiting: list[str], meta: dict[str, Argument], count: int, empty: bool
 ) -> None:
     await seed(link, keys, wait=waiting, active={"a": Held()}, delayed={"d": 99}, meta=meta)

@@ -38,7 +38,7 @@ async def test_a_new_schedule_has_a_run_that_waits_as_bullmq_writes_it(link: Lin
 @pytest.mark.parametrize(
     ("priority", "paused", "place"), [(0, False, "wait"), (0, True, "paused"), (3, False, "prioritized")]
 )
-async def test_a_run_that_is_due_is_in_line_and_wakes_a_worker(
+async def test_a_run_that_is_due_waits_and_wakes_a_worker(
     link: Link, keys: Keys, priority: int, paused: bool, place: str
 ) -> None:
     await seed(link, keys, meta={"paused": 1} if paused else {"version": "v"})
@@ -73,7 +73,7 @@ async def test_a_run_that_has_begun_is_let_be_and_the_next_takes_another_time(li
     assert await places(link, keys) == {"active": [was], "delayed": ["repeat:s:105"], "repeat": {"s": 105}}
 
 
-async def test_bullmqs_count_goes_on_and_a_limit_counts_anew(link: Link, keys: Keys) -> None:
+async def test_bullmqs_count_goes_on_and_a_limit_restarts(link: Link, keys: Keys) -> None:
     await seed_schedule(
         link, keys, 100, fields={"ended": 1, "running": "r", "limit": 5, "tz": "UTC", "overlap": "skip"}
     )

@@ -47,7 +47,7 @@ async def test_where_all_are_done_it_runs_again_before_all_others_and_a_second_t
     await link.call("LREM", keys.wait, 0, "p")
     await seed(link, keys, active={"p": Held()})
     before = await dump(link)
-    assert await wait_children(link, keys, claimed("p"), now=8) is Refusal.IDLE
+    assert await wait_children(link, keys, claimed("p"), now=8) is Refusal.NO_PROGRESS
     assert await dump(link) == before
     await link.call("HSET", keys.helper("p", "processed"), keys.job("b"), "1")
     assert await wait_children(link, keys, claimed("p"), now=9) is None
@@ -71,7 +71,7 @@ async def test_a_child_that_failed_and_may_not_refuses_it(link: Link, keys: Keys
 async def test_a_child_of_another_refuses_it(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"p": Held()}, wait=["a", "x"], jobs={"a": {"parentKey": keys.job("x")}})
     before = await dump(link)
-    assert await wait_children(link, keys, claimed("p"), [node("a", "p")], now=7) is Refusal.ANOTHERS
+    assert await wait_children(link, keys, claimed("p"), [node("a", "p")], now=7) is Refusal.OTHER_PARENT
     assert await dump(link) == before
 
 

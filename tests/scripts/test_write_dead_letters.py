@@ -1,4 +1,4 @@
-"""bury: a failed job without a dead letter gets one."""
+"""write_dead_letters: a failed job without a dead letter gets one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.keyspace import dump
 from tests.support.seeding import Held, seed
 
 
-async def test_a_failed_job_gets_a_letter_from_what_its_hash_says(link: Link, keys: Keys) -> None:
+async def test_a_failed_job_gets_a_letter_from_its_hash(link: Link, keys: Keys) -> None:
     await seed(link, keys, failed={"f": 3}, jobs={"f": {"name": "sms", "data": '{"a":1}', "failedReason": "no", "stacktrace": '["x"]', "pb": "w9"}})  # fmt: skip
     assert await write_dead_letters(link, keys, [("f", "TypeError", "t1")], now=7) == 1
     assert await stored_dead_letters(link, keys) == {
@@ -44,7 +44,7 @@ async def test_only_failed_jobs_get_one(link: Link, keys: Keys) -> None:
     assert await dump(link) == before
 
 
-async def test_a_job_that_failed_again_elsewhere_gets_its_letter_written_over(link: Link, keys: Keys) -> None:
+async def test_a_later_failure_overwrites_the_letter(link: Link, keys: Keys) -> None:
     await fail_jobs(link, keys, {"f": Death(3, error="Old", tenant="t1")}, keep=ALL)
     await link.call("HSET", keys.job("f"), "finishedOn", 9)
     await link.call("ZADD", keys.failed, 9, "f")

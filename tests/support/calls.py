@@ -63,7 +63,7 @@ CALLS: dict[str, Call] = {
     "finish": lambda link, keys: finish(link, keys, RESULTS, now=7),
     "turn": lambda link, keys: turn(link, keys, RESULTS, token="t2", lock_ms=9_000, worker="w", count=10, now=7),
     "fail": lambda link, keys: fail(
-        link, keys, [(job, Failed("why"), keep, 1) for job, _, keep in RESULTS], letters=Keep(count=2), now=7
+        link, keys, [(job, Failed("why"), keep, 1) for job, _, keep in RESULTS], dead_letters=Keep(count=2), now=7
     ),
     "retry": lambda link, keys: retry(link, keys, [(job, Retrying(0, "why"), False) for job in HELD], now=7),
     "delay": lambda link, keys: delay(link, keys, [(job, Retrying(50, "why")) for job in HELD], now=7),

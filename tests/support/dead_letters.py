@@ -45,7 +45,7 @@ async def fail_jobs(
         await seed(link, keys, active={id: Held()}, jobs={id: fields})
         failed = Failed(death.reason, b'["trace"]', death.error)
         refused = await fail(
-            link, keys, [(claimed(id), failed, keep, 1)], letters=letters, tenants=[death.tenant], now=death.at
+            link, keys, [(claimed(id), failed, keep, 1)], dead_letters=letters, tenants=[death.tenant], now=death.at
         )
         assert refused == {}
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from engine import FlowProducer, Job, Queue, errors
 from engine.queue import State
 
-ANSWERS = (errors.WrongType, errors.WrongState, errors.JobNotFound, errors.LetterNotFound)
+ANSWERS = (errors.WrongType, errors.WrongState, errors.JobNotFound, errors.DeadLetterNotFound)
 """What may be said instead of doing it."""
 
 

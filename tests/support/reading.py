@@ -43,8 +43,8 @@ async def _read_job(queue: Queue, job: Job[Any]) -> None:
         await answered(asked)
     if job.id:
         await answered(queue.dead_letters.get(job.id))
-    assert queue._link is not None
-    await answered(FlowProducer(link=queue._link).get(queue.name, job.id))
+    assert queue._shared.link is not None
+    await answered(FlowProducer(link=queue._shared.link).get(queue.name, job.id))
     if await queue.get_job(job.id) is not None:
         await job.refresh()
 

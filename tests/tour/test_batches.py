@@ -1,4 +1,4 @@
-"""A processor that takes many jobs at once: one call to a provider, one insert of many rows. Each job stays its own."""
+"""Batches: a processor gets many jobs at once, for one call to a provider or one insert of many rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Message(Struct):
     to: str
 
 
-async def test_jobs_are_done_together_and_each_has_its_own_result(redis_url: str) -> None:
+async def test_jobs_run_in_batches_each_with_its_result(redis_url: str) -> None:
     sizes: list[int] = []
 
     # At most 3 jobs a call; the first that comes waits 50 ms at most for others.
@@ -32,7 +32,7 @@ async def test_jobs_are_done_together_and_each_has_its_own_result(redis_url: str
     assert sizes == [3, 3, 1]
 
 
-async def test_one_job_of_a_batch_can_fail_and_is_tried_again_alone(redis_url: str) -> None:
+async def test_one_job_of_a_batch_can_fail_alone(redis_url: str) -> None:
     calls: list[list[str]] = []
 
     @batch_processor("sms", size=10, attempts=2)
@@ -53,7 +53,7 @@ async def test_one_job_of_a_batch_can_fail_and_is_tried_again_alone(redis_url: s
     assert [job.attempts_made for job in jobs] == [1, 2, 1]
 
 
-async def test_what_the_function_raises_fails_the_attempt_of_all(redis_url: str) -> None:
+async def test_an_exception_fails_the_attempt_of_all_jobs(redis_url: str) -> None:
     @batch_processor("sms", size=10, attempts=2)
     def send_all(jobs: list[Job[Message]]) -> None:  # a plain function runs in a thread
         for job in jobs:
@@ -68,7 +68,7 @@ async def test_what_the_function_raises_fails_the_attempt_of_all(redis_url: str)
         assert await queue.logs(jobs[1].id) == ["attempt 1", "attempt 2"]
 
 
-async def test_a_wrong_number_of_results_is_a_failure_that_says_so(redis_url: str) -> None:
+async def test_a_wrong_number_of_results_fails_the_batch(redis_url: str) -> None:
     @batch_processor("sms", size=10, attempts=5)
     async def send_all(jobs: list[Job[Any]]) -> list[str]:
         return ["sent"]
@@ -81,7 +81,7 @@ async def test_a_wrong_number_of_results_is_a_failure_that_says_so(redis_url: st
                     await job.result(timeout=10_000)
 
 
-async def test_a_worker_too_small_for_a_batch_is_refused_when_it_is_made() -> None:
+async def test_a_worker_smaller_than_a_batch_is_refused() -> None:
     @batch_processor("sms", size=100)
     async def send_all(jobs: list[Job[Any]]) -> None: ...
 
@@ -94,7 +94,7 @@ async def test_a_worker_too_small_for_a_batch_is_refused_when_it_is_made() -> No
     async def one(job: Job[Any]) -> None: ...
     async def many(jobs: list[Job[Any]]) -> None: ...
 
-    with pytest.raises(errors.InvalidInput, match="is given a list of jobs"):
+    with pytest.raises(errors.InvalidInput, match="gets a list of jobs"):
         batch_processor("sms", size=2)(one)  # type: ignore[arg-type]
     with pytest.raises(errors.InvalidInput, match="write @batch_processor"):
         processor("sms")(many)  # type: ignore[arg-type]

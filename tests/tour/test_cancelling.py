@@ -1,4 +1,4 @@
-"""Ending jobs early: cancel one, limit how long it may run, how late it may start, how long it may be silent."""
+"""Cancelling and timeouts: stop a job, limit how long it runs, how late it starts, how long it is silent."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def slow(job: Job[float]) -> int:
     return job.attempts_made
 
 
-async def test_an_attempt_that_takes_too_long_fails_and_is_tried_again(redis_url: str) -> None:
+async def test_an_attempt_that_times_out_is_retried(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue, running(Worker("q", slow, redis=redis_url)):
         assert await (await queue.add("slow", 3600, attempts=2)).result(timeout=10_000) == 1
         # The job's own word goes before the processor's.
@@ -111,7 +111,7 @@ def stubborn(job: Job[None]) -> None:
 over = threading.Event()
 
 
-async def test_a_handler_that_does_not_stop_does_not_hold_up_the_others(redis_url: str) -> None:
+async def test_a_run_that_does_not_stop_blocks_no_other(redis_url: str) -> None:
     over.clear()
     worker = Worker("q", stubborn, slow, redis=redis_url, concurrency=1, cancel_grace=50)
     async with Queue("q", redis=redis_url) as queue, running(worker):

@@ -1,4 +1,4 @@
-"""Jobs that failed for good: look at them, group them, run them again, forget them."""
+"""Dead letters: list, group, replay and purge jobs that failed for good."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine import AtLeast, DeadLetter, DeadLetterAlert, Job, NewJob, Queue, Worker, processor
-from engine.errors import InvalidOption, JobFailed, LetterNotFound, WrongState
+from engine.errors import DeadLetterNotFound, InvalidOption, JobFailed, WrongState
 from engine.model.clock import monotonic
 from tests.support.running import running, until
 from tests.tour.test_command_line import Corral
@@ -60,7 +60,7 @@ async def fail_some(queue: Queue, count: int = 6) -> list[Job[Any]]:
     return jobs
 
 
-async def test_a_dead_letter_says_what_happened_and_outlives_its_job(redis_url: str, shop: Shop) -> None:
+async def test_a_dead_letter_outlives_its_job(redis_url: str, shop: Shop) -> None:
     async with Queue("q", redis=redis_url) as queue, running(shop.worker(redis_url, name="w1")):
         job = await queue.add("send", {"to": "ann", "subAccountId": "t1"}, attempts=2, remove_on_fail=True)
         letter = await until(lambda: queue.dead_letters.get(job.id), "there is a letter")
@@ -76,7 +76,7 @@ async def test_a_dead_letter_says_what_happened_and_outlives_its_job(redis_url: 
         assert letter.timestamp <= letter.processed_on <= letter.finished_on
 
 
-async def test_letters_are_listed_counted_and_grouped_by_what_they_have_in_common(redis_url: str, shop: Shop) -> None:
+async def test_dead_letters_are_listed_counted_and_grouped(redis_url: str, shop: Shop) -> None:
     async with Queue("q", redis=redis_url) as queue, running(shop.worker(redis_url)):
         began = datetime.now(UTC) - timedelta(hours=1)
         jobs = await fail_some(queue)
@@ -86,8 +86,8 @@ async def test_letters_are_listed_counted_and_grouped_by_what_they_have_in_commo
         assert await dead.count(type="send") == 6
         assert await dead.count(error="ConnectionError", tenant="t1") == 3
         assert await dead.count(text="no route to m3") == 1
-        assert await dead.at_least(text="no route", look=2) == AtLeast(count=2, is_all=False)
-        assert await dead.at_least(text="no route") == AtLeast(count=6, is_all=True)
+        assert await dead.at_least(text="no route", limit=2) == AtLeast(count=2, complete=False)
+        assert await dead.at_least(text="no route") == AtLeast(count=6, complete=True)
         assert await dead.count(since=began) == 7
         assert await dead.count(until=began) == 0
 
@@ -132,7 +132,7 @@ async def test_a_replay_puts_jobs_back_in_line_once(redis_url: str, shop: Shop) 
         assert letter.replayed_on is not None
         with pytest.raises(WrongState, match="replayed before"):
             await dead.replay(jobs[0].id)
-        with pytest.raises(LetterNotFound):
+        with pytest.raises(DeadLetterNotFound):
             await dead.replay("no-such-job")
 
 
@@ -150,7 +150,7 @@ async def test_a_job_may_be_replayed_with_other_data(redis_url: str, shop: Shop)
         assert sorted(data["to"] for _, data in shop.runs[1:]) == ["m0!", "m1!", "m2!"]
 
 
-async def test_a_job_that_fails_again_is_not_replayed_for_ever(redis_url: str, shop: Shop) -> None:
+async def test_a_job_is_replayed_once_in_a_call(redis_url: str, shop: Shop) -> None:
     async with Queue("q", redis=redis_url) as queue, running(shop.worker(redis_url)):
         jobs = await fail_some(queue, 3)
         report = await queue.dead_letters.replay(everything=True, rate=100)
@@ -169,7 +169,7 @@ async def test_a_replay_may_be_slow_on_purpose(redis_url: str, shop: Shop) -> No
         assert monotonic() - began >= 6 / 20 * 0.9
 
 
-async def test_an_interrupted_replay_goes_on_with_what_is_left(redis_url: str, shop: Shop) -> None:
+async def test_an_interrupted_replay_can_be_continued(redis_url: str, shop: Shop) -> None:
     async with Queue("q", redis=redis_url) as queue, running(shop.worker(redis_url)):
         jobs = await fail_some(queue, 20)
         shop.is_mended = True
@@ -199,7 +199,7 @@ async def test_letters_are_purged_and_kept_in_bounds(redis_url: str, shop: Shop)
         assert (await queue.counts()).failed == len(jobs)
 
 
-async def test_a_worker_may_write_none_and_they_are_made_afterwards(redis_url: str, shop: Shop) -> None:
+async def test_adopt_writes_missing_dead_letters(redis_url: str, shop: Shop) -> None:
     async with Queue("q", redis=redis_url) as queue, running(shop.worker(redis_url, dead_letters=False)):
         await fail_some(queue)
         assert await queue.dead_letters.count() == 0
@@ -238,30 +238,31 @@ async def test_the_command_line_does_the_same(redis_url: str, shop: Shop) -> Non
 
         shop.is_mended = True
         assert await corral("dead-letters", "q", "replay", "--error", "ConnectionError", "--dry-run") == 0
-        assert corral.out == "q: 6 would be put in line again\n"
+        assert corral.out == "q: 6 jobs would be replayed\n"
         assert await corral("dead-letters", "q", "replay", "--error", "ConnectionError", "--rate", "1000") == 0
-        assert corral.out == "q: 6 put in line again\n"
+        assert corral.out == "q: 6 jobs replayed\n"
         assert await jobs[0].result(timeout=10_000) == "sent"
         assert await corral("dead-letters", "q", "purge", "--all") == 0
-        assert corral.out == "q: 1 dead letters deleted\n"
+        assert corral.out == "q: 1 dead letter deleted\n"
         assert await corral("dead-letters", "q", "adopt") == 0
-        assert corral.out == "q: 1 dead letters written\n"
+        assert corral.out == "q: 1 dead letter written\n"
 
         code, words = await corral.fails("dead-letters", "q", "purge")
         assert code == 2
-        assert "everything" in words or "--all" in words
+        assert "--all" in words
+        assert "everything" not in words
         code, words = await corral.fails("dead-letters", "q", "replay", "404")
         assert (code, "has no dead letter" in words) == (1, True)
         code, words = await corral.fails("dead-letters", "q", "list", "--since", "noon")
-        assert (code, "'noon' is not a time" in words) == (2, True)
+        assert (code, "'noon' is not a date" in words) == (2, True)
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"typ": "sms"}, "typ: dead letters have no such filter"),
+    ({"typ": "sms"}, "typ: not a filter of dead letters"),
     ({"type": ""}, "type: '' is empty"),
     ({"since": datetime(2026, 1, 1)}, "since: .* no time zone"),
-    ({"since": 5, "until": 5}, "until: it is not after since"),
-    ({"until": "yesterday"}, "until: 'yesterday' is neither"),
+    ({"since": 5, "until": 5}, "until: not after since="),
+    ({"until": "yesterday"}, "until: 'yesterday' is not a whole number"),
     ({"replayed": 1}, "replayed: 1 is neither"),
     ({"text": 7}, "text: 7 is empty or not text"),
 ]
@@ -287,7 +288,7 @@ async def test_what_would_change_all_by_a_slip_is_refused(redis_url: str) -> Non
             (dead.replay("1", type="sms"), "either an id or a filter"),
             (dead.replay(replayed=True), "replayed once"),
             (dead.list(limit=0), "limit: 0"),
-            (dead.at_least(text="x", look=0), "look: 0"),
+            (dead.at_least(text="x", limit=0), "limit: 0"),
             (dead.list(cursor="x"), "cursor: 'x'"),
             (dead.groups("hour"), "by: 'hour'"),  # type: ignore[arg-type]
             (dead.get(""), "job_id: ''"),

@@ -1,4 +1,4 @@
-"""Deduplication: of jobs that mean the same, one is enough."""
+"""Deduplication: one job for each id, throttled or debounced."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine import Deduplication, Job, Queue, Worker, processor
 from tests.support.running import running, until
 
 
-async def test_while_a_job_waits_or_runs_a_second_one_of_its_kind_is_not_made(redis_url: str) -> None:
+async def test_an_id_makes_one_job_at_a_time(redis_url: str) -> None:
     async with Queue("work", redis=redis_url) as queue:
         first = await queue.add("index", {"user": 42}, deduplication={"id": "index:42"})
         second = await queue.add("index", {"user": 42}, deduplication={"id": "index:42"})
@@ -29,7 +29,7 @@ async def _index(job: Job[dict[str, int]]) -> int:
     return job.data["user"]
 
 
-async def test_throttle_with_a_ttl_at_most_one_job_in_so_long(redis_url: str) -> None:
+async def test_throttle_makes_one_job_per_ttl(redis_url: str) -> None:
     once_a_minute = Deduplication("report", ttl=timedelta(minutes=1))
     async with Queue("work", redis=redis_url) as queue, running(Worker("work", _named, redis=redis_url)):
         first = await queue.add("report", deduplication=once_a_minute)
@@ -43,7 +43,7 @@ async def _named(job: Job[None]) -> str:
     return job.id
 
 
-async def test_debounce_with_replace_only_the_last_of_a_burst_runs(redis_url: str) -> None:
+async def test_debounce_runs_the_last_of_a_burst(redis_url: str) -> None:
     async with Queue("work", redis=redis_url) as queue, running(Worker("work", _save, redis=redis_url)):
         drafts = [
             await queue.add(
@@ -71,7 +71,7 @@ async def test_reschedule_puts_off_the_job_that_is_there(redis_url: str) -> None
         assert (await job.refresh()).delay == 2 * 3600 * 1000
 
 
-async def test_keep_last_if_active_runs_once_more_with_the_newest_data(redis_url: str) -> None:
+async def test_keep_last_if_active_runs_the_newest_data(redis_url: str) -> None:
     started, go_on = asyncio.Event(), asyncio.Event()
     seen: list[int] = []
 
@@ -103,7 +103,7 @@ async def test_who_owns_an_id_can_be_asked_and_the_id_freed(redis_url: str) -> N
         assert not await job.remove_deduplication(), "it belongs to the second job now"
 
 
-async def test_a_job_can_free_its_id_when_it_starts_so_that_only_waiting_jobs_count(redis_url: str) -> None:
+async def test_a_job_can_release_its_id_when_it_starts(redis_url: str) -> None:
     started, go_on = asyncio.Event(), asyncio.Event()
 
     async def work(job: Job[None]) -> None:

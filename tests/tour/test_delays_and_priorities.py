@@ -1,4 +1,4 @@
-"""When a job runs: in the order of adding, by priority, to the front, or not before a time."""
+"""When a job runs: in order, by priority, at the front of the queue, or after a delay."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine import Job, Queue, Worker
 from tests.support.running import running
 
 
-async def test_urgent_jobs_go_first_and_equals_in_the_order_of_adding(redis_url: str) -> None:
+async def test_lower_priority_numbers_run_first(redis_url: str) -> None:
     order: list[str] = []
 
     async def note(job: Job[str]) -> None:
@@ -28,7 +28,7 @@ async def test_urgent_jobs_go_first_and_equals_in_the_order_of_adding(redis_url:
     assert order == ["before all", "first", "soon", "soon too", "later", "last"]
 
 
-async def test_a_delayed_job_starts_when_it_is_due_and_never_before(redis_url: str) -> None:
+async def test_a_delayed_job_never_starts_early(redis_url: str) -> None:
     started: asyncio.Future[float] = asyncio.get_running_loop().create_future()
 
     async def note(job: Job[None]) -> None:

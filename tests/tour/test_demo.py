@@ -1,4 +1,4 @@
-"""`python -m engine demo`: one real job of every type, and nothing left running, however it ends."""
+"""`corral demo`: one real job of every type, and nothing left running, however it ends."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
 
 @pytest.mark.slow
 @ONE_LOOP
-async def test_a_job_of_every_type_is_done_and_its_files_are_named(start: Callable[..., Demo]) -> None:
+async def test_the_demo_runs_a_job_of_every_type(start: Callable[..., Demo]) -> None:
     demo = start()
     assert demo.process.wait(50) == 0, demo.said
     await demo.left_nothing(demo.worker, demo.server)
@@ -154,14 +154,14 @@ PROCESSORS = [refuse(name) for name in ("email", "sms", "data-export", "file-pro
 """
 
 
-def test_a_job_that_is_not_completed_makes_it_exit_with_1(start: Callable[..., Demo], tmp_path: Path) -> None:
+def test_the_demo_exits_with_1_if_a_job_fails(start: Callable[..., Demo], tmp_path: Path) -> None:
     demo = start(pretend(tmp_path, FAILING))
     assert demo.process.wait(40) == 1
     assert "no sms today" in demo.said
     assert "0 of 7 jobs completed" in demo.said
 
 
-def test_a_worker_that_does_not_start_is_told_in_one_line(start: Callable[..., Demo], tmp_path: Path) -> None:
+def test_a_demo_without_a_worker_says_so_in_one_line(start: Callable[..., Demo], tmp_path: Path) -> None:
     demo = start(pretend(tmp_path, ""))
     assert demo.process.wait(40) == 1
     assert "the worker did not start" in demo.said.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Listening to a queue: `QueueEvents` gives what happens, as it happens, whoever caused it."""
+"""Events: QueueEvents yields what happens in a queue, from Corral and BullMQ alike."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_only_some_events_may_be_asked_for(redis_url: str) -> None:
     assert failed.reason == "too small"
 
 
-async def test_reading_goes_on_where_it_ended_also_in_another_process(redis_url: str) -> None:
+async def test_reading_continues_in_another_process(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
         async with QueueEvents("q", redis=redis_url) as stream:
             first = await queue.add("halve", 1)
@@ -111,11 +111,11 @@ async def test_mistakes_are_told_when_they_are_made(redis_url: str) -> None:
     with pytest.raises(InvalidInput, match="not connected; use `async with QueueEvents"):
         stream.events()
     async with stream:
-        with pytest.raises(InvalidOption, match="after: 'yesterday' is no place in a stream; give \"\\$\""):
+        with pytest.raises(InvalidOption, match="after: 'yesterday' is not a position; give \"\\$\""):
             stream.events(after="yesterday")
         with pytest.raises(InvalidOption, match="names: 'completed' is text; give a list"):
             stream.events(names="completed")
-        with pytest.raises(InvalidOption, match="is beyond every id of a stream"):
+        with pytest.raises(InvalidOption, match="is larger than any stream id"):
             stream.events(after="99999999999999999999-0")
         waiting = asyncio.ensure_future(anext(stream.events()))
         await asyncio.sleep(0)

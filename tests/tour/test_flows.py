@@ -1,4 +1,4 @@
-"""Flows: jobs that wait for other jobs, in whatever queues they are."""
+"""Flows: parents run after their children, across queues."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def workers(redis_url: str, *queues: str, process: Any) -> AsyncIterator[N
         yield
 
 
-async def test_a_parent_runs_when_its_children_are_done_and_reads_their_results(redis_url: str) -> None:
+async def test_a_parent_runs_after_its_children(redis_url: str) -> None:
     async def load(job: Job[str]) -> int:
         return len(job.data)
 
@@ -81,7 +81,7 @@ async def work_or_fail(job: Job[Any]) -> dict[str, Any]:
     return {"done": sorted(values.values(), key=str), "ignored": list(ignored.values())}
 
 
-async def test_a_failed_child_can_fail_its_parent_and_all_above_it(redis_url: str) -> None:
+async def test_a_failed_child_can_fail_its_ancestors(redis_url: str) -> None:
     broken = FlowJob("broken", "loads", fail_parent_on_failure=True)
     middle = FlowJob(
         "middle", "reports", children=[broken, FlowJob("slow", "nobody-works-here")], fail_parent_on_failure=True
@@ -114,7 +114,7 @@ async def test_a_failed_child_can_let_its_parent_run_at_once(redis_url: str) -> 
         assert await flow.job.result(timeout=10_000) == {"done": [], "ignored": ["no such table"]}
 
 
-async def test_else_a_parent_waits_until_the_failed_child_is_retried(redis_url: str) -> None:
+async def test_by_default_a_parent_waits_for_a_failed_child(redis_url: str) -> None:
     broken = True
 
     async def work(job: Job[Any]) -> str:
@@ -136,7 +136,7 @@ async def test_else_a_parent_waits_until_the_failed_child_is_retried(redis_url: 
         assert await flow.job.result(timeout=10_000) == "parent"
 
 
-async def test_a_job_adds_children_while_it_runs_and_waits_for_them(redis_url: str) -> None:
+async def test_a_running_job_adds_children_and_waits(redis_url: str) -> None:
     async def work(job: Job[Any]) -> Any:
         if job.name == "page":
             return job.data
@@ -154,7 +154,7 @@ async def test_a_job_adds_children_while_it_runs_and_waits_for_them(redis_url: s
         assert (book.attempts_started, book.attempts_made) == (2, 1)
 
 
-async def test_a_job_that_returns_leaves_what_it_gathered_as_jobs_of_their_own(redis_url: str) -> None:
+async def test_added_children_become_jobs_if_the_job_returns(redis_url: str) -> None:
     ran: list[str] = []
 
     async def work(job: Job[Any]) -> str:
@@ -171,7 +171,7 @@ async def test_a_job_that_returns_leaves_what_it_gathered_as_jobs_of_their_own(r
     assert ran == ["import", "mail"]
 
 
-async def test_a_job_that_fails_leaves_nothing_of_what_it_gathered(redis_url: str) -> None:
+async def test_added_children_are_dropped_if_the_job_fails(redis_url: str) -> None:
     async def work(job: Job[Any]) -> None:
         job.add_child(FlowJob("mail", "work", job_id="mail-1"))
         raise ValueError("broken")
@@ -195,7 +195,7 @@ async def test_plain_functions_wait_for_children_too(redis_url: str) -> None:
         assert await (await queue.add("book")).result(timeout=10_000) == [7]
 
 
-async def test_a_job_that_waits_for_nothing_again_and_again_fails(redis_url: str) -> None:
+async def test_a_job_that_waits_for_nothing_twice_fails(redis_url: str) -> None:
     async def work(job: Job[Any]) -> None:
         raise WaitForChildren
 
@@ -274,7 +274,7 @@ async def test_a_flow_can_be_read_and_removed_as_a_whole(redis_url: str) -> None
         assert not await flows.remove("work", flow.job.id)
 
 
-async def test_what_cannot_be_is_said_before_anything_is_written(redis_url: str) -> None:
+async def test_a_wrong_flow_is_refused_before_any_write(redis_url: str) -> None:
     untyped: Any = FlowJob  # what a type checker refuses
     leaf = FlowJob("leaf", "work")
     leaves = [FlowJob("leaf", "work") for _ in range(90)]

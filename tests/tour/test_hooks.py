@@ -1,4 +1,4 @@
-"""Middleware around adding and running jobs, and what processors are given beside the job."""
+"""Middleware around adding and running jobs, and dependencies of processors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RunNext = Callable[[Job[Any]], Awaitable[Any]]
 # --- around running -----------------------------------------------------------------------------------------------------
 
 
-async def test_middleware_stands_around_each_run_the_first_outermost(redis_url: str) -> None:
+async def test_middleware_wraps_each_run_the_first_outermost(redis_url: str) -> None:
     heard: list[str] = []
 
     async def outer(job: Job[Any], call_next: RunNext) -> Any:
@@ -52,7 +52,7 @@ async def test_middleware_stands_around_each_run_the_first_outermost(redis_url: 
     ]  # fmt: skip
 
 
-async def test_middleware_can_answer_or_refuse_without_the_processor(redis_url: str) -> None:
+async def test_middleware_can_skip_the_processor(redis_url: str) -> None:
     known = {"a": "from the cache"}
 
     async def cached(job: Job[str], call_next: RunNext) -> Any:
@@ -73,7 +73,7 @@ async def test_middleware_can_answer_or_refuse_without_the_processor(redis_url: 
             await (await queue.add("work", "forbidden", attempts=5)).result(timeout=10_000)
 
 
-async def test_code_below_a_processor_can_ask_whose_job_it_does(redis_url: str) -> None:
+async def test_code_below_a_processor_sees_the_current_job(redis_url: str) -> None:
     def audit() -> list[str | None]:
         job = current_job()
         return [current_tenant.get(), job.id if job else None]
@@ -119,7 +119,7 @@ async def test_middleware_can_change_or_refuse_what_is_added(redis_url: str) -> 
         assert (await queue.counts()).prioritized == 2, "all of a list, or none"
 
 
-async def test_tracing_has_its_place_from_the_producer_to_the_worker(redis_url: str) -> None:
+async def test_tracing_goes_from_producer_to_worker(redis_url: str) -> None:
     async def inject(new_job: NewJob, call_next: AddNext) -> Job[Any]:
         new_job.change(telemetry="00-trace-span-01")
         return await call_next(new_job)
@@ -177,7 +177,7 @@ async def test_processors_are_given_what_they_ask_for(redis_url: str) -> None:
     assert [one.is_open for one in opened] == [False]
 
 
-async def test_what_is_missing_is_told_when_the_worker_is_made() -> None:
+async def test_a_missing_dependency_is_refused_at_once() -> None:
     with pytest.raises(errors.InvalidOption, match="'pool' wants Pool, and there is Settings; add it"):
         Worker("q", greet, dependencies=[Settings()])
 

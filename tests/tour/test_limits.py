@@ -1,4 +1,4 @@
-"""How fast a queue's jobs start, and how many run at once, on all its workers together."""
+"""Rate limits and concurrency limits of a queue, on all workers together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def echo(job: Job[int]) -> int:
     return job.data
 
 
-async def test_a_queue_can_say_how_many_jobs_start_in_some_time(redis_url: str) -> None:
+async def test_a_queue_has_a_rate_limit(redis_url: str) -> None:
     async with Queue("sms", redis=redis_url) as queue, running(Worker("sms", echo, redis=redis_url)):
         await queue.set_rate_limit(2, timedelta(seconds=60))
         assert await queue.rate_limit() == RateLimit(2, 60_000)

@@ -1,4 +1,4 @@
-"""What a dashboard or an alert asks: how many jobs finish a minute, what waits, of which kind and for how long."""
+"""Measuring a queue: jobs per minute, jobs per name and priority, and the job that has waited longest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def work(job: Job[str]) -> None:
         raise ValueError("bad")
 
 
-async def test_a_worker_that_is_told_to_counts_what_finishes_each_minute(redis_url: str) -> None:
+async def test_a_worker_counts_finished_jobs_per_minute(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
         assert (await queue.metrics("completed")).total == 0
         await queue.add_many([NewJob("work", "good") for _ in range(3)])
@@ -70,19 +70,19 @@ async def test_what_waits_is_counted_by_priority_and_by_name(redis_url: str) -> 
 
         # A walk may be cut short; then it is a sample of the jobs that come next.
         sample = await queue.counts_per_type("waiting", limit=2)
-        assert (sample.counts, sample.looked_at, sample.complete) == ({"sms": 2}, 2, False)
+        assert (sample.counts, sample.scanned, sample.complete) == ({"sms": 2}, 2, False)
 
 
 async def test_a_long_line_is_walked_in_pages(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
         await queue.add_many([NewJob("sms" if n % 3 else "email") for n in range(2_500)])
         found = await queue.counts_per_type()
-        assert (found.counts, found.looked_at, found.complete) == ({"sms": 1_666, "email": 834}, 2_500, True)
+        assert (found.counts, found.scanned, found.complete) == ({"sms": 1_666, "email": 834}, 2_500, True)
         assert (await queue.counts_per_type(limit=2_500)).complete
         assert not (await queue.counts_per_type(limit=2_000)).complete
 
 
-async def test_the_job_that_has_waited_longest_and_for_how_long(redis_url: str) -> None:
+async def test_oldest_waiting_says_how_long(redis_url: str) -> None:
     now = round(datetime.now(UTC).timestamp() * 1000)
     async with Queue("q", redis=redis_url) as queue:
         assert await queue.oldest_waiting() is None
@@ -122,11 +122,11 @@ async def test_what_cannot_be_asked_is_refused(redis_url: str) -> None:
     with pytest.raises(InvalidOption, match="metrics: 0 is not a whole number from 1 to 20,160"):
         Worker("q", work, metrics=0)
     async with Queue("q", redis=redis_url) as queue:
-        with pytest.raises(InvalidOption, match="kind: 'stalled' is not counted; give completed or failed"):
+        with pytest.raises(InvalidOption, match="kind: 'stalled' is not counted; give 'completed' or 'failed'"):
             await queue.metrics("stalled")  # type: ignore[arg-type]
         with pytest.raises(InvalidOption, match="priorities: -1 is not a whole number from 0 to 2,097,151"):
             await queue.counts_per_priority([-1])
-        with pytest.raises(InvalidOption, match="state: 'done' is no state; it is one of active, "):
+        with pytest.raises(InvalidOption, match="state: 'done' is not a state; states are active, "):
             await queue.counts_per_type("done")  # type: ignore[arg-type]
         with pytest.raises(InvalidOption, match="limit: 0 is not a whole number of 1 or more"):
             await queue.counts_per_type(limit=0)

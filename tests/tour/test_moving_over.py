@@ -1,4 +1,4 @@
-"""Moving over from BullMQ: ask what would differ, start a worker beside the others, ask again."""
+"""Moving over from BullMQ: check the differences, start a worker beside the others, check again."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def as_bullmq_adds(queue: Queue, name: str, opts: dict[str, Any]) -> str:
     return job.id
 
 
-async def test_what_differs_is_told_before_the_first_worker_moves_over(redis_url: str) -> None:
+async def test_migrate_check_reports_differences_first(redis_url: str) -> None:
     kept = {"attempts": 3, "removeOnComplete": 100}
     async with Queue("mail", redis=redis_url) as queue:
         plain = await as_bullmq_adds(queue, "greet", kept)

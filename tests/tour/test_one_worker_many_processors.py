@@ -1,4 +1,4 @@
-"""A worker routes jobs by name, tells listeners what happens, and survives what it cannot do."""
+"""One worker, many processors: jobs are routed by name, and listeners hear what happens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job tells how far it is and keeps a log."""
+"""Progress and logs: a running job reports how far it is and appends rows to its log."""
 
 from __future__ import annotations
 

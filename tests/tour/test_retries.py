@@ -1,4 +1,4 @@
-"""What happens when a run fails: another attempt, after a wait or at once, or none."""
+"""Retries: a failed attempt is followed by another, after a backoff or at once, or by none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.errors import JobFailed
 from tests.support.running import running
 
 
-async def test_a_failed_attempt_is_retried_until_one_succeeds(redis_url: str) -> None:
+async def test_a_failed_attempt_is_retried(redis_url: str) -> None:
     @processor("flaky")
     async def flaky(job: Job[None]) -> int:
         if job.attempts_started < 3:
@@ -27,7 +27,7 @@ async def test_a_failed_attempt_is_retried_until_one_succeeds(redis_url: str) ->
         ]
 
 
-async def test_a_job_fails_for_good_when_its_attempts_are_used_up(redis_url: str) -> None:
+async def test_a_job_without_attempts_left_fails_for_good(redis_url: str) -> None:
     async def broken(job: Job[None]) -> None:
         raise ValueError("no such customer")
 
@@ -66,7 +66,7 @@ async def test_only_named_exceptions_are_tried_again(redis_url: str) -> None:
             assert job.attempts_made == attempts
 
 
-async def test_a_processor_can_ask_for_another_run_after_a_delay(redis_url: str) -> None:
+async def test_a_processor_can_request_a_retry(redis_url: str) -> None:
     async def poll(job: Job[None]) -> str | Retry:
         return "ready" if job.attempts_started == 2 else Retry(delay=20, reason="not ready yet")
 

@@ -1,4 +1,4 @@
-"""Retries that choose: waits from a list, conditions on the error and the attempt, and runs that were only too early."""
+"""Choosing retries: a list of delays, conditions on the error and the attempt, and snoozing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class HttpError(Exception):
         self.status = status
 
 
-async def test_a_function_can_decide_by_the_error_and_the_attempt(redis_url: str) -> None:
+async def test_retry_if_decides_by_error_and_attempt(redis_url: str) -> None:
     def server_is_to_blame(error: BaseException, attempt: int) -> bool:
         return isinstance(error, HttpError) and error.status >= 500 and attempt < 3
 
@@ -60,7 +60,7 @@ async def test_a_function_can_decide_by_the_error_and_the_attempt(redis_url: str
             assert (await job.refresh()).attempts_made == attempts
 
 
-async def test_the_class_form_says_the_same_with_attributes_and_a_method(redis_url: str) -> None:
+async def test_a_class_has_the_same_options_as_attributes(redis_url: str) -> None:
     class Post(BaseProcessor[int, None]):
         attempts = 10
         backoff = (5, 10)
@@ -79,7 +79,7 @@ async def test_the_class_form_says_the_same_with_attributes_and_a_method(redis_u
         assert (await job.refresh()).attempts_made == 4
 
 
-async def test_a_job_that_is_only_too_early_is_snoozed_and_uses_no_attempt(redis_url: str) -> None:
+async def test_a_snoozed_job_uses_no_attempt(redis_url: str) -> None:
     @processor("import", attempts=1)
     async def load(job: Job[None]) -> str:
         if job.attempts_started > 50:
@@ -97,7 +97,7 @@ async def test_a_job_that_is_only_too_early_is_snoozed_and_uses_no_attempt(redis
         await until(lambda: worker.counters.snoozed == 3, "the worker has counted")
 
 
-async def test_what_cannot_be_is_refused_before_anything_runs() -> None:
+async def test_wrong_retry_options_are_refused_at_once() -> None:
     async def work(job: Job[None]) -> None: ...
 
     with pytest.raises(InvalidOption, match=r"Snooze\.delay: -1 is not a delay"):

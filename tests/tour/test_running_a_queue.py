@@ -1,4 +1,4 @@
-"""What an operator does: pause, resume, list, remove, drain, clean, obliterate, and deciding what is kept."""
+"""Operating a queue: pause, resume, list, remove, drain, clean, obliterate, and retention."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_an_id_without_a_hash_is_no_job_of_a_page(redis_url: str) -> None:
         assert await queue.drain() == 600
 
 
-async def test_jobs_are_listed_a_page_at_a_time_next_to_run_first(redis_url: str) -> None:
+async def test_jobs_are_listed_in_pages_next_to_run_first(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
         jobs = await queue.add_many([NewJob("echo", n) for n in range(30)])
         assert [job.id for job in await queue.jobs("waiting", 0, 9)] == [job.id for job in jobs[:10]]
@@ -47,7 +47,7 @@ async def test_jobs_are_listed_a_page_at_a_time_next_to_run_first(redis_url: str
         assert [job.data for job in await queue.jobs("waiting", 0, 1, newest_first=True)] == [29, 28]
 
 
-async def test_a_job_can_be_removed_but_not_from_under_a_worker(redis_url: str) -> None:
+async def test_a_job_is_not_removed_while_it_runs(redis_url: str) -> None:
     started, go_on = asyncio.Event(), asyncio.Event()
 
     async def wait(job: Job[None]) -> None:
@@ -67,7 +67,7 @@ async def test_a_job_can_be_removed_but_not_from_under_a_worker(redis_url: str) 
             await idle.result(timeout=10_000)
 
 
-async def test_draining_removes_what_waits_and_what_is_delayed_only_if_asked(redis_url: str) -> None:
+async def test_drain_removes_waiting_jobs(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
         await queue.add_many([*(NewJob("echo", n, priority=n % 2) for n in range(10)), NewJob("echo", delay=60_000)])
         assert await queue.drain() == 10
@@ -75,7 +75,7 @@ async def test_draining_removes_what_waits_and_what_is_delayed_only_if_asked(red
         assert await queue.drain(delayed=True) == 1
 
 
-async def test_a_queue_keeps_as_many_finished_jobs_as_it_is_told(redis_url: str) -> None:
+async def test_a_worker_keeps_so_many_finished_jobs(redis_url: str) -> None:
     worker = Worker("q", echo, redis=redis_url, remove_on_complete={"count": 5})
     async with Queue("q", redis=redis_url) as queue, running(worker):
         jobs = await queue.add_many([NewJob("echo", n) for n in range(50)])

@@ -1,4 +1,4 @@
-"""Jobs that come again and again: by a cron pattern, or at intervals. docs/schedules.md has the whole of it."""
+"""Schedules: jobs at the times of a cron pattern, or at intervals. docs/schedules.md explains all options."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_a_check_every_few_seconds(redis_url: str) -> None:
     assert all((after - before) % 50 == 0 and after > before for before, after in itertools.pairwise(due))
 
 
-async def test_schedules_are_listed_shown_changed_and_removed(redis_url: str) -> None:
+async def test_schedules_are_listed_changed_and_removed(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
         await queue.schedules.upsert("nightly", "report", cron="@daily")
         await queue.schedules.upsert("pulse", "ping", every=3_600_000, offset=0, limit=10)
@@ -92,7 +92,7 @@ async def test_one_run_now_leaves_the_schedule_as_it_is(redis_url: str) -> None:
             await queue.schedules.run_now("never")
 
 
-async def test_with_immediately_the_first_run_does_not_wait_for_its_time(redis_url: str) -> None:
+async def test_immediately_adds_a_run_now(redis_url: str) -> None:
     ran = asyncio.Event()
 
     async def work(job: Job[Any]) -> None:
@@ -137,7 +137,7 @@ async def test_what_cannot_be_is_refused_when_it_is_set(redis_url: str) -> None:
         assert (await queue.counts()).delayed == 0
 
 
-async def test_the_run_that_waits_goes_only_with_its_schedule(redis_url: str) -> None:
+async def test_the_next_run_is_removed_with_its_schedule(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
         await queue.schedules.upsert("s", "work", cron="@yearly")
         (run,) = await queue.jobs("delayed")

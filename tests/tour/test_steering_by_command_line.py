@@ -1,4 +1,4 @@
-"""The command line steers queues: schedules, limits, cancellation, trees of jobs."""
+"""More of the command line: schedules, limits, cancellation, flows."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ async def test_schedules_are_listed_run_and_removed(corral: Corral, redis_url: s
 async def test_limits_are_shown_set_and_taken_away(corral: Corral, redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
         assert await corral("limit", "q") == 0
-        assert corral.out == "q: jobs start as fast as they can; any number at once\n"
-        assert await corral("limit", "q", "--rate", "100/60000", "--smooth", "--concurrency", "3") == 0
-        assert corral.out == "q: 100 jobs start in 60000 ms, evenly spread; 3 at once\n"
+        assert corral.out == "q: no rate limit; any number of jobs at once\n"
+        assert await corral("limit", "q", "--rate", "100/1m", "--smooth", "--concurrency", "3") == 0
+        assert corral.out == "q: 100 jobs per 1m, evenly spread; 3 jobs at once\n"
         assert await queue.concurrency() == 3
         found = await corral.json("limit", "q", "--no-rate")
         assert found == {"rate": None, "concurrency": 3, "nothingStartsFor": 0}
@@ -84,7 +84,7 @@ async def test_jobs_are_cancelled_and_trees_are_shown(corral: Corral, redis_url:
         assert corral.out == "report top in q  waiting-children\n  load below in q  waiting\n"
         alone = await queue.add("report", job_id="alone")
         assert await corral("cancel", "q", "below", "alone", "--reason", "too late") == 0
-        assert corral.out == "below: its worker is asked to end it\nalone: cancelled\n"
+        assert corral.out == "below: is running; its worker is asked to stop it\nalone: cancelled\n"
         assert await alone.state() == "failed"
         found = await corral.json("flow", "q", "alone")
         assert (found["state"], found["failedReason"]) == ("failed", "cancelled: too late")

@@ -1,4 +1,4 @@
-"""The specification's face: job types, retries, higher priorities first, statuses."""
+"""JobQueueService: job types, retries, statuses, and priorities in which higher numbers run first."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_retries_are_runs_after_the_first(settings: Settings, caplog: pyte
     assert [record.levelname for record in failures] == ["WARNING", "WARNING", "ERROR"]
 
 
-async def test_bad_input_is_refused_with_its_place_and_nothing_is_written(settings: Settings) -> None:
+async def test_bad_data_is_refused_with_its_path(settings: Settings) -> None:
     async with JobQueueService(settings) as service:
         with pytest.raises(InvalidData, match="phoneNumbers"):
             await service.add_job("sms", {"subAccountId": "1", "phoneNumbers": [7], "message": "x"})
@@ -117,9 +117,7 @@ class Rate(int):
     """Cents for one message."""
 
 
-async def test_middleware_dependencies_and_settings_reach_its_queues_and_workers(
-    redis_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_middleware_and_dependencies_reach_its_workers(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     @processor("sms")
     async def bill(job: Job[SmsJobData], rate: Rate) -> int:
         if job.data.message == "fail":

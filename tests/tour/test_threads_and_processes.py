@@ -1,4 +1,4 @@
-"""Plain functions run in threads, and in processes where they ask for it."""
+"""Threads and processes: plain functions run in threads, or in a process pool on request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_a_plain_function_runs_in_a_thread(redis_url: str) -> None:
 
 
 @pytest.mark.slow
-async def test_a_function_can_run_in_a_process_and_its_death_is_only_a_failed_attempt(redis_url: str) -> None:
+async def test_a_process_that_dies_is_a_failed_attempt(redis_url: str) -> None:
     async with (
         Queue("q", redis=redis_url) as queue,
         running(Worker("q", in_a_process, crash, redis=redis_url, concurrency=2)),

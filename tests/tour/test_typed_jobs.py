@@ -1,4 +1,4 @@
-"""Jobs added by their processor: data and result have the processor's types, in the editor and when it runs."""
+"""Typed jobs: added with their processor, they have its data and result types in the editor and at run time."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_a_job_added_by_its_processor_has_its_types(redis_url: str) -> Non
         assert await plain.result(timeout=10_000) == {"text": "Hello, Ada!"}
 
 
-async def test_data_that_the_processor_does_not_take_is_not_added(redis_url: str) -> None:
+async def test_data_of_a_wrong_type_is_not_added(redis_url: str) -> None:
     wrong: Any = Greeting(name=5)  # type: ignore[arg-type]  # a type checker would have seen it
     untyped: Any = greet
 
@@ -120,7 +120,7 @@ class Receipt(BaseModel):
     total: int
 
 
-async def test_pydantic_models_and_dataclasses_are_data_and_results(redis_url: str) -> None:
+async def test_pydantic_models_and_dataclasses_work_as_data(redis_url: str) -> None:
     @processor("order")
     async def order(job: Job[Order]) -> Receipt:
         assert isinstance(job.data.lines[0], Line)
@@ -177,7 +177,7 @@ def test_a_worker_refuses_what_it_cannot_decode() -> None:
     Worker("q", fine)
 
 
-async def test_flows_schedules_batches_and_blocking_code_are_typed_too(redis_url: str) -> None:
+async def test_flows_schedules_and_blocking_code_are_typed(redis_url: str) -> None:
     @batch_processor("sum", size=2)
     async def add_up(jobs: list[Job[list[int]]]) -> list[int]:
         return [sum(job.data) for job in jobs]
@@ -203,7 +203,7 @@ async def test_flows_schedules_batches_and_blocking_code_are_typed_too(redis_url
         assert await asyncio.to_thread(block) == [Greeting("Eve"), Greeted("Hello, Eve!"), Greeted("Hello, Eve!")]
 
 
-async def test_middleware_sees_typed_jobs_and_may_rename_them(redis_url: str) -> None:
+async def test_middleware_sees_typed_jobs(redis_url: str) -> None:
     async def rename(new_job: NewJob, call_next: Callable[[NewJob], Awaitable[Job[Any, Any]]]) -> Job[Any, Any]:
         if new_job.data == Greeting("Bob"):
             new_job.name = "other"

@@ -1,4 +1,4 @@
-"""`job.result()` answers whatever happens to the job, and in time."""
+"""Waiting for results: `job.result()` returns in time, whatever happens to the job."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ async def test_hundreds_wait_over_one_connection(redis_url: str) -> None:
             assert await waiting == list(range(300))
 
 
-async def test_a_result_that_is_not_kept_still_reaches_who_waits_for_it(redis_url: str) -> None:
+async def test_a_result_that_is_not_kept_arrives_too(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue, running(Worker("q", echo, redis=redis_url)):
         for n in range(20):
             job = await queue.add("echo", n, remove_on_complete=True)
             assert await job.result(timeout=10_000) == n
 
 
-async def test_a_queue_that_nobody_watches_writes_no_events_and_its_results_can_still_be_waited_for(
+async def test_results_arrive_without_events(
     redis_url: str,
 ) -> None:
     async with Queue("q", redis=redis_url, max_events=0) as queue, running(Worker("q", echo, redis=redis_url)):
@@ -51,7 +51,7 @@ async def test_waiting_ends_when_its_time_is_over(redis_url: str) -> None:
             await job.result(timeout=50)
 
 
-async def test_a_large_result_is_given_in_full_and_the_stream_stays_small(redis_url: str) -> None:
+async def test_large_results_are_complete(redis_url: str) -> None:
     async def large(job: Job[int]) -> str:
         return f"{job.data} " + "x" * 2 * 2**20
 
@@ -66,5 +66,5 @@ async def test_a_large_result_is_given_in_full_and_the_stream_stays_small(redis_
         # Asked late: from the job where it is kept, else from its event, else from nowhere.
         assert (await kept.result(timeout=10_000)).startswith("-1 ")
         assert (await jobs[-1].result(timeout=10_000)).startswith("13 ")
-        with pytest.raises(JobNotFound, match="removed or trimmed by retention"):
+        with pytest.raises(JobNotFound, match="removed, also by retention"):
             await jobs[0].result(timeout=10_000)

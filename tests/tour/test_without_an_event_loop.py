@@ -1,4 +1,4 @@
-"""The same queue from Flask, Django or a script: every call blocks."""
+"""Blocking code: SyncQueue for Flask, Django and scripts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from engine import FlowJob, Job, NewJob, Queue, SyncQueue, Worker, events
+from engine import FlowJob, Job, NewJob, SyncQueue, Worker, events
 from engine.errors import InvalidOption
 from tests.support.running import running
 
@@ -61,13 +61,6 @@ async def test_letters_schedules_flows_and_events_block_too(redis_url: str) -> N
 
     async with running(Worker("q", echo, redis=redis_url)):
         assert len(await asyncio.to_thread(script)) == 4
-
-
-async def test_a_queue_has_a_blocking_view_of_itself(redis_url: str) -> None:
-    async with Queue("q", redis=redis_url) as queue:
-        job = await asyncio.to_thread(queue.sync.add, "echo", 1)
-        assert await queue.get_job(job.id) is not None
-        await asyncio.to_thread(queue.sync.close)
 
 
 def test_threads_share_one_blocking_queue(redis_url: str) -> None:

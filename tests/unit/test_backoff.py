@@ -112,7 +112,7 @@ def test_a_stored_list_of_any_kind_is_a_wait(stored: bytes) -> None:
         ({"type": "list", "delays": 5}, "5 is not a list; give milliseconds"),
         ({"type": "list", "delays": [5], "delay": 5}, "leave `delay` out"),
         ({"type": "fixed", "delay": 1, "jitter": 1.5}, "backoff.jitter: 1.5 is not a number from 0 to 1"),
-        ({"type": "fixed", "delays_": [1]}, "unknown field 'delays_'; it has type, delay, jitter, delays"),
+        ({"type": "fixed", "delays_": [1]}, "unknown field 'delays_'; fields are type, delay, jitter, delays"),
         ("1000", "'1000' is not a duration"),
     ],
 )

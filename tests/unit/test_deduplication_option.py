@@ -57,7 +57,10 @@ def test_unreadable_stored_deduplication_is_ignored(stored: bytes) -> None:
             {"id": "d", "keep_last_if_active": True, "ttl": 5},
             "deduplication.ttl: it has no effect with keep_last_if_active",
         ),
-        ({"id": "d", "keepLastIfActive": True}, "unknown field 'keepLastIfActive'; it has id, ttl, extend, replace,"),
+        (
+            {"id": "d", "keepLastIfActive": True},
+            "unknown field 'keepLastIfActive'; fields are id, ttl, extend, replace,",
+        ),
     ],
 )
 def test_it_is_refused_when_it_is_set(given: Any, said: str) -> None:

@@ -223,11 +223,11 @@ def test_a_signature_that_no_job_can_fill_is_refused() -> None:
 
 def test_a_name_is_registered_once() -> None:
     made = registry(it=len)
-    with pytest.raises(InvalidInput, match="'it' is registered already"):
+    with pytest.raises(InvalidInput, match="'it' is already registered"):
         made.register_function("it", len)
     made.register_service("it", Service(), methods=["sync"])
     assert repr(made) == "ServiceRegistry(it, it.sync)"
-    with pytest.raises(InvalidInput, match="'it' is registered already"):
+    with pytest.raises(InvalidInput, match="'it' is already registered"):
         made.register_service("it", Service(), methods=["sync"])
     with pytest.raises(InvalidInput, match="not empty"):
         made.register_function("", len)

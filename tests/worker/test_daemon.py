@@ -283,13 +283,14 @@ def refusal(*arguments: str, cwd: Path = ROOT, env: dict[str, str] | None = None
         (["empty_module:f"], "module 'empty_module' has no f"),
         (["needs_more"], "needs_more needs the module 'not_installed', which is not installed"),
         (["wrong_kind"], "7 is neither a function nor a BaseProcessor"),
-        (["nameless"], "have no names to make queues of; say --queue NAME"),
+        (["nameless"], "have no names to make queues of; give --queue NAME"),
         ([":x"], "is not MODULE or MODULE:NAME"),
         ([*PROBE, "--redis", "http://localhost"], "unknown scheme 'http'"),
         ([*PROBE, "--queue", "a:b"], "queue"),
         ([*PROBE, "--concurrency", "0"], "--concurrency: '0' is not a whole number from 1"),
         ([*PROBE, "--health", "x"], "--health: 'x' is not a port"),
-        ([*PROBE, "--colour"], "unrecognized arguments: --colour"),
+        ([*PROBE, "--colour"], "unrecognized arguments: --colour; see --help"),
+        ([*PROBE, "--concurency", "3"], "did you mean '--concurrency'?"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], words: str) -> None:
@@ -367,8 +368,8 @@ def test_help_has_an_example_and_every_option(tmp_path: Path) -> None:
         [sys.executable, "-m", "engine.worker", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=30
     )
     assert ran.returncode == 0
-    assert "python -m engine.worker shop.jobs --queue sms-queue=50" in ran.stdout
-    options = "queue concurrency processes redis prefix name lock-duration stalled-interval grace health allow"
+    assert "corral worker shop.jobs --queue sms-queue=50" in ran.stdout
+    options = "reload burst keep-completed keep-failed queue concurrency processes redis prefix name lock-duration stalled-interval grace health allow"
     for option in (*options.split(), "wait-for-redis", "require-durable", "log-level", "log-json"):
         assert f"--{option}" in ran.stdout
     assert "supervised" not in ran.stdout

@@ -37,7 +37,7 @@ async def test_a_closed_queue_refuses_until_it_is_opened(redis_url: str) -> None
     await queue.add("x")
     await queue.close()
     for call in (queue.add("x"), queue.add_many([NewJob("x")]), queue.counts()):
-        with pytest.raises(QueueClosed, match="queue 'q' was closed; add before it is closed, or open it again"):
+        with pytest.raises(QueueClosed, match="queue 'q' was closed; make the call before close"):
             await call
     async with queue:
         assert (await queue.counts()).waiting == 1

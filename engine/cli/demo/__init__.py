@@ -1,1 +1,1 @@
-"""`corral demo`: see run.py."""
+"""`corral demo`: runs one job of every bundled type on a server of its own."""

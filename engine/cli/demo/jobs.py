@@ -1,4 +1,4 @@
-"""What the demo asks for: one job of every type, on real input. Knows the service's face and nothing behind it."""
+"""The jobs of the demo: one of every type, on real input. Uses JobQueueService and nothing behind it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TENANT = "1"
 
 
 async def add_all(service: JobQueueService) -> list[tuple[str, str, str]]:
-    """One job of every type, two where a type does two things: (type, what, id)."""
+    """Add one job of every type, two of some: (type, description, id)."""
     sms = SmsJobData(sub_account_id=TENANT, phone_numbers=["+15550100", "+15550101"], message="Hello from Corral!")
     email = {
         "subAccountId": TENANT,
@@ -48,7 +48,7 @@ async def add_all(service: JobQueueService) -> list[tuple[str, str, str]]:
 
 
 def draw(path: Path) -> None:
-    """A picture as a camera might make it: large, colourful, with a rotation in its EXIF data."""
+    """Make a picture like a camera's: large, in colour, with a rotation in its EXIF data."""
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,5 +56,5 @@ def draw(path: Path) -> None:
     across, down = Image.linear_gradient("L").rotate(90).resize(size), Image.linear_gradient("L").resize(size)
     picture = Image.merge("RGB", (across, down, Image.radial_gradient("L").resize(size)))
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
+    exif[0x0112] = 6  # rotate by 90 degrees
     picture.save(path, quality=92, exif=exif)

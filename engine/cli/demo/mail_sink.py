@@ -1,4 +1,4 @@
-"""An SMTP server that keeps what it gets as files. Knows neither jobs nor the demo."""
+"""An SMTP server that writes each mail into a file. Knows neither jobs nor the demo."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def mail_sink(folder: Path) -> AsyncIterator[int]:
 
 
 class _Sink:
-    """What the mail server does with a mail."""
+    """Handler of aiosmtpd: writes each mail into a file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,6 +1,6 @@
-"""`corral demo`: a server, a worker, a mail sink, and one real job of every type, in one folder; only files remain.
+"""`corral demo`: starts a server, a worker and a mail server, runs one real job of every type, and stops them; files remain.
 
-The processors are reached as any program's are: by jobs, and by names given to processes of their own.
+It imports no processors: it adds jobs, and starts processes by the names of modules.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from engine.connection.embedded import stop_server
 from engine.errors import ConnectFailed, CorralError, InvalidInput, MissingExtra
 from engine.service.service import JobQueueService
 from engine.settings import Settings
-from engine.worker.process.parent import WorkerProcess
+from engine.worker.process.parent import WorkerProcess, python_module
 
 _START_TIMEOUT = 30.0
 _RUN_TIMEOUT = 60.0
@@ -36,7 +36,7 @@ _STOP_TIMEOUT = 15.0
 
 
 async def run_demo(folder: Path | None = None, *, plain: bool = False) -> int:
-    """Run it and say what came out; 0 if every job was completed. The files stay in `folder`."""
+    """Run the demo and print the results; 0 if every job was completed. The files stay in `folder`."""
     _check_extras()
     root = _root(folder)
     stop = _stop_on_signals()
@@ -57,7 +57,9 @@ def _check_extras() -> None:
         if find_spec(module) is None:
             raise MissingExtra("the demo", "demo")
     if find_spec("processors") is None:
-        raise InvalidInput("there is no module 'processors': run the demo in the folder of the project")
+        raise InvalidInput(
+            "the demo needs the bundled package `processors`, which is not installed: pip install 'corral[demo]'"
+        )
 
 
 def _root(folder: Path | None) -> Path:
@@ -80,7 +82,7 @@ def _stop_on_signals() -> asyncio.Task[Any]:
 
 
 class _Demo:
-    """One run: what it starts, in order, and stops in the other."""
+    """One run: starts its parts in order, and stops them in reverse."""
 
     def __init__(self, root: Path, *, plain: bool) -> None:
         self._root = root
@@ -95,7 +97,7 @@ class _Demo:
         self._say(f"folder   {self._root}")
         self._mail.mkdir(exist_ok=True)
         async with mail_sink(self._mail) as port:
-            self._say(f"mail     an SMTP server on 127.0.0.1:{port} that keeps what it gets")
+            self._say(f"mail     an SMTP server on 127.0.0.1:{port} that keeps each mail as a file")
             env = self._environment(port)
             await self._prepare(env)
             try:
@@ -110,7 +112,7 @@ class _Demo:
         print(line, flush=True)
 
     async def _prepare(self, env: Mapping[str, str]) -> None:
-        """Real input: a database with two tenants' rows, and a picture in the tenant's folder."""
+        """Make the input: a database with rows of two tenants, and a picture in the tenant's folder."""
         await _call("processors.data_export.sample_data", str(self._root / "export.db"), env=env)
         self._say("data     leads, bookings and users of two tenants in export.db")
         await asyncio.to_thread(draw, self._storage / TENANT / "photo.jpg")
@@ -120,8 +122,10 @@ class _Demo:
     def _environment(self, port: int) -> Mapping[str, str]:
         ours = ("REDIS_", "JOB_QUEUE_", "SMTP_", "SMS_", "CORRAL_", "FILE_", "EMAIL_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        path = [_home_of("processors"), *filter(None, [os.environ.get("PYTHONPATH")])]
         return {
             **kept,
+            "PYTHONPATH": os.pathsep.join(path),
             "SMTP_URL": f"smtp://127.0.0.1:{port}",
             "MAIL_FROM": "Corral <demo@corral.example>",
             "STORAGE_DIR": str(self._storage),
@@ -131,10 +135,11 @@ class _Demo:
     @asynccontextmanager
     async def _worker(self, env: Mapping[str, str]) -> AsyncIterator[None]:
         log, arguments = self._root / "worker.log", ["processors", "--redis", self._redis.url, "--grace", "5s"]
-        child = await WorkerProcess.start(arguments, env=env, output=log)
+        # In its own folder: a package `processors` in the current one is not the one that the demo needs.
+        child = await WorkerProcess.start(arguments, env=env, folder=self._root, output=log)
         try:
             if not await _comes_up(child):
-                raise ConnectFailed(f"the worker did not start: {_last_line(log)} (all of it is in {log})")
+                raise ConnectFailed(f"the worker did not start: {_last_line(log)} (its log: {log})")
             self._say(f"worker   process {child.pid}, five queues, on a Redis of its own")
             yield
         finally:
@@ -164,20 +169,26 @@ class _Demo:
 
 
 async def _call(module: str, *arguments: str, env: Mapping[str, str]) -> None:
-    """Run a module of Python in a process of its own. Raises CorralError with its last words if it fails."""
+    """Run a module in a process of its own. Raises CorralError with the last line of its errors if it fails."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, *arguments, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env
+        *python_module(module), *arguments, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env
     )
     try:
-        _, said = await process.communicate()
+        _, errors = await process.communicate()
     except asyncio.CancelledError:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
         raise
     if process.returncode:
-        last = said.decode(errors="replace").strip().splitlines()[-1:]
+        last = errors.decode(errors="replace").strip().splitlines()[-1:]
         raise CorralError(f"python -m {module} failed: {last[0] if last else process.returncode}")
+
+
+def _home_of(package: str) -> str:
+    """The folder that a package is imported from."""
+    found = find_spec(package)
+    return str(Path(found.origin).parents[1]) if found and found.origin else ""
 
 
 async def _comes_up(child: WorkerProcess) -> bool:
@@ -188,7 +199,7 @@ async def _comes_up(child: WorkerProcess) -> bool:
 
 
 async def _end(child: WorkerProcess) -> None:
-    """Let the worker finish, and make sure that it is gone."""
+    """Stop the worker: SIGTERM, and SIGKILL after 15 s."""
     child.signal(signal.SIGTERM)
     try:
         await asyncio.wait_for(child.wait(), _STOP_TIMEOUT)
@@ -199,4 +210,4 @@ async def _end(child: WorkerProcess) -> None:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "its log is empty"

@@ -1,4 +1,4 @@
-"""Looking at the demo's jobs until they have ended: as lines, or as a table that changes."""
+"""Follows the demo's jobs until they have ended: as lines, or as a live table."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from engine.cli.printing import cell
 from engine.service.service import JobQueueService
 
-_GLANCE = 0.1  # seconds between two looks at the jobs
+_INTERVAL = 0.1  # seconds between two queries
 _ENDED = ("completed", "failed", "not_found", "error")
 
 
 class Shown:
-    """A job and what was last seen of it."""
+    """A job and its last known status."""
 
     def __init__(self, job_type: str, what: str, job_id: str) -> None:
         self.job_type = job_type
@@ -31,8 +31,8 @@ class Shown:
     def has_ended(self) -> bool:
         return self.status in _ENDED
 
-    async def look(self, service: JobQueueService) -> bool:
-        """Ask how it is; whether that is news."""
+    async def refresh(self, service: JobQueueService) -> bool:
+        """Get the job's status; True if it has changed."""
         seen = await service.get_job_status(self.job_type, self.job_id)
         is_news = (seen.status, seen.progress) != (self.status, self.progress)
         self.status, self.progress = seen.status, seen.progress
@@ -46,7 +46,7 @@ def _milliseconds(start: datetime | None, end: datetime | None) -> int | None:
 
 
 def _summary(result: Any) -> str:
-    """The plain values of a result; lists are left out, of paths the name stays."""
+    """The plain values of a result; lists are left out, and paths are cut to their names."""
     if not isinstance(result, dict):
         return "" if result is None else cell(result)
     plain = {name: value for name, value in result.items() if isinstance(value, str | int | float)}
@@ -58,28 +58,28 @@ def _short(value: str | float) -> str | float:
 
 
 async def lines(service: JobQueueService, jobs: Sequence[Shown]) -> None:
-    """Say each change in a line of its own, until all have ended."""
+    """Print each change on a line, until all jobs have ended."""
     while not all(job.has_ended for job in jobs):
         for job in jobs:
-            if not job.has_ended and await job.look(service):
+            if not job.has_ended and await job.refresh(service):
                 print(f"job      {job.job_type} {job.what}: {job.status}", flush=True)
-        await asyncio.sleep(_GLANCE)
+        await asyncio.sleep(_INTERVAL)
 
 
 async def live_table(service: JobQueueService, jobs: Sequence[Shown]) -> None:
-    """The same as a picture that changes."""
+    """Show the jobs in a live table, until all have ended."""
     from rich.live import Live
 
-    with Live(_picture(jobs), refresh_per_second=10, transient=True) as live:
+    with Live(_table(jobs), refresh_per_second=10, transient=True) as live:
         while not all(job.has_ended for job in jobs):
             for job in jobs:
                 if not job.has_ended:
-                    await job.look(service)
-            live.update(_picture(jobs))
-            await asyncio.sleep(_GLANCE)
+                    await job.refresh(service)
+            live.update(_table(jobs))
+            await asyncio.sleep(_INTERVAL)
 
 
-def _picture(jobs: Sequence[Shown]) -> Any:
+def _table(jobs: Sequence[Shown]) -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.progress_bar import ProgressBar
     from rich.table import Table

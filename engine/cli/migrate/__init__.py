@@ -1,4 +1,4 @@
-"""`corral migrate check`: what a live keyspace of BullMQ's holds, and what of it would behave differently here.
+"""`corral migrate check`: scans live BullMQ queues and reports what would behave differently under Corral.
 
-Only reads, in pages, and runs no script: an account that may do nothing but read is enough.
+Reads only, in pages, and runs no script: a Redis user with read access is enough.
 """

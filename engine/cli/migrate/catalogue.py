@@ -1,4 +1,4 @@
-"""What a look at a keyspace can find: for each code what happens, and what to do about it. Knows no server."""
+"""All findings of `corral migrate check`: for each code what happens, and what to do about it. No I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Severity = Literal["differs", "note"]
 
 
 class Kind(Struct, frozen=True):
-    """`differs`: behaves otherwise here than under BullMQ. `note`: the same, and worth knowing before moving."""
+    """`differs`: behaves differently under Corral than under BullMQ. `note`: the same, and worth knowing before moving."""
 
     severity: Severity
     what: str
@@ -29,77 +29,77 @@ KINDS: Final[dict[str, Kind]] = {
     # -- the server and the queue
     "server-unfit": _differs(
         "A Corral worker refuses to start on this server, where BullMQ warns or says nothing.",
-        "Do what the message says; `corral doctor` looks again.",
+        "Do what the message says, then check with `corral doctor`.",
     ),
     "old-bull": _differs(
-        "The queue was made by Bull, BullMQ's predecessor, whose data differ: no worker of BullMQ or Corral does its jobs right.",
+        "The queue was made by Bull, BullMQ's predecessor, whose data differ: workers of BullMQ and Corral do not run its jobs correctly.",
         "Let Bull's own workers drain it, and add new jobs to a queue of another name.",
     ),
     "wrong-type": _differs(
-        "A key of the queue is of another type: Corral refuses every call that needs it and writes nothing; BullMQ fails midway.",
+        "A key of the queue is of another type: Corral refuses every call that needs it and writes nothing; BullMQ fails in the middle of a script.",
         "Find out who wrote the key (TYPE, OBJECT IDLETIME), and rename or delete it.",
     ),
     "groups": _differs(
-        "Groups of BullMQ Pro: their jobs wait in keys that Corral's workers do not read, and are not run.",
+        "Jobs of BullMQ Pro groups wait in keys that Corral's workers do not read: they are not run.",
         "Let BullMQ Pro drain the groups, and give each group a queue, or its jobs priorities.",
     ),
     "worker-limiter": _differs(
-        "Workers limit the rate by an option of their own (`limiter`), which stands in no key: Corral's workers do not know it.",
-        "Give Worker(limiter={...}) the same numbers, or set it for all: queue.set_rate_limit(max, duration).",
+        "Workers have a rate limit of their own (option `limiter`), which is not stored in Redis: Corral's workers do not know it.",
+        "Give Worker(limiter={...}) the same numbers, or limit the queue: `corral limit QUEUE --rate MAX/TIME`.",
     ),
     "many-names": _note(
-        "Unfinished jobs of the queue have several names. BullMQ gives all of them to one function; a Corral worker chooses its"
-        " processor by the job's name, and fails a job whose name none of its processors has.",
+        "Unfinished jobs of the queue have several names. BullMQ gives all of them to one function; a Corral worker chooses the"
+        " processor by the job's name, and fails a job without a processor.",
         "Give the worker a processor for each name, or one function for all: @processor() without a name, alone in its worker.",
     ),
     "queue-paused": _note(
-        "The queue is paused: workers of either kind take nothing.",
-        "`corral resume QUEUE` when its jobs are to run; in a fleet with BullMQ 5 let only Corral pause and resume.",
+        "The queue is paused: no worker takes jobs, of BullMQ or of Corral.",
+        "`corral resume QUEUE` to run its jobs; beside BullMQ 5 let only Corral pause and resume.",
     ),
     "pause-loses-jobs": _note(
         "The queue is paused with jobs in `wait` and in `paused`: a resume by BullMQ 5 overwrites `wait`, and these jobs are lost.",
         "Resume by `corral resume QUEUE` or with BullMQ 6, which keep both.",
     ),
     "paused-left-over": _note(
-        "Jobs are in the list `paused` of a queue that is not paused: no worker of either kind takes them.",
-        "`corral resume QUEUE` puts them back in line.",
+        "Jobs are in the list `paused` of a queue that is not paused: no worker takes them, of BullMQ or of Corral.",
+        "`corral resume QUEUE` moves them back to `wait`.",
     ),
     "long-events": _note(
-        "The event stream is kept very long; each entry of a completed job has a copy of its result.",
+        "The event stream is very long; each entry of a completed job has a copy of its result.",
         "Queue(max_events=10_000) shortens it; BullMQ's streams.events.maxLen must say the same.",
     ),
     "metrics": _note(
-        "Workers count finished jobs by the minute, by an option of theirs: a Corral worker without it counts none of its jobs.",
-        "Give Worker(metrics=1_440) as many minutes as BullMQ's metrics.maxDataPoints.",
+        "Workers count finished jobs per minute, by an option of theirs: a Corral worker without it does not count its jobs.",
+        "Give Worker(metrics=...), or --metrics, as many minutes as BullMQ's metrics.maxDataPoints.",
     ),
     # -- ids and places
     "missing-hash": _differs(
-        "An id is in line and its job is gone: Corral drops it with the event `missing`; BullMQ runs an empty job.",
-        "Nothing, if no job is missed; else add the job anew.",
+        "An id is listed and its job is gone: Corral drops it with the event `missing`; BullMQ runs an empty job.",
+        "Nothing, or add the job again if it is needed.",
     ),
     "id-of-a-structure": _differs(
         "A job's id is the name of a key of the queue, and the two overwrite each other; Corral drops the id as missing.",
-        "Remove it, and choose ids with a word before them, such as job-meta.",
+        "Remove it, and choose ids with a prefix, such as job-meta.",
     ),
     "in-two-places": _note(
-        "An id is in two places at once, or twice in one: it is run twice, by workers of either kind.",
-        "Remove the job and add it once, or let its processor bear to be run twice.",
+        "An id is in two places at once, or twice in one: it is run twice, by workers of BullMQ and of Corral.",
+        "Remove the job and add it once, or make its processor idempotent.",
     ),
     "nowhere": _note(
-        "A job has a hash and is in no line or set, as after a resume by BullMQ 5 beside BullMQ 6: no worker ever runs it.",
-        "`corral job QUEUE ID` shows it: add it anew under another id where it is missed, and `corral remove` it.",
+        "A job has a hash and is in no list or set, as after a resume by BullMQ 5 beside BullMQ 6: no worker ever runs it.",
+        "`corral job QUEUE ID` shows it: add it again with another id if it is needed, and `corral remove QUEUE ID` it.",
     ),
     "active-without-lock": _note(
-        "A job is active and nobody holds its lock: its worker died. Corral puts it back in line by its priority, BullMQ in front.",
-        "Nothing: any worker finds it.",
+        "A job is active without a lock: its worker died. Corral puts it back by its priority, BullMQ in front.",
+        "Nothing: any worker recovers it.",
     ),
     "lock-without-end": _note(
-        "A lock has no time to live: its job stays active for ever if its worker dies, under either.",
-        "PEXPIRE the key by hand, once its worker is gone.",
+        "A lock has no time to live: if its worker dies, the job stays active forever, under BullMQ and Corral.",
+        "Set one with PEXPIRE once its worker is gone.",
     ),
     "overdue": _note(
-        "Delayed jobs were due over a minute ago: they run as soon as a worker is there, all at once.",
-        "`corral remove QUEUE ID` those that are not wanted any more, before the first worker starts.",
+        "Delayed jobs were due over a minute ago: they all run as soon as a worker is there.",
+        "`corral remove QUEUE ID` those that are no longer wanted, before the first worker starts.",
     ),
     # -- what a job holds
     "no-name": _differs(
@@ -107,109 +107,109 @@ KINDS: Final[dict[str, Kind]] = {
         "Remove it; it was half written, or deleted while it ran.",
     ),
     "bad-data": _differs(
-        "A job's data are not JSON: Corral fails it with the reason; BullMQ takes it again and again and never fails it.",
+        "A job's data are not JSON: Corral fails it with the reason; under BullMQ it is redelivered forever.",
         "Find the producer that writes it; `corral remove QUEUE ID`.",
     ),
     "bad-options": _differs(
-        "A job's options are not a JSON object: Corral fails it with the reason; BullMQ never gets past it.",
+        "A job's options are not a JSON object: Corral fails it with the reason; under BullMQ it is redelivered forever.",
         "Find the producer that writes it; `corral remove QUEUE ID`.",
     ),
     "bad-parent": _differs(
-        "What a job says of its parent is not JSON: Corral ends the job and counts no policy for failures; BullMQ cannot finish it.",
-        "Remove the job; its parent is released, or waits on for its other children.",
+        "A job's parent field is not JSON: Corral ends the job and applies no failure policy to the parent; BullMQ cannot finish it.",
+        "Remove the job; its parent is released, or waits for its other children.",
     ),
     "timeout-heeded": _differs(
-        "A job has the option `timeout` or `expiresIn`, which BullMQ ignores: Corral ends a run that takes longer, in ms.",
-        "Take it out of the producer where no limit is meant.",
+        "A job has the option `timeout` or `expiresIn`, in ms, which BullMQ ignores: Corral ends a run that takes longer.",
+        "Remove the option from the producer if no limit is meant.",
     ),
     "own-backoff": _differs(
-        "A job's backoff is a strategy of your own: without it a Corral worker fails the job at its first failure.",
+        "A job's backoff is a custom strategy: a Corral worker without it fails the job at the first error.",
         "Give Worker(backoffs={'name': function}); the function takes the attempts made and the error.",
     ),
     "legacy-attempts": _differs(
-        "A job counts its attempts in `attemptsMade`, as BullMQ before version 5 did: Corral counts `atm` alone, from 0.",
+        "A job counts its attempts in `attemptsMade`, as BullMQ before version 5 did: Corral counts in `atm` only, from 0.",
         "Let BullMQ's workers finish these jobs.",
     ),
     "schedule-without-repeat": _differs(
-        "A job names a schedule and has no `repeat` among its options: Corral runs it; BullMQ drops it with an error.",
-        "Remove it if it is not to run.",
+        "A job of a schedule has no option `repeat`: Corral runs it; BullMQ drops it with an error.",
+        "Remove it if it should not run.",
     ),
     "option-refused": _differs(
-        "Corral runs these jobs, but its producers refuse such an option, which those of BullMQ take.",
-        "Change it where the producer moves over; the message says to what.",
+        "Corral runs these jobs, but its producers refuse the option, which BullMQ's producers accept.",
+        "Change it when the producer moves over, as the message says.",
     ),
     "large-data": _differs(
-        "A job's data are over 1 MiB: Corral runs it, but its producers refuse as much.",
-        "Queue(max_payload=...) allows it; or store the bulk elsewhere and its address in the job.",
+        "A job's data are over 1 MiB: Corral runs it, but its producers refuse data of this size.",
+        "Queue(max_payload=...) allows it; or store the data elsewhere and its address in the job.",
     ),
     "unknown-option": _note(
-        "A job has options that neither Corral nor BullMQ knows: they are kept, and nobody acts on them.",
-        "See whether a library of yours reads them; processors here read the known ones.",
+        "A job has options that neither Corral nor BullMQ knows: they are stored and have no effect.",
+        "Check whether a library of yours reads them; processors here see the known ones.",
     ),
     "attempts-open": _note(
-        "Jobs with `attempts` 0: one run under BullMQ; here as many as the processor says, and one where it says nothing.",
-        "Leave `attempts` out of @processor(...) where one run is meant.",
+        "Jobs with `attempts` 0: one run under BullMQ; under Corral the processor's `attempts`, and one run if it has none.",
+        "Leave `attempts` out of @processor(...) if one run is meant.",
     ),
     "kept-for-ever": _note(
-        "Jobs do not say whether they are kept once they have completed: all are, unless the worker has an option, under either.",
-        "Give Worker(remove_on_complete=..., remove_on_fail=...) what your BullMQ workers have.",
+        "Jobs without `removeOnComplete`: all are kept, unless the worker has the option, under BullMQ and Corral.",
+        "Give Worker(remove_on_complete=..., remove_on_fail=...), or --keep-completed and --keep-failed, what your BullMQ workers have.",
     ),
     "without-dead-letter": _note(
-        "Failed jobs without a dead letter: they cannot be filtered and replayed together yet.",
-        "`corral dead-letters QUEUE adopt` writes letters of them, at any time.",
+        "Failed jobs without a dead letter: dead letters can be filtered and replayed together.",
+        "`corral dead-letters QUEUE adopt` writes their dead letters, at any time.",
     ),
     # -- parents and deduplication
     "parent-forgotten": _differs(
-        "A parent waits, and its children have ended or are gone: a Corral worker tells it, so that it runs or, by their policy, fails.",
-        "Remove it first if it is not to run any more.",
+        "A parent waits, and its children have ended or are gone: a Corral worker releases it; it runs or, by the children's policy, fails.",
+        "Remove it first if it should no longer run.",
     ),
     "parent-waits-for-failed": _note(
-        "A parent waits for a child that has failed for good without a policy: under either until that child is retried or removed.",
+        "A parent waits for a child that failed for good without a failure policy: until the child is retried or removed.",
         "Retry or remove the child; give children one of the four policies.",
     ),
     "deduplication-dead": _differs(
-        "A deduplication has no end and its job is gone: BullMQ before 6.7 adds no job of that id ever again; Corral adds the next.",
-        "Nothing; look whether jobs are missing that were never added.",
+        "A deduplication never expires and its job is gone: BullMQ before 6.7 never adds a job with this id again; Corral adds the next.",
+        "Nothing; check whether jobs are missing that were never added.",
     ),
     # -- schedules
     "schedule-refused": _differs(
-        "The times of a schedule cannot be read here: a Corral worker runs what is due, reports it, and makes no next run.",
-        "Upsert it with a pattern and a time zone that Corral knows; the message says what is wrong.",
+        "A schedule's pattern or time zone cannot be read: a Corral worker runs the job that is due, reports the error, and makes no next run.",
+        "Upsert it with a pattern and a time zone that Corral accepts; the message says what is wrong.",
     ),
     "schedule-without-zone": _differs(
         "A cron pattern without a time zone: BullMQ for Node takes the zone of each worker's machine, Corral takes UTC.",
         "Upsert it with a `tz`; on machines that run in UTC nothing changes.",
     ),
     "schedule-days": _differs(
-        "A pattern has `*/n` in one field of days and the other named: BullMQ runs where either is met, Corral, as cron, where both are.",
+        "A pattern has `*/n` in one field of days and the other named: BullMQ runs if either matches, Corral, as cron does, if both match.",
         "Write the days out: 1,3,5,... instead of */2.",
     ),
     "schedule-nth-weekday": _differs(
-        "A pattern has `#` beside a day of the month: BullMQ 5 goes by the weekday alone, BullMQ 6 and Corral run where either is met.",
+        "A pattern has `#` beside a day of the month: BullMQ 5 uses the weekday alone, BullMQ 6 and Corral run if either matches.",
         "Write `*` for the day of the month if the weekday is what is meant.",
     ),
     "schedule-stopped": _differs(
-        "A schedule's next run is not there: under BullMQ it has stopped; a Corral worker starts it again.",
-        "`queue.schedules.remove(id)` if it is not to go on.",
+        "A schedule's next run is missing: under BullMQ it has stopped; a Corral worker starts it again.",
+        "`corral schedules QUEUE remove ID` if it should not run any more.",
     ),
     "schedule-without-record": _differs(
-        "A schedule is listed and has no record: its run, if there is one, runs once and makes no next.",
+        "A schedule is listed and has no record: its next job, if there is one, is its last.",
         "Upsert it again.",
     ),
     "schedule-options": _differs(
-        "The options that a schedule keeps for its runs are not a JSON object: Corral's runs have none.",
-        "Upsert it anew.",
+        "A schedule's job options are not a JSON object: Corral runs its jobs without options.",
+        "Upsert it again.",
     ),
     "schedule-id": _differs(
-        "Corral goes on with the schedule, but its producers refuse such an id, which BullMQ takes.",
-        "Give it another id where the producer moves over, and remove the old schedule.",
+        "Corral runs the schedule, but its producers refuse the id, which BullMQ accepts.",
+        "Give it another id when the producer moves over, and remove the old schedule.",
     ),
     "schedule-legacy": _note(
-        "A repeatable job of BullMQ 4 or 5 (`add` with `repeat`): Corral goes on with it but cannot mend it; BullMQ 6 has none of them.",
+        "A repeatable job of BullMQ 4 or 5 (`add` with `repeat`): Corral runs it but cannot repair it; BullMQ 6 does not have them.",
         "Upsert it as a schedule, and remove the repeatable job.",
     ),
     "schedule-in-runs": _note(
-        "Only the runs of a schedule have its data or options: Corral hands them on from run to run; BullMQ 6 hands on options alone.",
-        "Upsert it again: with a run that is lost they are lost too.",
+        "A schedule's data or options are stored in its runs only: Corral copies them from run to run; BullMQ 6 copies the options only.",
+        "Upsert it again: if a run is lost, they are lost.",
     ),
 }  # fmt: skip

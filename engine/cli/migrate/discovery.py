@@ -1,4 +1,4 @@
-"""Which queues a keyspace has, and who is connected to them. Reads only."""
+"""Finds the queues of a keyspace and the clients connected to them. Reads only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import Final
 
 from engine.cli.migrate.findings import Clients
-from engine.cli.migrate.pages import answers, glob, paged, scan, text
+from engine.cli.migrate.pages import answers, glob, paged, scan_keys, text
 from engine.connection import Link
 from engine.errors import InvalidName, ServerError
 from engine.model import wire
@@ -21,8 +21,8 @@ _OF_QUEUES: Final = ("opts.maxLenEvents", "version", "paused", "concurrency", "m
 async def find_queues(link: Link) -> dict[str, list[str]]:
     """Prefix -> names of its queues, sorted."""
     bases: set[tuple[str, str]] = set()
-    # One pass over all keys for both names; what else the pattern meets is left out here.
-    async for page in scan(link, b"*:[mi][ed]*"):
+    # One pass over all keys for both names; the pattern matches others too, which are left out here.
+    async for page in scan_keys(link, b"*:[mi][ed]*"):
         for key in page:
             if (named := _NAMED.fullmatch(text(key))) and named[3] in ("meta", "id"):
                 bases.add((named[1], named[2]))
@@ -35,7 +35,7 @@ async def find_queues(link: Link) -> dict[str, list[str]]:
 
 
 async def _are_queues(link: Link, bases: list[tuple[str, str]]) -> list[bool]:
-    """A schedule or a deduplication of that name has such a key too, and another content."""
+    """Whether each is a queue: a schedule or a deduplication of that name has such a key too, with other content."""
     metas = await answers(link, [("HMGET", f"{prefix}:{queue}:meta", *_OF_QUEUES) for prefix, queue in bases])
     counters = await answers(link, [("GET", f"{prefix}:{queue}:id") for prefix, queue in bases])
     return [
@@ -45,7 +45,7 @@ async def _are_queues(link: Link, bases: list[tuple[str, str]]) -> list[bool]:
 
 
 def _may_count(prefix: str, queue: str) -> bool:
-    """Whether a number there is no deduplication's, `de:id`, which has the number of its job."""
+    """False for `de:id`, a deduplication whose value is the number of its job."""
     return queue != "de" and not prefix.endswith(":de")
 
 
@@ -58,7 +58,7 @@ def _is_fit(prefix: str, queue: str) -> bool:
 
 
 async def find_clients(link: Link, prefix: str, queues: list[str]) -> dict[str, Clients] | None:
-    """Queue -> its connections, by the names that BullMQ and Corral give them; None where our user may not ask."""
+    """Queue -> its connections, by the names that BullMQ and Corral give them; None where our user may not run CLIENT LIST."""
     try:
         reply: bytes = await link.call("CLIENT", "LIST")
     except ServerError:
@@ -84,17 +84,17 @@ def key_pattern(prefix: str, queue: str) -> bytes:
 
 
 def hints(found: set[str], version: str) -> list[str]:
-    """What the keys tell of the versions of BullMQ that have worked on a queue. `found`: words of what was seen."""
-    said = {
+    """Signs of the BullMQ versions that have worked on a queue. `found`: codes of what the scan has seen."""
+    signs = {
         "paused": "the list `paused` is used: BullMQ 5",
         "nrjid": "a run of a schedule names the next one: BullMQ 5",
         "legacy": "repeatable jobs: BullMQ 5 or before",
-        "dn": "jobs kept for the end of others (dn:): BullMQ 5.72 or later, or 6",
+        "dn": "deduplicated jobs that wait for an active one (dn:): BullMQ 5.72 or later, or 6",
         "bull": "keys of Bull, before BullMQ",
         "private": "keys of Corral",
     }
-    told = [words for word, words in said.items() if word in found]
-    return ([f"opened last by {version}"] if version else []) + told
+    seen = [words for word, words in signs.items() if word in found]
+    return ([f"opened last by {version}"] if version else []) + seen
 
 
 def is_private(suffix: str) -> bool:

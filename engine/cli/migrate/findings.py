@@ -1,4 +1,4 @@
-"""Findings as they are gathered, and the report that is made of them. Knows no server."""
+"""Findings: collected during the scan, and the report made of them. No I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.cli.migrate.catalogue import KINDS, Severity
 
 
 class Example(Struct, frozen=True, omit_defaults=True):
-    """A job, a schedule or a key to which a finding applies, and what is particular of it."""
+    """A job, schedule or key to which a finding applies, with its details."""
 
     id: str
     detail: str = ""
@@ -20,7 +20,7 @@ class Example(Struct, frozen=True, omit_defaults=True):
 
 
 class Finding(Struct, frozen=True):
-    """`exact`: whether all were counted. Else there are at least `count`."""
+    """One kind of difference in a queue. `exact`: whether `count` is the number of all; else there are at least `count`."""
 
     code: str
     severity: Severity
@@ -32,7 +32,7 @@ class Finding(Struct, frozen=True):
 
 
 class Findings:
-    """Counts by code, with the first few examples of each."""
+    """Collects findings: counts by code, with the first few examples of each."""
 
     def __init__(self, examples: int) -> None:
         self._most = examples
@@ -46,8 +46,8 @@ class Findings:
         if len(kept) < self._most:
             kept.append(Example(id, detail))
 
-    def say(self, code: str, count: int, *examples: Example) -> None:
-        """A finding that counts what it is not shown one by one."""
+    def total(self, code: str, count: int, *examples: Example) -> None:
+        """Set the count of a finding, for what is not added one by one."""
         self._counts[code] = count
         self._examples[code] = list(examples[: self._most])
 
@@ -55,7 +55,7 @@ class Findings:
         self._inexact.add(code)
 
     def cut_short(self) -> None:
-        """Not all jobs were looked at."""
+        """Mark all counts as lower bounds: not all jobs were checked."""
         self._inexact |= self._counts.keys()
 
     def __iter__(self) -> Iterator[Finding]:
@@ -76,17 +76,17 @@ class Clients(Struct, frozen=True):
 
 
 class QueueReport(Struct, frozen=True):
-    """What was found of one queue. `clients` is None where our user may not ask."""
+    """The findings and counts of one queue. `clients` is None where our user may not run CLIENT LIST."""
 
     queue: str
     version: str
-    """What opened it last; empty where nobody wrote it."""
+    """The library that opened the queue last; empty if not stored."""
     hints: list[str]
-    """What tells which versions of BullMQ have worked on it."""
+    """Signs of the BullMQ versions that have worked on it."""
     paused: bool
     counts: dict[str, int]
     schedules: int
-    looked_at: dict[str, int]
+    checked: dict[str, int]
     clients: Clients | None
     findings: list[Finding]
 
@@ -96,6 +96,8 @@ class QueueReport(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
+    """The result of `corral migrate check`; with --json it is printed as it is."""
+
     prefix: str
     queues: list[QueueReport]
     server: list[Finding]

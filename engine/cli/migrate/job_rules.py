@@ -1,4 +1,4 @@
-"""What is to be said of one stored job. Pure: takes the fields of its hash, asks the engine's own readers, knows no server."""
+"""Rules for one stored job. No I/O: takes the fields of its hash and uses the engine's own readers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from engine.model.backoff import BUILT_IN
 from engine.model.options import MAX_CACHED, JobOptions, Parent, read_options
 from engine.model.wire import JOB_HELPERS
 
-Said = Iterator[tuple[str, str]]
-"""Codes of the catalogue, each with what is particular of this job."""
+Rules = Iterator[tuple[str, str]]
+"""Codes of the catalogue that apply, each with details of this job."""
 
 FINISHED: Final = ("completed", "failed")
 
@@ -44,12 +44,12 @@ class StoredJob(Struct, frozen=True):
 
     @property
     def is_there(self) -> bool:
-        """As a claim has it: a hash with none of the three is what was left of a job, or is no job."""
+        """As a claim decides it: a hash with none of the three fields is the rest of a job, or is not a job."""
         return self.name is not None or self.opts is not None or self.size > 0
 
 
-def job_rules(job: StoredJob) -> Said:
-    """All that is to be said of a job that is there or is not."""
+def job_rules(job: StoredJob) -> Rules:
+    """The findings of a job, also of one whose hash is missing."""
     if job.id in wire.STRUCTURES or job.id == wire.PRIVATE:
         yield "id-of-a-structure", ""
     elif not job.is_there:
@@ -59,7 +59,7 @@ def job_rules(job: StoredJob) -> Said:
         yield from _of_options(job)
 
 
-def _of_fields(job: StoredJob) -> Said:
+def _of_fields(job: StoredJob) -> Rules:
     if job.size > codec.DEFAULT_MAX_PAYLOAD:
         yield "large-data", f"{job.size:,} bytes"
     if job.state in FINISHED:
@@ -74,7 +74,7 @@ def _of_fields(job: StoredJob) -> Said:
         yield "legacy-attempts", job.old_attempts.decode(errors="replace")
 
 
-def _of_options(job: StoredJob) -> Said:
+def _of_options(job: StoredJob) -> Rules:
     finished = job.state in FINISHED
     try:
         opts = job.opts or b"{}"
@@ -93,24 +93,24 @@ def _of_options(job: StoredJob) -> Said:
 def _options_rules(opts: bytes, finished: bool) -> tuple[tuple[str, str], ...]:
     """Raises ValueError where the text is no JSON object."""
     found, options = _STORED.decode(opts), read_options(opts)
-    said = list(() if finished else _of_next_run(options))
+    found_rules = list(() if finished else _of_next_run(options))
     if problem := _refused(options):
-        said.append(("option-refused", problem))
+        found_rules.append(("option-refused", problem))
     if unknown := sorted(found.keys() - _KNOWN):
-        said.append(("unknown-option", ", ".join(unknown)))
+        found_rules.append(("unknown-option", ", ".join(unknown)))
     if "group" in found:
-        said.append(("groups", "option group"))
-    return tuple(said)
+        found_rules.append(("groups", "option group"))
+    return tuple(found_rules)
 
 
 _known_rules = lru_cache(maxsize=1024)(_options_rules)
 _STORED = msgspec.json.Decoder(dict[str, Any])
 
 
-def _of_next_run(options: JobOptions) -> Said:
+def _of_next_run(options: JobOptions) -> Rules:
     if options.timeout or options.expires_in:
-        said = {"timeout": options.timeout, "expiresIn": options.expires_in}
-        yield "timeout-heeded", ", ".join(f"{name} {ms} ms" for name, ms in said.items() if ms)
+        limits = {"timeout": options.timeout, "expiresIn": options.expires_in}
+        yield "timeout-heeded", ", ".join(f"{name} {ms} ms" for name, ms in limits.items() if ms)
     if options.attempts > 1 and options.backoff is not None and not _is_known(options):
         yield "own-backoff", options.backoff.type
     if options.attempts == 0:
@@ -120,19 +120,19 @@ def _of_next_run(options: JobOptions) -> Said:
 
 
 def _is_known(options: JobOptions) -> bool:
-    """Whether a worker without strategies of its own does what the producer meant: "list" is ours where it has its waits."""
+    """Whether a worker without strategies of its own knows the backoff; "list" is ours only if it has its delays."""
     backoff = options.backoff
     assert backoff is not None
     return backoff.type in _BULLMQ_BACKOFFS or (backoff.type in BUILT_IN and bool(backoff.delays))
 
 
 def _refused(options: JobOptions) -> str:
-    """Why our producers would not take these options; empty if they would."""
+    """Why our producers would refuse these options; empty if they would not."""
     given = options.given()
     if (options.job_id or "").startswith("repeat:"):
-        del given["job_id"]  # a schedule's run: nobody chose it
+        del given["job_id"]  # a schedule's run: not chosen by a producer
     if options.parent is not None:
-        # Stored with the prefix before it, which a producer does not say.
+        # Stored with the prefix before it, which a producer does not give.
         given["parent"] = Parent(options.parent.id, options.parent.queue.rpartition(":")[2] or "q")
     try:
         JobOptions.check(given)
@@ -157,7 +157,7 @@ def _decoded(text: bytes) -> Any:
 
 
 def is_job_key(suffix: str) -> bool:
-    """Whether a key's end is that of a job's hash, by its look: no structure, nothing that stands beside a job."""
+    """Whether a key may be a job's hash, by its suffix: not a structure of the queue, nor a helper key of a job."""
     head, _, rest = suffix.partition(":")
     if suffix in wire.STRUCTURES or head in ("de", "dn", "metrics", "groups", wire.PRIVATE):
         return False

@@ -1,6 +1,6 @@
-"""Reading a keyspace in pages of bounded size: the only module here that sends commands, and none of them writes.
+"""Reads a keyspace in pages of bounded size. All commands of the check are sent here, and none of them writes.
 
-What it is answered may be out of date at once: others go on working.
+A reply may be out of date at once: workers keep running.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def paged(items: Iterable[T], size: int = PAGE) -> Iterable[list[T]]:
         yield page
 
 
-async def scan(link: Link, pattern: bytes) -> AsyncIterator[list[bytes]]:
-    """Names of keys, a page at a time; one that is renamed meanwhile may come twice or never."""
+async def scan_keys(link: Link, pattern: bytes) -> AsyncIterator[list[bytes]]:
+    """Names of keys, a page at a time; a key that is renamed meanwhile may come twice or never."""
     cursor: bytes = b"0"
     while True:
         cursor, found = await link.call("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED)
@@ -45,12 +45,12 @@ async def scan(link: Link, pattern: bytes) -> AsyncIterator[list[bytes]]:
 
 
 def glob(text: str) -> bytes:
-    """A pattern that means just this text."""
+    """The pattern that matches this text only."""
     return b"".join(b"\\" + bytes([c]) if c in b"*?[]^\\" else bytes([c]) for c in text.encode())
 
 
 async def ids_of(link: Link, key: str, is_list: bool, most: int | None) -> AsyncIterator[list[bytes]]:
-    """The ids of a structure, those that run first in the first page; of a set of finished jobs too the oldest first."""
+    """The ids of a structure in pages: those that run first come first, of finished jobs the oldest."""
     start = 0
     while most is None or start < most:
         size = PAGE if most is None else min(PAGE, most - start)
@@ -66,7 +66,7 @@ async def ids_of(link: Link, key: str, is_list: bool, most: int | None) -> Async
 
 
 async def read_jobs(link: Link, keys: Keys, state: str, ids: Sequence[str]) -> list[StoredJob]:
-    """The jobs of a page. Data are read of those that are still to run, where they are not over the engine's limit."""
+    """The jobs of a page. Data are read of unfinished jobs only, unless they are larger than the engine's limit."""
     asked: list[Sequence[Argument]] = []
     for id in ids:
         asked += [("HMGET", raw(keys.job(id)), *_FIELDS), ("HSTRLEN", raw(keys.job(id)), "data")]
@@ -116,7 +116,7 @@ def _answer(reply: Any) -> Any:
 
 
 def text(name: bytes) -> str:
-    """Of an id or a key; bytes that are no text are kept, so that the key is found again."""
+    """An id or a key as text; bytes that are not UTF-8 are kept, so that the key is found again."""
     return name.decode(errors="surrogateescape")
 
 

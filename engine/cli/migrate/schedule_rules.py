@@ -1,4 +1,4 @@
-"""What is to be said of one stored schedule. Pure: asks the engine's own timetable, knows no server."""
+"""Rules for one stored schedule. No I/O: uses the engine's own timetable."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from engine.cli.migrate.job_rules import Said
+from engine.cli.migrate.job_rules import Rules
 from engine.errors import InvalidInput, InvalidOption
 from engine.model.cron import Timetable
 from engine.model.keys import check_schedule_id
@@ -17,7 +17,7 @@ from engine.scripts.list_schedules import StoredSchedule, read_key
 
 
 class FoundSchedule(Struct, frozen=True):
-    """`fields`: its hash; empty where there is none. `has_run`: whether the run that is due next has a hash; `run_options`: its options."""
+    """`fields`: its hash; empty if missing. `has_run`: whether the next run has a hash; `run_options`: that run's options."""
 
     id: str
     due: int
@@ -31,8 +31,8 @@ class FoundSchedule(Struct, frozen=True):
         return "ic" not in self.fields and bool(read_key(self.id) or _CHECKSUM.fullmatch(self.id))
 
 
-def schedule_rules(schedule: FoundSchedule, now: int) -> Said:
-    """All that is to be said of a schedule. `now`: the server's time, ms."""
+def schedule_rules(schedule: FoundSchedule, now: int) -> Rules:
+    """The findings of a schedule. `now`: the server's time, ms."""
     fields = schedule.fields or read_key(schedule.id)
     if not fields:
         yield "schedule-without-record", ""
@@ -61,7 +61,7 @@ _CHECKSUM = re.compile("[0-9a-f]{32}")
 
 
 def _in_runs(schedule: FoundSchedule) -> str:
-    """What only its runs say, beside their data where the hash has none: those may be `{}`."""
+    """What is stored in its runs only: "data", which may be `{}`, and "options"."""
     run = StoredSchedule(
         schedule.id, schedule.due, {}, run_options=schedule.run_options.decode(errors="surrogateescape")
     )
@@ -73,14 +73,14 @@ def _in_runs(schedule: FoundSchedule) -> str:
     return ", ".join(found)
 
 
-def _of_id(id: str) -> Said:
+def _of_id(id: str) -> Rules:
     try:
         check_schedule_id(id)
     except InvalidInput as error:
         yield "schedule-id", str(error)
 
 
-def _of_pattern(table: Timetable, fields: Mapping[str, str]) -> Said:
+def _of_pattern(table: Timetable, fields: Mapping[str, str]) -> Rules:
     if table.pattern is None:
         return
     if not fields.get("tz"):
@@ -97,7 +97,7 @@ def _is_step(field: str) -> bool:
 
 
 def _is_over(schedule: FoundSchedule, table: Timetable, now: int) -> bool:
-    """Whether no run is to follow: BullMQ leaves the record of such a schedule where it is."""
+    """Whether no run follows: BullMQ keeps the record of a schedule that has ended."""
     if "ended" in schedule.fields or (table.end is not None and table.end <= max(now, schedule.due)):
         return True
     count = schedule.fields.get("ic", "1")

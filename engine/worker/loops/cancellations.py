@@ -8,7 +8,7 @@ from engine.connection import Link
 from engine.errors import JobCancelled, failure
 from engine.model import wire
 from engine.model.keys import Keys
-from engine.scripting.key_types import ask
+from engine.scripting.key_types import call_typed
 from engine.worker.active_jobs import ActiveJob, ActiveJobs
 from engine.worker.retry_delay import Report, Service
 
@@ -43,7 +43,9 @@ class Cancellations:
     async def _turn(self) -> float:
         first = 0
         while len(self._holds):
-            ids = await ask(self._link, "zset", "ZRANGE", self._keys.cancelling, first, first + wire.MAX_ROWS - 1)
+            ids = await call_typed(
+                self._link, "zset", "ZRANGE", self._keys.cancelling, first, first + wire.MAX_ROWS - 1
+            )
             if ids:
                 await self._look({id.decode(errors="replace") for id in ids})
             if len(ids) < wire.MAX_ROWS:

@@ -18,7 +18,7 @@ from engine.model.keys import Keys
 from engine.model.records import Claimed, Completed, Delayed
 from engine.schedules import read_table, run_options, stored_options
 from engine.scripts.advance_schedule import Advanced, Chain, Start, advance_schedule
-from engine.scripts.find_stuck_schedules import Stuck, find_stuck_schedules
+from engine.scripts.find_stuck_schedules import StuckSchedule, find_stuck_schedules
 from engine.scripts.list_schedules import StoredSchedule, list_schedules
 from engine.worker.retry_delay import Report, Service
 
@@ -139,7 +139,7 @@ class Scheduling:
         # By chance, so that the looks of many workers do not fall together.
         return self._interval_ms / 1000 * random.uniform(1.0, 1.2)
 
-    async def _mend(self, stuck: Stuck) -> None:
+    async def _mend(self, stuck: StuckSchedule) -> None:
         """Make the run that is lost, or the one after it. One schedule that cannot be mended holds up no other."""
         try:
             found = await list_schedules(self._link, self._keys, ids=[stuck.id])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.notify_parents import notify_parents
-from engine.scripts.recover_stalled import look
+from engine.scripts.recover_stalled import check_stalled
 from engine.worker.retry_delay import Report, Service
 
 COMEBACK_MS = 4_000
@@ -59,7 +59,7 @@ class StalledChecker:
         await self._parents.stop()
 
     async def _look(self) -> float:
-        swept = await look(
+        recovered = await check_stalled(
             self._link,
             self._keys,
             interval_ms=self._interval_ms,
@@ -67,9 +67,9 @@ class StalledChecker:
             gap_ms=self._gap_ms,
             grace_ms=self._grace_ms,
         )
-        self._stalled(swept.back)
+        self._stalled(recovered.back)
         # By chance, so that the looks of many workers do not fall together.
-        return (min(self._look_ms, swept.next_ms) + self._look_ms * random.uniform(0, 0.1)) / 1000
+        return (min(self._look_ms, recovered.next_ms) + self._look_ms * random.uniform(0, 0.1)) / 1000
 
     async def _catch_up(self) -> float:
         await notify_parents(self._link, self._keys, interval_ms=self._interval_ms)

@@ -12,7 +12,7 @@ from engine.connection import Link, Reply
 from engine.errors import LinkError
 from engine.model import wire
 from engine.model.keys import Keys
-from engine.scripting.key_types import explained, is_foreign
+from engine.scripting.key_types import is_wrong_type, name_wrong_key
 from engine.scripts.promote import promote
 from engine.worker.loops.delayed_timer import Due
 from engine.worker.retry_delay import Report, Service
@@ -108,8 +108,8 @@ class Wake:
         except LinkError as error:
             # The reply that was lost may have been a marker.
             self._turns.look()
-            if is_foreign(error):
-                raise await explained(self._link, error, [(self._keys.marker, "zset")]) from None
+            if is_wrong_type(error):
+                raise await name_wrong_key(self._link, error, [(self._keys.marker, "zset")]) from None
             raise
         if popped is None or self._free() > 0:
             # Also for the marker of a delayed job: a turn tells when it is due, by the server's clock.

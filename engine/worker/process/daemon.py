@@ -1,6 +1,6 @@
-"""`python -m engine.worker`: one process that works on one or more queues until it is told to stop.
+"""`corral worker`: one process with a Worker for each of its queues, until a signal stops it.
 
-Knows signals, exit codes and what is said at the start and the end; how jobs are run is the Worker's.
+Handles signals, exit codes, and the log lines of start and stop; the Worker runs the jobs.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ import threading
 import time
 import traceback
 from collections.abc import Collection, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
-from engine.connection import open_link
+from engine.connection import RedisSettings, open_link
 from engine.errors import ConnectFailed, CorralError, InvalidInput, ServerUnfit
-from engine.middleware import AroundRun
 from engine.model.clock import read_duration
 from engine.processor import Processor
+from engine.queue import Queue
 from engine.worker.active_jobs import ActiveJob
-from engine.worker.process.arguments import PASSWORD_SHOWN, Options, for_children, read_arguments
-from engine.worker.process.discovery import load_list, load_processors
+from engine.worker.process.arguments import PASSWORD_SHOWN, PROG, Options, for_children, read_arguments
+from engine.worker.process.discovery import Target, load_target
 from engine.worker.process.from_settings import worker_options
 from engine.worker.process.health import HealthServer, Report
 from engine.worker.process.logs import set_up_logging
 from engine.worker.process.parent import Lifeline
+from engine.worker.process.reloader import Reloader
 from engine.worker.process.stack_dump import Running, dump_on_signal
 from engine.worker.process.supervisor import UNFIT, Supervisor
 from engine.worker.worker import Worker
@@ -36,22 +38,26 @@ logger = logging.getLogger("engine.worker")
 
 _HEALTH_AGE = "15s"
 _MARGIN = 8.0
-"""Seconds beyond the grace time after which the process ends itself, though its event loop be blocked."""
+"""Seconds beyond the grace time after which the process ends itself, even if its event loop is blocked."""
+_BURST_LOOK = 0.2
+_BURST_LOOKS = 5
+"""With --burst: seconds between two looks at the queues, and how many in a row must find them empty. A claim may be on its
+way from Redis at any one of them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Work until told to stop; the exit code."""
-    options = read_arguments(argv)
+    """Run until a signal; the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    options = read_arguments(words)
     set_up_logging(options.log_level, as_json=options.log_json)
     if options.redis_is_given and options.redis.password is not None:
         logger.warning("%s", PASSWORD_SHOWN)
     try:
+        if options.reload:
+            return asyncio.run(Reloader(*for_children(words, options)).run())
         if options.processes > 1 and options.supervised is None:
-            return _supervise(sys.argv[1:] if argv is None else argv, options)
-        processors = load_processors(options.target)
-        dependencies = load_list(options.target, "DEPENDENCIES")
-        middleware = load_list(options.target, "MIDDLEWARE")
-        return _run(Daemon(options, processors, dependencies, middleware).run())
+            return _supervise(words, options)
+        return _run(Daemon(options, load_target(options.target)).run())
     except InvalidInput as error:
         return _say(error, 2, options)
     except ServerUnfit as error:
@@ -81,27 +87,19 @@ def _run(main: Coroutine[Any, Any, int]) -> int:
 
 
 def _say(error: object, code: int, options: Options) -> int:
-    """Say what went wrong, as one line; the exit code again."""
+    """Report an error in one line; returns the exit code."""
     if options.log_json:
         logger.error("%s", error)
     else:
-        print(f"python -m engine.worker: {error}", file=sys.stderr)
+        print(f"{PROG}: {error}", file=sys.stderr)
     return code
 
 
 class Daemon:
-    """Workers for some queues on one event loop, from the start to the last job."""
+    """The workers of one process, on one event loop: starts them, stops them on signals, reports their health."""
 
-    def __init__(
-        self,
-        options: Options,
-        processors: Sequence[Processor[Any, Any]],
-        dependencies: Sequence[Any] = (),
-        middleware: Sequence[AroundRun] = (),
-    ) -> None:
+    def __init__(self, options: Options, target: Target) -> None:
         self._options = options
-        self._dependencies = dependencies
-        self._middleware = middleware
         self._began = time.monotonic()
         self._signals = 0
         self._cut_off = False
@@ -109,17 +107,20 @@ class Daemon:
         self._stopping = False
         self._awaited: asyncio.Task[None] | None = None
         self._max_age = _health_age()
-        self._workers = {queue: self._worker(queue, processors) for queue in _queues(options, processors)}
+        self._workers = _given(options, target.workers) if target.workers else self._made(target)
         supervised = options.supervised
         self._lifeline = None if supervised is None else Lifeline(supervised, self.report)
         place = options.health if supervised is None else None
         self._health = HealthServer(place, self.report) if place else None
 
-    def _worker(self, queue: str, processors: Sequence[Processor[Any, Any]]) -> Worker:
+    def _made(self, target: Target) -> dict[str, Worker]:
+        return {queue: self._worker(queue, target) for queue in _queues(self._options, target.processors)}
+
+    def _worker(self, queue: str, target: Target) -> Worker:
         options = self._options
         return Worker(
             queue,
-            *processors,
+            *target.processors,
             redis=options.redis,
             prefix=options.prefix,
             concurrency=options.concurrency_of(queue),
@@ -130,13 +131,13 @@ class Daemon:
             limiter=options.limiter,
             allow=options.allow,
             require_durable=options.require_durable,
-            middleware=self._middleware,
-            dependencies=self._dependencies,
-            **worker_options(options.settings),
+            middleware=target.middleware,
+            dependencies=target.dependencies,
+            **worker_options(options.settings) | _retention(options),
         )
 
     async def run(self) -> int:
-        """Work until a signal. Raises what kept a worker from starting or ended it."""
+        """Run until a signal, or with --burst until the queues are empty. Raises what kept a worker from starting or ended it."""
         self._watch_signals(asyncio.get_running_loop())
         dump_on_signal(self._running)
         if self._lifeline:
@@ -148,13 +149,15 @@ class Daemon:
             if await self._redis_is_there():
                 runs += [asyncio.create_task(worker.run()) for worker in self._workers.values()]
                 await self._come_up(runs)
+                if self._options.burst:
+                    runs.append(asyncio.create_task(self._until_empty()))
                 await asyncio.gather(*runs)
         finally:
             await self._end(runs)
         return 1 if self._cut_off or any(worker.left_behind for worker in self._workers.values()) else 0
 
     async def _redis_is_there(self) -> bool:
-        """Wait for Redis, which may have been started at the same time; False after a signal. Raises what kept it away."""
+        """Wait for Redis, which may have been started at the same time; False after a signal. Raises ConnectFailed and others."""
         self._awaited = asyncio.create_task(self._wait_for_redis())
         await asyncio.wait([self._awaited])
         if not self._awaited.cancelled():
@@ -162,7 +165,10 @@ class Daemon:
         return not self._stopping
 
     async def _wait_for_redis(self) -> None:
-        redis, patience = self._options.redis, self._options.wait_for_redis / 1000
+        for redis in {worker._settings for worker in self._workers.values()}:
+            await self._reach(redis, self._options.wait_for_redis / 1000)
+
+    async def _reach(self, redis: RedisSettings, patience: float) -> None:
         try:
             link = await open_link(redis)
         except ConnectFailed as failure:
@@ -175,12 +181,12 @@ class Daemon:
         await link.close()
 
     async def _come_up(self, runs: Sequence[asyncio.Task[None]]) -> None:
-        """Wait until every worker is ready, one has failed, or a signal has come."""
+        """Wait until every worker is ready, one has failed, or a signal was received."""
         ready = asyncio.create_task(self._all_ready())
         await asyncio.wait((ready, *runs), return_when=asyncio.FIRST_COMPLETED)
         if ready.done() and not self._stopping:
             self._is_up = True
-            queues = ", ".join(f"{queue} ({self._options.concurrency_of(queue)})" for queue in self._workers)
+            queues = ", ".join(f"{queue} ({worker.concurrency})" for queue, worker in self._workers.items())
             logger.info("Working on %s", queues)
         ready.cancel()
 
@@ -188,8 +194,21 @@ class Daemon:
         for worker in self._workers.values():
             await worker.ready.wait()
 
+    async def _until_empty(self) -> None:
+        """Close the workers once no job waits in their queues and none runs here."""
+        async with AsyncExitStack() as stack:
+            queues = [(worker, await stack.enter_async_context(_queue_of(worker))) for worker in self._workers.values()]
+            empty = 0
+            while empty < _BURST_LOOKS and not self._stopping:
+                await asyncio.sleep(_BURST_LOOK)
+                empty = empty + 1 if all([await _is_empty(worker, queue) for worker, queue in queues]) else 0
+        if not self._stopping:
+            self._stopping = True
+            logger.info("The queues are empty")
+            await self._close()
+
     async def _end(self, runs: Sequence[asyncio.Task[None]]) -> None:
-        """After a failure of one worker the others are closed too; after a stop there is nothing left to do."""
+        """Close the other workers after one has failed; after a stop they are closed already."""
         self._stopping = True
         if not all(run.done() for run in runs):
             await self._close()
@@ -203,7 +222,7 @@ class Daemon:
     # --- signals ------------------------------------------------------------------------------------------------------
 
     def _watch_signals(self, loop: asyncio.AbstractEventLoop) -> None:
-        # Not loop.add_signal_handler: that waits for the loop, and this must also end a process whose loop is blocked.
+        # Not loop.add_signal_handler, which waits for the loop: this must end a process whose loop is blocked, too.
         def note(*_: object) -> None:
             self._signals += 1
             if self._signals > 2:
@@ -220,8 +239,8 @@ class Daemon:
             self._awaited.cancel()
         if count == 1:
             running = sum(1 for _ in self._running())
-            logger.info("Stopping; %s running jobs have %g s to end", running, self._options.grace / 1000)
-            # Set before the workers' own timers, so that it sees the jobs that these are about to cut off.
+            logger.info("Stopping; %s running jobs have %g s to end (--grace)", running, self._options.grace / 1000)
+            # Set before the workers' own timers, so that it sees the jobs that they are about to cut off.
             asyncio.get_running_loop().call_later(self._options.grace / 1000, self._look_for_the_late)
             self._closing = self._close()
         else:
@@ -232,10 +251,10 @@ class Daemon:
     def _look_for_the_late(self) -> None:
         self._cut_off = self._cut_off or any(_held(worker) for worker in self._workers.values())
 
-    # --- what can be asked --------------------------------------------------------------------------------------------
+    # --- health and stacks --------------------------------------------------------------------------------------------
 
     def report(self) -> Report:
-        """How it goes. Safe to call from any thread."""
+        """The state for health checks. Safe to call from any thread."""
         now = time.monotonic()
         ages = {queue: now - (worker.last_turn or self._began) for queue, worker in self._workers.items()}
         queues = {
@@ -266,13 +285,46 @@ def _held(worker: Worker) -> Collection[ActiveJob]:
     return worker._crew.running if worker._crew else ()
 
 
+def _queue_of(worker: Worker) -> Queue:
+    return Queue(worker.queue_name, redis=worker._settings, prefix=worker._keys.prefix)
+
+
+async def _is_empty(worker: Worker, queue: Queue) -> bool:
+    """Whether no job waits that this worker could take, and none runs here."""
+    if _held(worker):
+        return False
+    try:
+        counts = await queue.counts()
+        return not counts.waiting + counts.prioritized or await queue.is_paused()
+    except CorralError:  # Redis is away, which the worker itself lives through and reports
+        return False
+
+
+def _given(options: Options, workers: Sequence[Worker]) -> dict[str, Worker]:
+    """Workers of the user's own, by their queues."""
+    if options.for_workers:
+        raise InvalidInput(
+            f"{options.for_workers[0]}: {options.target} is a Worker, which has its own options; set it there"
+        )
+    names = [worker.queue_name for worker in workers]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidInput(f"{options.target}: two workers have the queue {name!r}; one process runs one of each")
+    return dict(zip(names, workers, strict=True))
+
+
+def _retention(options: Options) -> dict[str, Any]:
+    found = {"remove_on_complete": options.keep_completed, "remove_on_fail": options.keep_failed}
+    return {name: keep for name, keep in found.items() if keep is not None}
+
+
 def _queues(options: Options, processors: Sequence[Processor[Any, Any]]) -> list[str]:
-    """The queues asked for, else one for each processor that has a name."""
+    """The queues of --queue, else one for each processor that has a name."""
     if options.queues:
         return list(options.queues)
     names = [processor.name for processor in processors if processor.name]
     if not names:
-        raise InvalidInput(f"{options.target}: its processors have no names to make queues of; say --queue NAME")
+        raise InvalidInput(f"{options.target}: its processors have no names to make queues of; give --queue NAME")
     return [f"{name}-queue" for name in dict.fromkeys(names)]
 
 

@@ -1,4 +1,4 @@
-"""A few lines of HTTP that tell whether a worker gets on. Knows no worker: it asks a function."""
+"""The health endpoint: a minimal HTTP server that answers with a report of whether the worker makes progress."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PHRASES = {200: "OK", 400: "Bad Request", 405: "Method Not Allowed", 503: "Serv
 
 
 class Endpoint(Struct, frozen=True):
-    """Where the health can be asked."""
+    """The address of the health endpoint."""
 
     host: str
     port: int
 
 
 class Report(Struct, frozen=True, omit_defaults=True):
-    """How it goes. `status` is ok, draining, or failing with the reason."""
+    """The state of a worker process. `status` is ok, draining, or failing with the reason."""
 
     status: str
     reason: str = ""
@@ -46,7 +46,7 @@ class HealthServer:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> str:
-        """Listen, and return the URL; port 0 takes a free one. Raises InvalidInput if the place cannot be had."""
+        """Listen, and return the URL; port 0 takes a free one. Raises InvalidInput if it cannot."""
         try:
             self._server = await asyncio.start_server(self._answer, self._host, self._port, limit=_HEAD_LIMIT)
         except OSError as error:
@@ -57,7 +57,7 @@ class HealthServer:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def close(self) -> None:
-        """Stop listening; an answer under way is dropped."""
+        """Stop listening; open requests are dropped."""
         if self._server is not None:
             self._server.close()
             self._server = None

@@ -1,4 +1,4 @@
-"""How a worker process logs: to stderr, as plain lines or as one JSON object a line. Knows no job."""
+"""Logging of a worker process: to stderr, as plain lines or as one JSON object a line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def set_up_logging(level: str, *, as_json: bool) -> None:
-    """Send everything of `level` and above to stderr."""
+    """Log `level` and above to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if as_json else PlainLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
@@ -57,11 +57,11 @@ def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with its control characters spelled out."""
-    # A job's words must not forge a line or move the terminal's cursor.
+    """The text with its control characters escaped."""
+    # A job's data must not forge a log line or move the terminal's cursor.
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _sound(text: str) -> str:
-    """Text that UTF-8 can carry: a lone surrogate, which a job id may hold, is spelled out."""
+    """Text that UTF-8 can encode: a lone surrogate, which a job id may contain, is escaped."""
     return text.encode(errors="backslashreplace").decode()

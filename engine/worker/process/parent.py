@@ -1,4 +1,4 @@
-"""The line between a worker process and the parent that keeps it: reports go up, and its end tells that one is gone.
+"""The socket between a worker process and its parent: it carries health reports, and its end says that the other is gone.
 
 Knows reports and processes; knows neither jobs nor Redis.
 """
@@ -21,8 +21,9 @@ import msgspec
 
 from engine.worker.process.health import Report
 
+_ROOT = Path(__file__).parents[3]  # where the package `engine` is
 _INTERVAL = 1.0  # seconds between two reports
-_IMPATIENT = 0.1  # between those that are not good: somebody waits for better news
+_IMPATIENT = 0.1  # between reports that are not good
 SILENCE = 5.0
 """Seconds after which a child that has not reported counts as stuck."""
 
@@ -30,14 +31,20 @@ _decode = msgspec.json.Decoder(Report).decode
 _UNHEARD = Report(status="failing", reason="starting")
 
 
+def python_module(name: str) -> list[str]:
+    """The command that runs a module of this installation, also in a folder with an `engine.py` of the user's own."""
+    # -P leaves the current folder out of the path, unless it is where this package was found.
+    return [sys.executable, *([] if Path.cwd() == _ROOT else ["-P"]), "-m", name]
+
+
 class Lifeline:
     """The child's end: a thread that reports each second, and sends this process SIGTERM when the parent is gone.
 
-    A thread, because an event loop that is blocked must neither keep the process alive nor look well.
+    A thread, so that it works while the event loop is blocked, and reports that.
     """
 
     def __init__(self, descriptor: int, report: Callable[[], Report]) -> None:
-        os.set_inheritable(descriptor, False)  # else a grandchild would hold the line when this process is gone
+        os.set_inheritable(descriptor, False)  # else a grandchild would keep the socket open after this process
         self._line = socket.socket(fileno=descriptor)
         self._report = report
 
@@ -51,7 +58,7 @@ class Lifeline:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _is_held(self) -> bool:
-        """Report, then wait a second for the end of the line. Raises OSError if it has broken."""
+        """Report, then wait a second for the end of the socket. Raises OSError if it is broken."""
         report = self._report()
         self._line.settimeout(_INTERVAL if report.is_good else _IMPATIENT)
         with contextlib.suppress(TimeoutError):
@@ -75,20 +82,26 @@ class WorkerProcess:
 
     @classmethod
     async def start(
-        cls, arguments: Sequence[str], *, env: Mapping[str, str] | None = None, output: Path | None = None
+        cls,
+        arguments: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        output: Path | None = None,
     ) -> WorkerProcess:
-        """Start `python -m engine.worker` with these arguments. `output`, a file, takes what it prints."""
+        """Start a worker process with these arguments. `folder`: where, if not here; `output`: a file for what it prints."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        command = [sys.executable, "-m", "engine.worker", *arguments, "--supervised", str(theirs.fileno())]
+        command = [*python_module("engine.worker"), *arguments, "--supervised", str(theirs.fileno())]
         with theirs, contextlib.ExitStack() as files:
             target = None if output is None else files.enter_context(output.open("ab"))
-            # In a session of its own, where a Ctrl-C does not reach it: it would get that and our signal, which is two.
+            # In a session of its own: a Ctrl-C would reach it beside our signal, and the second signal cuts jobs off.
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=subprocess.DEVNULL,
                 stdout=target,
                 stderr=target,
+                cwd=folder,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
                 env=env,
@@ -102,8 +115,13 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def has_come_up(self) -> bool:
+        """Whether it has ever reported that it works."""
+        return self._came_up.is_set()
+
     async def came_up(self) -> bool:
-        """Wait until it works or has ended; whether it works."""
+        """Wait until it works or has ended; True if it works."""
         up = asyncio.create_task(self._came_up.wait())
         ended = asyncio.create_task(self._process.wait())
         try:
@@ -126,7 +144,7 @@ class WorkerProcess:
                 self._process.send_signal(number)
 
     def current(self) -> Report:
-        """What it last said, or that it has gone silent."""
+        """Its last report, or that it has ended or not reported for 5 s."""
         silence = time.monotonic() - self._heard
         if self._process.returncode is not None:
             return Report(status="failing", reason="ended")
@@ -137,15 +155,15 @@ class WorkerProcess:
     async def _listen(self, line: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=line)
         try:
-            while said := await reader.readline():
-                self._hear(said)
+            while report := await reader.readline():
+                self._hear(report)
         except (OSError, ValueError):
-            pass  # it is gone, or talks nonsense: in the end its silence will be seen
+            pass  # gone, or not a report: `current` then says that it does not report
         finally:
             writer.close()
 
-    def _hear(self, said: bytes) -> None:
-        self.report = _decode(said)
+    def _hear(self, report: bytes) -> None:
+        self.report = _decode(report)
         self._heard = time.monotonic()
         if self.report.is_good:
             self._came_up.set()

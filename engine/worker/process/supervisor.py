@@ -1,6 +1,6 @@
-"""Several worker processes and the parent that keeps them: starts them, restarts the dead, passes signals on.
+"""`--processes`: starts worker processes, restarts those that end, passes signals on.
 
-Knows processes and their reports; knows neither processors nor Redis, and imports no user's module.
+Knows processes and their reports; knows neither processors nor Redis, and does not import the user's module.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ logger = logging.getLogger("engine.worker")
 _FIRST_PAUSE = 0.5  # seconds before a dead child is started again; doubles with each early death
 _LONGEST_PAUSE = 30.0
 _SETTLED = 60.0
-"""A child that lived this long, in seconds, has got on: its death begins a new count."""
+"""Seconds after which a child counts as settled: its end begins a new count of early ends."""
 _MARGIN = 10.0
 """Seconds beyond the grace time after which a child that did not end is killed."""
 UNFIT = 3
-"""Exit code of a process that found the server not fit for jobs: starting it again would not help."""
+"""Exit code of a process that found the server unfit for jobs: it is not started again."""
 
 
 class Supervisor:
-    """Keeps `count` processes of `python -m engine.worker` with the given arguments and environment, until SIGTERM or SIGINT, or
-    until one of them finds the server unfit.
+    """Keeps `count` worker processes running with the given arguments and environment, until SIGTERM or SIGINT, or until one
+    of them finds the server unfit.
 
-    The first child is started alone. If it ends before it works, so does the parent, with its exit code: what is wrong
-    with the options, the module or the server is then said once.
+    The first child is started alone. If it ends before it works, the parent ends with its exit code, so that an error in
+    the options, the module or the server is reported once.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Supervisor:
         self._codes: list[int] = []
 
     async def run(self) -> int:
-        """Run until all children have ended after a signal. 0 if each ended with 0, UNFIT if the server was not fit for jobs."""
+        """Run until all children have ended after a signal. 0 if each ended with 0, UNFIT if the server is unfit for jobs."""
         self._watch_signals()
         try:
             if self._health:
@@ -73,18 +73,20 @@ class Supervisor:
                 await self._health.close()
 
     def report(self) -> Report:
-        """Good while every child says so."""
-        said = {slot: child.current() if child else _BETWEEN for slot, child in self._children.items()}
-        bad = {slot: report for slot, report in said.items() if not report.is_good}
-        processes = [_as_row(slot, self._children[slot], report) for slot, report in said.items()]
-        if len(said) < self._count or bad:
-            slot, worst = next(iter(bad.items()), (len(said), _BETWEEN))
+        """Good while every child reports that it is."""
+        reports = {slot: child.current() if child else _BETWEEN for slot, child in self._children.items()}
+        bad = {slot: report for slot, report in reports.items() if not report.is_good}
+        processes = [_as_row(slot, self._children[slot], report) for slot, report in reports.items()]
+        if len(reports) < self._count or bad:
+            slot, worst = next(iter(bad.items()), (len(reports), _BETWEEN))
             return Report(status="failing", reason=f"process {slot}: {worst.reason}", processes=processes)
         return Report(status="draining" if self._stopping.is_set() else "ok", processes=processes)
 
     async def _start(self, slot: int) -> WorkerProcess:
         child = await WorkerProcess.start(self._arguments, env=self._env)
         self._children[slot] = child
+        if self._stopping.is_set():  # the stop came while it was being started, and has not reached it
+            child.signal(signal.SIGTERM)
         return child
 
     async def _keep(self, slot: int, child: WorkerProcess | None = None) -> None:
@@ -97,7 +99,8 @@ class Supervisor:
             if code == UNFIT:
                 self._stop(signal.SIGTERM)
             if self._stopping.is_set():
-                self._codes.append(code)
+                # One that was still starting has no jobs, and no handler for the signal yet.
+                self._codes.append(code if child.has_come_up or code > 0 else 0)
                 return
             deaths = 1 if time.monotonic() - child.began > _SETTLED else deaths + 1
             pause = pause_after(deaths)
@@ -125,7 +128,7 @@ class Supervisor:
                 child.signal(number)
 
     def _end_all(self) -> None:
-        """Nothing is left behind, whatever went wrong here: a child without its parent ends by itself."""
+        """End what is left after an error here. Killed, the parent cannot; then its children end by themselves."""
         self._pass_on(signal.SIGTERM)
 
 
@@ -133,7 +136,7 @@ _BETWEEN = Report(status="failing", reason="being started")
 
 
 def pause_after(deaths: int) -> float:
-    """Seconds to wait after so many early deaths in a row: doubling, and spread lest children march in step."""
+    """Seconds to wait after so many early ends in a row: doubled each time, with jitter so that children do not start together."""
     doubled: float = min(_FIRST_PAUSE * 2 ** min(deaths - 1, 16), _LONGEST_PAUSE)
     return doubled * random.uniform(0.75, 1.25)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from engine.errors import CorralError, InvalidInput, LockLost, RateLimited, Retry, Snooze, WaitForChildren
@@ -190,7 +191,12 @@ def _main_file() -> str | None:
 
 def _program(descriptor: int) -> str:
     path = [entry for entry in sys.path if isinstance(entry, str)]
-    return f"import sys; sys.path[:] = {path!r}; from engine.worker.run_in.child import main; main({descriptor})"
+    # The package first, by its own place: the path may begin with a folder that has an engine.py of the user's.
+    root = str(Path(__file__).parents[3])
+    return (
+        f"import sys; sys.path[:] = [{root!r}, *{path!r}]; import engine; sys.path[:] = {path!r}; "
+        f"from engine.worker.run_in.child import main; main({descriptor})"
+    )
 
 
 async def _carry_out(said: Say, job: Job[Any, Any]) -> Answer:

@@ -1,4 +1,4 @@
-"""What is to be said of a queue as a whole: the types of its keys, its counts, pauses and limits. Reads only."""
+"""Rules for a queue: the types of its keys, its counts, pauses and limits. Reads only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.connection import Link
 from engine.model.keys import Keys
 
 LISTS: Final = ("wait", "paused", "active")
-# In the order in which jobs go through them, the last first: one that moves on meanwhile is met twice rather than never.
+# The order in which jobs go through them, reversed: a job that moves meanwhile is met twice rather than never.
 STATES: Final = ("completed", "failed", "active", "wait", "paused", "prioritized", "delayed", "waiting-children")
 _TYPES: Final = {
     **{state: b"list" if state in LISTS else b"zset" for state in STATES},
@@ -22,17 +22,19 @@ _TYPES: Final = {
 _LONG_STREAM: Final = 100_000
 _OVERDUE_MS: Final = 60_000
 _HELD_STILL: Final = 2**53 - 1
-"""What `queue.rateLimit(ms)` of BullMQ writes; no count of starts."""
+"""What `queue.rateLimit(ms)` of BullMQ writes; not a count of starts."""
 
 
-class Whole(Struct, frozen=True):
+class QueueFacts(Struct, frozen=True):
+    """What the report says of the queue itself."""
+
     version: str
     paused: bool
     schedules: int
 
 
 async def count_states(link: Link, keys: Keys, found: Findings) -> dict[str, int]:
-    """Jobs of each state, but for structures of another type, which are findings."""
+    """Jobs of each state. Structures of a wrong type are left out and added to the findings."""
     kinds = await answers(link, [("TYPE", keys.jobs + name) for name in _TYPES])
     sound = []
     for (name, wanted), kind in zip(_TYPES.items(), kinds, strict=True):
@@ -44,10 +46,10 @@ async def count_states(link: Link, keys: Keys, found: Findings) -> dict[str, int
     return dict(zip(sound, sizes, strict=True))
 
 
-async def judge_whole(
+async def queue_rules(
     link: Link, keys: Keys, found: Findings, seen: set[str], counts: dict[str, int], now: int
-) -> Whole:
-    """Adds to `seen` what tells of versions."""
+) -> QueueFacts:
+    """Add the findings of the queue; adds to `seen` the signs of versions."""
     meta, limiter, left, length, schedules, kept, counter = await answers(
         link,
         [
@@ -65,38 +67,38 @@ async def judge_whole(
         seen.add("bull")
         found.add("old-bull", keys.queue)
     if left > 0 and most is None:
-        _judge_window(found, limiter)
+        _check_window(found, limiter)
     if (length or 0) > _LONG_STREAM:
         found.add("long-events", "events", f"{length:,} entries, {text(events or b'10000')} wanted")
     if kept:
         found.add("metrics", "metrics")
     if counts.get("paused"):
         seen.add("paused")
-    _judge_pause(found, counts, paused is not None)
-    await _judge_delayed(link, keys, found, now)
-    return Whole(text(version or b""), paused is not None, schedules or 0)
+    _check_pause(found, counts, paused is not None)
+    await _check_delayed(link, keys, found, now)
+    return QueueFacts(text(version or b""), paused is not None, schedules or 0)
 
 
-def _judge_window(found: Findings, limiter: bytes | None) -> None:
-    """A window that runs where the queue has no limit is one of a worker's option."""
+def _check_window(found: Findings, limiter: bytes | None) -> None:
+    """A rate limit counter in a queue without a rate limit comes from a worker's option."""
     if limiter is not None and limiter.isdigit() and int(limiter) != _HELD_STILL:
-        found.add("worker-limiter", "limiter", f"{int(limiter)} started in the window that runs")
+        found.add("worker-limiter", "limiter", f"{int(limiter)} started in the current window")
 
 
-def _judge_pause(found: Findings, counts: dict[str, int], paused: bool) -> None:
+def _check_pause(found: Findings, counts: dict[str, int], paused: bool) -> None:
     aside, waiting = counts.get("paused", 0), counts.get("wait", 0)
     if paused:
-        found.say("queue-paused", max(1, aside + waiting + counts.get("prioritized", 0)))
+        found.total("queue-paused", max(1, aside + waiting + counts.get("prioritized", 0)))
         if aside and waiting:
-            found.say("pause-loses-jobs", waiting)
+            found.total("pause-loses-jobs", waiting)
     elif aside:
-        found.say("paused-left-over", aside)
+        found.total("paused-left-over", aside)
 
 
-async def _judge_delayed(link: Link, keys: Keys, found: Findings, now: int) -> None:
+async def _check_delayed(link: Link, keys: Keys, found: Findings, now: int) -> None:
     count, first = await answers(
         link,
         [("ZCOUNT", keys.delayed, "-inf", (now - _OVERDUE_MS) * 4096), ("ZRANGE", keys.delayed, 0, 0)],
     )
     if count and first:
-        found.say("overdue", count, Example(text(first[0])))
+        found.total("overdue", count, Example(text(first[0])))
