@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from engine.connection import Link, PatientLink, Reply
+from engine.connection import Link, ProducerLink, Reply
 from engine.model.keys import Keys
 from engine.model.records import NewRow
 from engine.scripting.pace import PER_CALL
@@ -96,7 +96,7 @@ class AddBatcher:
         if self._in_flight < _MOST_IN_FLIGHT:
             return False
         link: object = self._link
-        return not isinstance(link, PatientLink) or link.call_wait is None or link.serving
+        return not isinstance(link, ProducerLink) or link.call_wait is None or link.serving
 
     def _flush_now(self) -> None:
         self._timer = None

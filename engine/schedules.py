@@ -276,7 +276,7 @@ def _times(table: Timetable, stored: StoredSchedule | None, now: int, immediatel
 
 
 def _continued(table: Timetable, was: Timetable, due: int, now: int) -> list[int]:
-    return msgspec.structs.replace(table, offset=was.offset, made_up=1).following(due, now)
+    return msgspec.structs.replace(table, offset=was.offset, catch_up=1).following(due, now)
 
 
 def read_table(fields: Mapping[str, str], options: bytes) -> Timetable:
@@ -348,7 +348,7 @@ def _shown(stored: StoredSchedule) -> Schedule:
         start=moment(table.start),
         end=moment(table.end),
         misfire=table.misfire,
-        misfire_after=table.late,
+        misfire_after=table.misfire_after,
         overlap=table.overlap,
         next_run=None if stored.ended else moment(stored.due),
         runs=stored.count,

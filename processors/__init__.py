@@ -23,7 +23,7 @@ from processors.twilio import TwilioProvider
 
 
 def build(settings: Settings, *, registry: ServiceRegistry | None = None) -> list[BaseProcessor[Any, Any]]:
-    """The five processors with what they need. Without a registry, generic tasks find the samples."""
+    """The five processors, with their services from `settings`. Without a registry generic tasks use the sample services."""
     storage = Storage(settings.storage_dir)
     mailer = Mailer(settings.smtp) if settings.smtp else None
     own_templates = [settings.email_templates] if settings.email_templates else []

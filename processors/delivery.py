@@ -1,4 +1,4 @@
-"""Handing one message to each of many recipients: what came of it for each, and whether the job should run again.
+"""Delivery of one message to each of many recipients: a result for each, and whether the job should be retried.
 
 Knows nothing of mail or text messages.
 """
@@ -12,19 +12,19 @@ from msgspec import Struct
 
 
 class Refused(Exception):
-    """This recipient will not get the message, now or later."""
+    """The message to this recipient is refused for good; a retry does not help."""
 
 
 class Unavailable(Exception):
-    """The service did not take the message now and may later."""
+    """The service cannot take the message now; a retry may help."""
 
 
 class NothingSent(Exception):
-    """No recipient got the message, and each may later: worth another attempt of the whole job."""
+    """No recipient got the message and a retry may help, so the job fails and is retried."""
 
 
 class Delivery(Struct, frozen=True):
-    """What came of one recipient: `receipt` if it was sent, else `error`."""
+    """The result for one recipient: `receipt` if it was sent, else `error`."""
 
     recipient: str
     receipt: str = ""

@@ -21,7 +21,7 @@ from processors.text import has_controls
 
 
 class EmailOutcome(Struct, rename="camel", omit_defaults=True, frozen=True):
-    """What came of one recipient."""
+    """The result for one recipient."""
 
     recipient: str
     status: Literal["sent", "failed"]
@@ -47,7 +47,7 @@ class EmailProcessor(BaseProcessor[EmailJobData, EmailResult]):
     name = "email"
 
     def __init__(self, mailer: Mailer | None, templates: Templates, sender: str | None) -> None:
-        """None for `mailer` or `sender` says that mail is not set up: every job then fails with the remedy."""
+        """`mailer` or `sender` is None if mail is not configured: every job then fails, with the fix in its reason."""
         super().__init__()
         self._mailer = mailer
         self._templates = templates
@@ -63,9 +63,11 @@ class EmailProcessor(BaseProcessor[EmailJobData, EmailResult]):
 
     def _set_up(self) -> tuple[Mailer, Address]:
         if self._mailer is None:
-            raise errors.InvalidInput("no mail server is set: set SMTP_URL, such as smtp://user:password@host:587")
+            raise errors.InvalidInput(
+                "no mail server is configured; set SMTP_URL, such as smtp://user:password@host:587"
+            )
         if self._sender is None:
-            raise errors.InvalidInput("no sender is set: set MAIL_FROM, such as 'Acme <hello@acme.example>'")
+            raise errors.InvalidInput("no sender is configured; set MAIL_FROM, such as 'Acme <hello@acme.example>'")
         return self._mailer, self._sender
 
 
@@ -104,7 +106,7 @@ class _Letters:
         return subject
 
     def _message_id(self, recipient: Address) -> str:
-        """The same for every attempt, so that a message received twice can be told; the time parts jobs of equal id."""
+        """The Message-ID, equal in every attempt, so that a mail program can discard a duplicate. Includes the job's time."""
         job = self._job
         identity = "\n".join((job.queue_name, job.id, str(job.timestamp), recipient.addr_spec))
         return f"<{hashlib.sha256(identity.encode()).hexdigest()[:40]}@{self._sender.domain}>"

@@ -1,4 +1,4 @@
-"""Generic tasks: functions and service methods that a ServiceRegistry holds. Knows none of them itself."""
+"""Generic tasks: calls functions and service methods that are registered in a ServiceRegistry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from engine import BaseProcessor, GenericTaskJobData, Job, ServiceRegistry, Task
 
 
 class GenericTaskProcessor(BaseProcessor[GenericTaskJobData, Any]):
-    """Calls what the job names, if `registry` holds it; an unknown name or wrong parameters fail the job for good."""
+    """Calls the registered function that the job names. An unknown name or wrong parameters fail the job without retry."""
 
     name = "generic-task"
 

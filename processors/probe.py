@@ -1,4 +1,4 @@
-"""A processor that does what its job's `act` says. For tests and benchmarks."""
+"""A processor for tests and benchmarks: the job's `act` chooses success, failure, sleep and so on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ProbeData(Struct, rename="camel", kw_only=True, omit_defaults=True):
 
 @processor("probe")
 async def probe(job: Job[ProbeData]) -> Any:
-    """Do what the job says."""
+    """Act as the job's `act` says."""
     data = job.data
     if data.act in ("fail", "retry", "crash") and job.attempts_started >= data.until:
         return data.value

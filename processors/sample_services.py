@@ -1,4 +1,4 @@
-"""A function and a service for generic tasks, as an application would write them: for the demo, and to be replaced.
+"""Samples of a function and a service for generic tasks: used by the demo; replace them by your own.
 
 They compute from their arguments only and touch nothing outside.
 """
@@ -14,7 +14,7 @@ from engine import ServiceRegistry, TaskContext
 
 
 class Report(Struct, rename="camel"):
-    """What `generateReport` returns."""
+    """Result of `generateReport`."""
 
     title: str
     tenant: str
@@ -25,13 +25,13 @@ class Report(Struct, rename="camel"):
 def generate_report(
     kind: Literal["leads", "bookings", "users"], filters: dict[str, Any], *, context: TaskContext
 ) -> Report:
-    """A report's head page. A plain function: the registry runs it in a thread."""
+    """A report's title and filters. A plain function, so the registry runs it in a thread."""
     words = ", ".join(f"{name} = {value}" for name, value in filters.items()) or "all"
     return Report(f"{kind.capitalize()}: {words}", context.sub_account_id, filters, datetime.now(UTC))
 
 
 class Synced(Struct, rename="camel"):
-    """What `ContactsService.sync` returns."""
+    """Result of `ContactsService.sync`."""
 
     integration_id: int
     tenant: str
@@ -39,7 +39,7 @@ class Synced(Struct, rename="camel"):
 
 
 class ContactsService:
-    """Keeps contacts in step with another system."""
+    """Synchronizes contacts with another system."""
 
     def __init__(self, contacts_of: dict[int, int] | None = None) -> None:
         """contacts_of: how many contacts each integration has; an unknown one has none."""

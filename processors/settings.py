@@ -1,4 +1,4 @@
-"""What the processors take from the environment, read and checked once. Knows no processor."""
+"""Settings of the processors, read from the environment and checked once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Smtp(Struct, frozen=True, kw_only=True):
     password: str | None = None
     tls: Tls = "auto"
     timeout: float = 30.0
-    """Seconds for each answer of the server."""
+    """Seconds to wait for each reply of the server."""
 
     def __repr__(self) -> str:
         return f"Smtp({self.host}:{self.port} tls={self.tls} username={self.username})"
@@ -52,18 +52,18 @@ class Settings(Struct, frozen=True, kw_only=True):
     smtp: Smtp | None = None
     mail_from: str | None = None
     email_templates: Path | None = None
-    """A folder whose templates come before the packaged ones."""
+    """A folder whose templates override the packaged ones."""
     twilio: Twilio | None = None
-    """None: text messages go to the log."""
+    """None: text messages are written to the log."""
     export_database_url: str
     storage_dir: Path
     file_max_bytes: int
-    """Bytes that all files of one job may have together."""
+    """Most bytes that all files of one job may have together."""
     file_max_pixels: int
 
     @classmethod
     def load(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read the environment. Raises InvalidInput, naming the variable and the remedy."""
+        """Read the environment. Raises InvalidInput, with the variable and the fix."""
         env = _Environment(environment)
         data = Path("corral-data").resolve()
         templates = env.get("EMAIL_TEMPLATES")

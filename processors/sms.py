@@ -28,13 +28,13 @@ class Sender(Protocol):
 
 
 class SmsProvider(Protocol):
-    """A way to send text messages; `connect` gives a Sender for the length of a block."""
+    """A way to send text messages; `connect` is a context manager that yields a Sender."""
 
     def connect(self) -> AbstractAsyncContextManager[Sender]: ...
 
 
 class ConsoleProvider:
-    """Writes messages to the log in place of sending them."""
+    """Writes messages to the log instead of sending them."""
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Sender]:
@@ -46,14 +46,14 @@ class ConsoleProvider:
 
 
 class SmsService:
-    """Sends text messages by a provider, after putting numbers into one form."""
+    """Sends text messages through a provider; normalizes phone numbers first."""
 
     def __init__(self, provider: SmsProvider) -> None:
         self._provider = provider
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Sender]:
-        """Sends for the length of the block, over the same connections. Refuses what is not a phone number."""
+        """Yields a Sender that keeps its connections until the block ends, and refuses invalid phone numbers."""
         async with self._provider.connect() as send:
 
             async def send_sms(to: str, text: str) -> str:
@@ -63,7 +63,7 @@ class SmsService:
 
 
 class SmsOutcome(Struct, rename="camel", omit_defaults=True, frozen=True):
-    """What came of one number, spelled as the job spells it."""
+    """The result for one number, spelled as in the job."""
 
     phone_number: str
     status: Literal["sent", "failed"]
@@ -108,7 +108,7 @@ def e164(number: str) -> str:
     """`number` without spaces, dashes, dots and brackets. Raises Refused if it is then not + and 7 to 15 digits."""
     plain = _PUNCTUATION.sub("", number)
     if not _E164.fullmatch(plain):
-        raise Refused(f"{number!r} is not a phone number with country code, such as +15551234567")
+        raise Refused(f"{number!r} is not a phone number with country code; write it like +15551234567")
     return plain
 
 

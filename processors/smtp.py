@@ -1,4 +1,4 @@
-"""Handing mail to an SMTP server. Knows messages and addresses; knows nothing of jobs or templates."""
+"""Sends mail through an SMTP server. Knows nothing of jobs or templates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Mailer:
-    """A mail server, with at most `connections` open to it at a time. Errors are those of `Connection.post`."""
+    """A mail server, with at most `connections` open at a time. Raises the errors of `Connection.post`."""
 
     def __init__(self, server: Smtp, *, connections: int = 10) -> None:
         self._server = server
@@ -30,7 +30,7 @@ class Mailer:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Connection]:
-        """A connection for the length of the block. It is opened by the first message, and again after it broke."""
+        """Yields a connection, opened at the first message and reopened after it broke."""
         async with self._free:
             connection = Connection(self._server)
             try:
@@ -40,7 +40,7 @@ class Mailer:
 
 
 class Connection:
-    """One line to the server; not for concurrent use."""
+    """One connection to the server; not for concurrent use."""
 
     def __init__(self, server: Smtp) -> None:
         self._server = server
@@ -48,7 +48,7 @@ class Connection:
         self._client: aiosmtplib.SMTP | None = None
 
     async def post(self, message: EmailMessage, sender: str, recipient: str) -> str:
-        """Hand over `message` for one recipient; returns the server's words.
+        """Send `message` to one recipient; returns the server's reply.
 
         Raises Refused if the server will not have it, Unavailable if it cannot be reached or says to come again later.
         """
@@ -59,7 +59,9 @@ class Connection:
         except smtp.SMTPRecipientsRefused as error:
             raise _verdict(error.recipients[0].code, error.recipients[0].message) from None
         except smtp.SMTPAuthenticationError as error:
-            raise Unavailable(f"the mail server refused the login: {error.code} {error.message}") from None
+            raise Unavailable(
+                f"the mail server refused the login ({error.code} {error.message}); check the user and password in SMTP_URL"
+            ) from None
         except smtp.SMTPResponseException as error:
             raise _verdict(error.code, error.message) from None
         except (smtp.SMTPException, OSError) as error:
@@ -68,7 +70,7 @@ class Connection:
         return words
 
     async def close(self) -> None:
-        """Say good-bye if the line stands; never raises."""
+        """Send QUIT if still connected; never raises."""
         client, self._client = self._client, None
         if client is not None and client.is_connected:
             with contextlib.suppress(self._library.SMTPException, OSError):
@@ -92,7 +94,7 @@ class Connection:
 
 
 def _start_tls(server: Smtp) -> bool | None:
-    """None uses STARTTLS where the server offers it; a password must not travel in the open by accident."""
+    """For STARTTLS: None uses it if the server offers it. Required with a password, which must not be sent unencrypted."""
     match server.tls:
         case "auto":
             return True if server.password else None

@@ -1,4 +1,4 @@
-"""Where processors read and write files: one folder for each tenant, and no way out of it. Knows no processor."""
+"""File storage of the processors: one folder for each tenant, which no file name can leave."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Storage:
         return f"Storage({str(self._root)!r})"
 
     def folder(self, tenant: str) -> Path:
-        """The tenant's folder, made if it is not there."""
+        """The tenant's folder, created if it does not exist."""
         folder = self._root / file_word(tenant)
         folder.mkdir(parents=True, exist_ok=True)
         return folder.resolve()
@@ -37,26 +37,26 @@ class Storage:
         folder = self.folder(tenant)
         path = (folder / _relative(name)).resolve()
         if not path.is_relative_to(folder):
-            raise errors.UnrecoverableError(f"file {name!r}: leads out of the tenant's folder")
+            raise errors.UnrecoverableError(f"file {name!r}: is outside the tenant's folder; give a path inside it")
         if not path.is_file():
-            raise FileNotFoundError(f"file {name!r}: not in the tenant's folder of the storage")
+            raise FileNotFoundError(f"file {name!r}: does not exist in the tenant's folder")
         return path
 
     def job_folder(self, tenant: str, kind: str, job_id: str) -> Path:
-        """The folder for what one job makes, the same for every attempt: a second replaces the files of the first."""
+        """The folder for the files that one job writes; equal in every attempt, so a retry replaces them."""
         return self.subfolder(tenant, f"{kind}-{file_word(job_id)}")
 
     def subfolder(self, tenant: str, name: str) -> Path:
-        """A folder in the tenant's, made if it is not there. `name` is the caller's own word, never a job's."""
+        """A folder inside the tenant's, created if it does not exist. `name` comes from the processor, never from a job."""
         folder = self.folder(tenant) / name
         folder.mkdir(exist_ok=True)
         if folder.is_symlink():
-            raise errors.UnrecoverableError(f"{folder.name!r} in the tenant's folder is a link; remove it")
+            raise errors.UnrecoverableError(f"{folder.name!r} in the tenant's folder is a symbolic link; remove it")
         return folder
 
 
 def file_word(text: str) -> str:
-    """`text` as one safe part of a file name; different texts give different words."""
+    """`text` as one safe part of a file name; different texts give different parts."""
     word = quote(text, safe="").replace("~", "%7E").replace(".", "%2E")
     if len(word) <= 100:
         return word
@@ -66,7 +66,7 @@ def file_word(text: str) -> str:
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """A temporary path beside `target`: it takes its place when the block ends well, and is removed otherwise."""
+    """Yields a temporary path that replaces `target` if the block succeeds, and is removed otherwise."""
     part = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
         yield part

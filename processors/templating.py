@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 class Rendered(Struct, frozen=True):
-    """A template filled with data; a part that the template does not have is None."""
+    """A rendered template; None for a part that the template does not have."""
 
     subject: str | None
     text: str | None
@@ -31,19 +31,19 @@ class Rendered(Struct, frozen=True):
 
 
 class Templates:
-    """The templates of several folders; where two have the same name, the first folder's is used."""
+    """The templates of several folders; for the same name the first folder wins."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = folders
         self._environments: dict[Path, ImmutableSandboxedEnvironment] = {}
 
     def names(self) -> list[str]:
-        """Templates that have a text or an HTML part."""
+        """Names of the templates that have a text or an HTML part."""
         found = (path for folder in self._folders for path in folder.glob("*") if path.suffix in (".txt", ".html"))
         return sorted({path.stem for path in found if _NAME.fullmatch(path.stem)})
 
     def render(self, name: str, data: Mapping[str, Any]) -> Rendered:
-        """Fill template `name`. Raises UnrecoverableError if it does not exist, or if it and the data do not fit."""
+        """Render template `name`. Raises UnrecoverableError if it does not exist, or does not fit the data."""
         folder = self._folder_of(name)
         subject = self._part(folder, name, "subject", data)
         text, html = self._part(folder, name, "txt", data), self._part(folder, name, "html", data)
@@ -56,7 +56,7 @@ class Templates:
                 if any((folder / f"{name}.{part}").is_file() for part in ("txt", "html")):
                     return folder
         there = ", ".join(self.names()) or "none"
-        raise errors.UnrecoverableError(f"template {name!r} does not exist; there are: {there}")
+        raise errors.UnrecoverableError(f"template {name!r} does not exist; use one of {there}")
 
     def _part(self, folder: Path, name: str, part: str, data: Mapping[str, Any]) -> str | None:
         path = folder / f"{name}.{part}"
@@ -67,7 +67,9 @@ class Templates:
         except errors.MissingExtra:
             raise
         except Exception as error:  # whatever a template and its data come to now, they come to at the next attempt too
-            raise errors.UnrecoverableError(f"template {path.name!r} with this templateData: {error}") from None
+            raise errors.UnrecoverableError(
+                f"template {path.name!r} cannot be rendered with this templateData: {error}"
+            ) from None
 
     def _environment(self, folder: Path) -> ImmutableSandboxedEnvironment:
         if folder not in self._environments:

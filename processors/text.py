@@ -1,4 +1,4 @@
-"""What text from strangers may hold. Knows nothing else."""
+"""Checks of text from untrusted sources."""
 
 from __future__ import annotations
 

@@ -29,10 +29,10 @@ class _Problem(Struct):
 
 
 class TwilioProvider:
-    """Sends from the account's number or messaging service."""
+    """Sends text messages from the account's number or messaging service."""
 
     def __init__(self, account: Twilio, *, timeout: float = 20.0) -> None:
-        """timeout: seconds for one message, connecting included."""
+        """timeout: seconds for one message, including the connect."""
         self._account = account
         self._timeout = timeout
 
@@ -41,7 +41,7 @@ class TwilioProvider:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Sender]:
-        """Keep connections open for the length of the block."""
+        """Keeps its connections open until the block ends."""
         try:
             import aiohttp
         except ImportError:
@@ -83,7 +83,7 @@ def _message_id(body: bytes) -> str:
     try:
         return msgspec.json.decode(body, type=_Message).sid
     except msgspec.DecodeError:
-        raise Refused("Twilio took the message but its answer cannot be read; check TWILIO_BASE_URL") from None
+        raise Refused("Twilio accepted the message but its reply cannot be read; check TWILIO_BASE_URL") from None
 
 
 def _problem(status: int, body: bytes) -> str:

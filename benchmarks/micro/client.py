@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from benchmarks.micro.scripts import data
 from engine.connection import Argument, Link, Reply, Waiter
-from engine.connection.stream import Line, error_reply, pack
+from engine.connection.stream import Stream, error_reply, pack
 from engine.job import claimed_job, stored_job
 from engine.model import codec
 from engine.model.keys import Keys
@@ -189,22 +189,22 @@ def _parse(name: str) -> Operation:
 
 
 def _carry(reply_to: Callable[[Samples], Reply], commands: int) -> Operation:
-    """A line's own part in commands that leave in one write and are answered in one read."""
+    """A stream's own part in commands that leave in one write and are answered in one read."""
 
     def make(samples: Samples) -> Work:
         loop = asyncio.get_running_loop()
-        line = Line(lambda line, reason: None, lambda: None)
-        line.connection_made(_Nowhere())
+        stream = Stream(lambda stream, reason: None, lambda: None)
+        stream.connection_made(_Nowhere())
         written = [b""] * commands
         answer = _resp(reply_to(samples)) * commands
 
         def carry() -> object:
             waiters = [loop.create_future() for _ in range(commands)]
-            line.write(written, waiters, commands, 60)
-            for first in range(0, len(answer), len(line.get_buffer(-1))):
-                part = answer[first : first + len(line.get_buffer(-1))]
-                line.get_buffer(-1)[: len(part)] = part
-                line.buffer_updated(len(part))
+            stream.write(written, waiters, commands, 60)
+            for first in range(0, len(answer), len(stream.get_buffer(-1))):
+                part = answer[first : first + len(stream.get_buffer(-1))]
+                stream.get_buffer(-1)[: len(part)] = part
+                stream.buffer_updated(len(part))
             return waiters[-1].result()
 
         return carry
@@ -213,7 +213,7 @@ def _carry(reply_to: Callable[[Samples], Reply], commands: int) -> Operation:
 
 
 class _Nowhere(asyncio.Transport):
-    """Takes what is written and lets it fall."""
+    """Discards what is written."""
 
     def write(self, data: Any) -> None:
         pass

@@ -1,4 +1,4 @@
-"""The port to Redis: one small Protocol, spoken by our own connection and by redis-py.
+"""Connections to Redis: `open_link` returns our own, or redis-py behind the same interface, `Link`.
 
 Knows commands and replies; knows neither jobs nor scripts.
 """
@@ -15,17 +15,17 @@ from msgspec import structs
 from engine.connection.address import RedisSettings, read_secret
 from engine.connection.checks import UNASKED, check_access, check_server, elsewhere, not_allowed
 from engine.connection.connection import Connection
-from engine.connection.port import Argument, Link, PatientLink, Reply, Waiter
+from engine.connection.link import Argument, Link, ProducerLink, Reply, Waiter
 from engine.connection.redis_py import RedisPyLink
+from engine.connection.retries import DEFAULT_WAIT
 from engine.connection.shared import SharedLink
-from engine.connection.waiting import DEFAULT_WAIT
 from engine.errors import InvalidOption
 
 __all__ = [
     "UNASKED",
     "Argument",
     "Link",
-    "PatientLink",
+    "ProducerLink",
     "Reply",
     "Waiter",
     "RedisSettings",
@@ -54,17 +54,17 @@ async def open_link(
     wait: bool | float = False,
     call_wait: float | None = None,
 ) -> Connection | RedisPyLink:
-    """Connect to Redis. Close what it returns.
+    """Connect to Redis and return the connection; the caller closes it.
 
-    where           an address, settings, or None for the environment's (REDIS_URL and the like)
-    name            what CLIENT LIST shows
+    where           a URL, settings, or None to read the environment (REDIS_URL, REDIS_HOST, ...)
+    name            the client name that CLIENT LIST shows
     prelude         commands sent at each connect before any other, such as SCRIPT LOAD; their errors are ignored
-    implementation  None asks CORRAL_LINK, and takes our own where that is not set
-    wait            keep trying until the server is there; a number: for so many seconds, while a later try may succeed
-    call_wait       for a producer: seconds that each call, the first connect included, waits for a server that cannot take it,
-                    see PatientLink; None is the worker's rule
+    implementation  None reads CORRAL_LINK; our own connection if that is not set
+    wait            retry until the server answers; a number: for that many seconds, while a later try can succeed
+    call_wait       for a producer: seconds that each call, the first connect included, waits for a server that is down or
+                    refuses it, see ProducerLink; None for a worker
 
-    Raises ConnectFailed or AuthFailed, with what to do, if the first connect fails; InvalidOption for a wrong address.
+    Raises ConnectFailed or AuthFailed, with the fix, if the first connect fails; InvalidOption for a wrong address.
     """
     settings = await _running(RedisSettings.parse(where))
     kind = RedisPyLink if _implementation(implementation) == "redis-py" else Connection
@@ -78,7 +78,7 @@ async def open_link(
 
 
 async def _running(settings: RedisSettings) -> RedisSettings:
-    """The settings themselves, or those of the server that `embedded:` asks for, which is started if need be."""
+    """The settings themselves; for `embedded:` those of the embedded server, which is started if it does not run."""
     if settings.embedded is None:
         return settings
     from engine.connection.embedded import ensure_server
@@ -91,5 +91,5 @@ async def _running(settings: RedisSettings) -> RedisSettings:
 def _implementation(asked: Implementation | None) -> Implementation:
     chosen = asked or os.environ.get("CORRAL_LINK") or "own"
     if chosen not in ("own", "redis-py"):
-        raise InvalidOption(f"CORRAL_LINK: {chosen!r} is no implementation; set it to own or redis-py, or unset it")
+        raise InvalidOption(f"CORRAL_LINK: {chosen!r} is not an implementation; set it to own or redis-py, or unset it")
     return cast(Implementation, chosen)

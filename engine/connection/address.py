@@ -1,7 +1,7 @@
-"""Where Redis is and how to get in: settings, read from an address, the environment or files. Opens no connection.
+"""Redis settings: host, login, TLS and timeouts, from a URL, the environment or files. Opens no connection.
 
 Addresses: `redis://user:password@host:port/db`, `rediss://` (TLS), `unix:///path?db=1`, and `embedded:` or
-`embedded:FOLDER` for a server of one's own. No message and no repr of this module shows a password.
+`embedded:FOLDER` for an embedded server. No message and no repr of this module shows a password.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _TRUTH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false":
 
 
 class RedisSettings(Struct, frozen=True, kw_only=True):
-    """How to reach one Redis. Checked when made: InvalidOption names the field and the remedy."""
+    """How to connect to one Redis. Raises InvalidOption, with the field and the fix, for a value out of range."""
 
     host: str = "localhost"
     port: int = 6379
     username: str | None = None
-    """None with a password: Redis takes it as the user `default`."""
+    """None with a password: Redis logs in the user `default`."""
     password: str | None = None
     db: int = 0
     tls: bool = False
@@ -41,15 +41,15 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
     """A client certificate, with `tls_key` beside it unless the file holds both."""
     tls_key: str | None = None
     tls_verify: bool = True
-    """False accepts any certificate: whoever sits on the line can read and change everything."""
+    """False accepts any certificate: an attacker on the network can then read and change everything."""
     unix_socket: str | None = None
-    """A socket's path; host, port and tls are not looked at then."""
+    """A socket's path; host, port and tls are then ignored."""
     embedded: str | None = None
-    """A folder for a server of one's own; "" for the usual folder, None for no such server."""
+    """Data folder of an embedded server; "" for the default folder, None for no embedded server."""
     connect_timeout: int | timedelta = 5_000
-    """Milliseconds or timedelta that connecting may take. In an address also with a unit: `?connect_timeout=5s`."""
+    """Time limit of a connect, in ms or as a timedelta. In a URL also with a unit: `?connect_timeout=5s`."""
     call_timeout: int | timedelta = 10_000
-    """Milliseconds or timedelta that one call may take."""
+    """Time limit of one call, in ms or as a timedelta."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.host, str) or not self.host:
@@ -62,7 +62,7 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
             whole_number(f"redis {name}", ms, 1, 86_400_000, "give milliseconds or a timedelta, up to one day")
             structs.force_setattr(self, name, ms)
         if self.tls_key and not self.tls_cert:
-            raise InvalidOption("redis tls_key: a key without a certificate; give tls_cert too")
+            raise InvalidOption("redis tls_key: there is a key and no certificate; give tls_cert too")
 
     def __repr__(self) -> str:
         return f"RedisSettings({self.shown!r})"
@@ -118,7 +118,7 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def parse(cls, where: str | RedisSettings | None = None) -> RedisSettings:
-        """Settings from an address. None asks the environment, where nothing is set it is redis://localhost:6379/0.
+        """Settings from a URL. None reads the environment; without settings there it is redis://localhost:6379/0.
 
         Raises InvalidOption for an address that cannot be read.
         """
@@ -127,21 +127,22 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
         if where is None:
             return cls.from_environment(os.environ)
         if not isinstance(where, str):
-            raise InvalidOption(f"redis: {type(where).__name__} is not an address; write {_FORMS}")
+            raise InvalidOption(f"redis: {type(where).__name__} is not a URL; write {_FORMS}")
         return cls(**_fields(where.strip()))
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> RedisSettings:
-        """Settings from REDIS_URL, completed by REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB and REDIS_TLS where the URL is
-        silent; without REDIS_URL from those and REDIS_HOST and REDIS_PORT. An empty variable counts as not set.
-        REDIS_URL_FILE and REDIS_PASSWORD_FILE name files that hold the value.
+        """Settings from REDIS_URL; REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB and REDIS_TLS add what the URL does not state.
+
+        Without REDIS_URL: from those, REDIS_HOST and REDIS_PORT. An empty variable counts as not set. REDIS_URL_FILE and
+        REDIS_PASSWORD_FILE name files that hold the value.
         """
         env = _with_files(env)
-        said = {name: env[variable].strip() for name, variable in _VARIABLES.items() if env.get(variable, "").strip()}
-        # A password may begin or end with a space; a pasted host or number only seems to.
+        found = {name: env[variable].strip() for name, variable in _VARIABLES.items() if env.get(variable, "").strip()}
+        # A password may begin or end with a space; around a host or a number it is a slip of pasting.
         if env.get("REDIS_PASSWORD"):
-            said["password"] = env["REDIS_PASSWORD"]
-        fields = {name: _value(name, text, f"{_VARIABLES[name]}") for name, text in said.items()}
+            found["password"] = env["REDIS_PASSWORD"]
+        fields = {name: _value(name, text, f"{_VARIABLES[name]}") for name, text in found.items()}
         url = env.get("REDIS_URL", "").strip()
         if not url:
             return cls(**fields)
@@ -149,14 +150,14 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
         if "embedded" in stated:
             return cls(**stated)
         if stated.get("tls") is False:
-            del stated["tls"]  # REDIS_TLS=true beside a redis:// address asks for TLS; the safer of two answers stands.
+            del stated["tls"]  # REDIS_TLS=true with a redis:// URL means TLS: the safer of the two.
         fields.pop("host", None)
         fields.pop("port", None)
         return cls(**fields | stated)
 
 
 def read_secret(name: str, path: str | os.PathLike[str]) -> str:
-    """The text of a file that holds an address or a password, without the line break at its end. `name` asked for it.
+    """The URL or password in a file, without the line break at its end. `name` is the setting that names the file.
 
     Raises InvalidOption for a file that is empty or cannot be read.
     """
@@ -196,20 +197,20 @@ def _seconds(duration: int | timedelta) -> float:
 
 
 def _fields(url: str) -> dict[str, Any]:
-    """The fields that an address states, and no others."""
+    """The fields that a URL states, and no others."""
     if url.startswith("embedded:"):
         return {"embedded": unquote(url.removeprefix("embedded:").removeprefix("//"))}
     try:
         parts = urlsplit(url)
     except ValueError:
-        # The reason quotes the address, password and all, so it is not passed on.
+        # Python's own message quotes the URL with its password.
         raise InvalidOption(f"redis URL: the host part cannot be read; write {_FORMS}; {_SPECIAL}") from None
     if parts.scheme not in _TLS_BY_SCHEME and parts.scheme != "unix":
         raise InvalidOption(f"redis URL: {_unknown(parts.scheme)}; write {_FORMS}")
     if parts.fragment or url.endswith("#"):
         raise InvalidOption(f"redis URL: it has a '#'; {_SPECIAL}")
     if "@" in parts.path + parts.query:
-        # What stands there may be half a password, so no later check may quote it.
+        # This may be half a password, so no later check may quote it.
         raise InvalidOption(f"redis URL: it has an '@' after the host part; {_SPECIAL}")
     place = _socket_fields(parts) if parts.scheme == "unix" else _host_fields(parts)
     return place | _login_fields(parts) | _query_fields(parts.query)
@@ -261,17 +262,17 @@ def _query_fields(query: str) -> dict[str, Any]:
     return fields
 
 
-def _value(name: str, text: str, said_as: str) -> Any:
-    """The value of a field from its text; `said_as` names it in the error."""
+def _value(name: str, text: str, shown_name: str) -> Any:
+    """The value of a field from its text; `shown_name` names it in the error."""
     kind = type(_DEFAULTS[name])
     if kind is bool:
         if text.lower() not in _TRUTH:
-            raise InvalidOption(f"{said_as}: {text!r} is neither true nor false; write true or false")
+            raise InvalidOption(f"{shown_name}: {text!r} is neither true nor false; write true or false")
         return _TRUTH[text.lower()]
     if name.endswith("_timeout"):
-        return read_duration(said_as, text)
+        return read_duration(shown_name, text)
     if kind is int and not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise InvalidOption(f"{said_as}: {text!r} is not a number; write digits, such as {_DEFAULTS[name]}")
+        raise InvalidOption(f"{shown_name}: {text!r} is not a number; write digits, such as {_DEFAULTS[name]}")
     return int(text) if kind is int else text
 
 

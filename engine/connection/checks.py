@@ -1,11 +1,11 @@
-"""What a server must be before jobs are trusted to it. Asks through any Link; knows no queues."""
+"""Start-up checks of a server: version, eviction policy, durability, permissions, cluster. Works over any Link."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from engine.connection.port import Argument, Link, Reply
+from engine.connection.link import Argument, Link, Reply
 from engine.errors import ServerBusy, ServerError, ServerUnfit
 
 _FLOORS = {"Redis": (7, 0), "Valkey": (7, 2)}
@@ -109,7 +109,7 @@ async def not_allowed(link: Link, denied: Iterable[str], keys: Sequence[str]) ->
 
 
 def elsewhere(error: ServerError, keys: Sequence[str]) -> ServerUnfit | None:
-    """What a cluster's refusal of a call with these keys means; None for other errors."""
+    """The error for a call that a cluster node refuses because of its keys; None for other errors."""
     if error.code == "CROSSSLOT":
         return ServerUnfit(
             f"the server is a node of a Redis Cluster, where the keys of a queue ({keys[0]!r} and the others) are spread over its "
@@ -142,7 +142,7 @@ def _role(hello: Reply) -> bytes:
 
 
 async def _info(link: Link) -> Mapping[str, str]:
-    """All of INFO's fields; empty where our user may not ask, which leaves nothing to judge by."""
+    """All fields of INFO; empty if our user may not run it."""
     try:
         reply = await link.call("INFO")
     except ServerError as error:
@@ -181,7 +181,7 @@ async def _setting(link: Link, name: str) -> str:
 def _check_policy(policy: str) -> None:
     if policy not in ("noeviction", ""):
         raise ServerUnfit(
-            f"the server's maxmemory-policy is {policy}, under which it throws jobs away when memory is full: "
+            f"the server's maxmemory-policy is {policy}, under which it deletes jobs when memory is full: "
             f"{_POLICY_REMEDY}, or pass --allow eviction"
         )
 
@@ -196,7 +196,7 @@ async def _check_durable(link: Link, info: Mapping[str, str], required: bool) ->
     else:
         sync = await _setting(link, "appendfsync")
         if required and not sync:
-            return [f"{_DURABLE}; the server does not say its appendfsync (CONFIG GET): look at it there"]
+            return [f"{_DURABLE}; its appendfsync cannot be read (CONFIG GET): check it on the server"]
         if sync != "no":
             return []
         said = (

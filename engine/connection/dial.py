@@ -1,4 +1,4 @@
-"""Opening a transport to Redis: every address of a host in turn, TLS, sockets. Knows no commands."""
+"""Open a socket to Redis: every address of a host in turn, TLS, unix sockets. Sends no commands."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def resolve(host: str, port: int) -> Sequence[Address]:
 
 
 def tls_context(settings: RedisSettings) -> ssl.SSLContext | None:
-    """What rediss:// asks for; None without TLS. Raises InvalidOption for a file that cannot be read."""
+    """The TLS context for these settings; None without TLS. Raises InvalidOption for a file that cannot be read."""
     if not settings.tls or settings.unix_socket is not None:
         return None
     try:
@@ -50,7 +50,7 @@ async def dial(
     tls: ssl.SSLContext | None,
     resolver: Resolver = resolve,
 ) -> AnyProtocol:
-    """Connect within `settings.connect_seconds`. Raises ConnectFailed with the place, the reason and what to do."""
+    """Connect within `settings.connect_seconds`. Raises ConnectFailed with the address, the reason and the fix."""
     try:
         if settings.unix_socket is not None:
             async with asyncio.timeout(settings.connect_seconds):
@@ -63,7 +63,7 @@ async def dial(
 
 
 def connect_failed(settings: RedisSettings, error: BaseException) -> ConnectFailed:
-    """The reason for which no connection was made, in words that say what to do."""
+    """The ConnectFailed for an error of connecting: the address, the reason, the fix."""
     final = isinstance(error, ssl.SSLCertVerificationError | PermissionError)
     return ConnectFailed(f"cannot reach Redis at {settings.shown}: {_reason(settings, error)}", transient=not final)
 
@@ -85,7 +85,7 @@ async def _dial_host(
             raise
         except (OSError, TimeoutError) as error:
             failures.append(error)
-    raise failures[0] if failures else OSError("the name has no address")
+    raise failures[0] if failures else OSError("the host name has no address")
 
 
 async def _dial_address(
@@ -109,7 +109,7 @@ async def _dial_address(
 
 
 def _keep_alive(sock: socket.socket) -> None:
-    """So that an idle line whose far end is gone is noticed in about half a minute."""
+    """Enable TCP keepalive, so that a dead peer of an idle connection is noticed in about half a minute."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEPALIVE:
         if hasattr(socket, name):
@@ -118,7 +118,7 @@ def _keep_alive(sock: socket.socket) -> None:
 
 
 def interleave(addresses: Sequence[Address]) -> list[Address]:
-    """The families by turns, beginning with the one that the resolver put first."""
+    """Addresses of both families alternately, beginning with the family that the resolver put first."""
     families = list(dict.fromkeys(family for family, _ in addresses))
     columns = [[address for address in addresses if address[0] == family] for family in families]
     return [address for address in chain(*zip_longest(*columns)) if address is not None]
@@ -132,15 +132,15 @@ def _reason(settings: RedisSettings, error: BaseException) -> str:
                 "its authority, or use the host name that the certificate is made for"
             )
         case ssl.SSLError():
-            return f"no TLS came about ({error.reason or error}); use redis:// if the server speaks plain"
+            return f"the TLS handshake failed ({error.reason or error}); use redis:// if the server has no TLS"
         case socket.gaierror():
             return "the host name is not known; check REDIS_URL or REDIS_HOST"
         case ConnectionRefusedError():
             return "nothing listens there; start a server, or set REDIS_URL, or use embedded:"
         case FileNotFoundError():
-            return "there is no such socket; start a server, or check the path"
+            return "the socket does not exist; start a server, or check the path"
         case PermissionError():
-            return "this user may not open it; check the permissions"
+            return "permission denied; check the permissions of the socket or the firewall"
         case TimeoutError():
             waited = f"no answer within {settings.connect_seconds:g} s"
             return f"{waited}; check host, port and firewall, or raise connect_timeout"

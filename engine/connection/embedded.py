@@ -1,4 +1,4 @@
-"""A server of one's own: found on this machine, started on a unix socket, shared by the processes that ask for it.
+"""Embedded server: finds a Redis or Valkey on this machine, starts it on a unix socket, shares it between processes.
 
 Three locks stand in the server's folder beside its data. `start.lock` is held while one process decides to start or
 stop. `server.lock` is held by the server itself, which inherits the descriptor, so it is free exactly when no server
@@ -243,19 +243,21 @@ class _Site:
         ]
 
     def comes_up(self) -> bool:
-        """Wait until the server answers. False if there is none, or one that was on its way out and has gone."""
+        """Wait until the server answers. False if there is no server, or it ended meanwhile."""
         deadline = time.monotonic() + _START_TIMEOUT
         while self.is_alive():
             if _answers(self.socket):
                 return True
             if time.monotonic() > deadline:
-                raise ConnectFailed(f"the embedded server of {self.folder} (pid {self.pid}) does not answer: kill it")
+                raise ConnectFailed(
+                    f"the embedded server of {self.folder} (pid {self.pid}) does not answer; kill that process, then try again"
+                )
             time.sleep(_POLL)
         return False
 
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it logged nothing")
 
     def end(self, how: signal.Signals) -> bool:
         """Send the signal and wait until the server is gone. False if there was none."""
@@ -271,7 +273,9 @@ class _Site:
                     os.kill(self.pid, how)
                 again = time.monotonic() + _SIGNAL_AGAIN
             if time.monotonic() > deadline:
-                raise ConnectFailed(f"the embedded server of {self.folder} (pid {self.pid}) does not stop: kill it")
+                raise ConnectFailed(
+                    f"the embedded server of {self.folder} (pid {self.pid}) does not stop; kill that process"
+                )
             time.sleep(_POLL)
         _reap(self.folder)
         if how is signal.SIGTERM:
@@ -289,11 +293,11 @@ class _Site:
 def _answers(path: Path) -> bool:
     """Whether a server behind the socket answers PING with anything but "still loading"."""
     try:
-        with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(1)
-            line.connect(str(path))
-            line.sendall(b"PING\r\n")
-            reply = line.recv(64)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1)
+            client.connect(str(path))
+            client.sendall(b"PING\r\n")
+            reply = client.recv(64)
     except OSError:
         return False
     return reply != b"" and not reply.startswith(b"-LOADING")
@@ -391,7 +395,7 @@ class EmbeddedServer:
         return self._site.log
 
     def start(self) -> None:
-        """Start it if it is not running. It ends when this process does, however that comes about."""
+        """Start it if it is not running. It ends when this process ends, even by SIGKILL."""
         if not self._site.is_alive():
             self._dismiss_watcher()
             self._site.start(self._program, self._options)

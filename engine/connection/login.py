@@ -1,16 +1,16 @@
-"""The commands with which a connection opens, and what the server's refusals mean. Sends nothing itself."""
+"""The handshake of a connection, and the errors for a server that refuses it. Sends nothing itself."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from engine.connection.address import RedisSettings
-from engine.connection.port import Argument, Reply
+from engine.connection.link import Argument, Reply
 from engine.errors import AuthFailed, ConnectFailed, ServerError
 
 
 def greeting(settings: RedisSettings, name: str) -> list[tuple[Argument, ...]]:
-    """Log in, see that the server serves, choose the database, tell our name."""
+    """The commands of the handshake: log in, PING, select the database, set the client name."""
     commands: list[tuple[Argument, ...]] = []
     if settings.username is not None:
         commands.append(("AUTH", settings.username, settings.password or ""))
@@ -25,14 +25,14 @@ def greeting(settings: RedisSettings, name: str) -> list[tuple[Argument, ...]]:
 
 
 def plain_name(name: str) -> str:
-    """A connection's name as the server takes it: without blanks and control characters."""
+    """A client name that the server accepts: blanks and control characters become '-'."""
     return "".join(letter if "!" <= letter <= "~" else "-" for letter in name)
 
 
 def refusal(
     settings: RedisSettings, commands: Sequence[Sequence[Argument]], replies: Sequence[Reply]
 ) -> ConnectFailed | None:
-    """What an error among the greeting's replies means; None where all is well."""
+    """The exception for an error among the handshake's replies; None if there is no error."""
     for command, reply in zip(commands, replies, strict=False):
         if not isinstance(reply, ServerError):
             continue
@@ -42,36 +42,36 @@ def refusal(
             return auth_failed(settings, reply)
         if command[0] == "SELECT":
             return ConnectFailed(
-                f"Redis at {settings.shown} has no database {settings.db} for us ({reply}); "
-                "choose another db, 0 is always there",
+                f"Redis at {settings.shown} refuses database {settings.db} ({reply}); "
+                "choose another db; 0 always exists",
                 transient=False,
             )
         if command[0] in ("AUTH", "PING") and reply.code != "NOPERM":
-            return ConnectFailed(f"Redis at {settings.shown} is not ready ({reply}); try again in a while")
+            return ConnectFailed(f"Redis at {settings.shown} is not ready ({reply}); try again later")
     return None
 
 
 def is_turned_away(reply: Reply) -> bool:
-    """Whether the server says that it takes no connection from here, and closes it."""
+    """Whether the reply is a refusal of the connection itself, which the server then closes."""
     return isinstance(reply, ServerError) and (reply.code == "DENIED" or "max number of clients" in str(reply))
 
 
 def turned_away(settings: RedisSettings, error: ServerError) -> ConnectFailed:
-    """The server closed the connection with this error before it took a command."""
+    """The exception for a connection that the server closed with this error before any command."""
     if error.code == "DENIED":
         why = (
             "is in protected mode, which serves only programs on its own machine; give it a password "
             "(CONFIG SET requirepass, or ACL SETUSER), or set protected-mode no"
         )
     elif "max number of clients" in str(error):
-        why = "has as many clients as its maxclients allows; raise maxclients, or close connections (CLIENT LIST)"
+        why = "has reached its maxclients; raise maxclients, or close connections (CLIENT LIST)"
     else:
         why = f"refused the connection ({error})"
     return ConnectFailed(f"Redis at {settings.shown} {why}")
 
 
 def auth_failed(settings: RedisSettings, reason: object) -> AuthFailed:
-    """The server asked for a login, or refused ours."""
+    """The exception for a server that wants a login, or refuses ours."""
     if settings.password is None and settings.username is None:
         remedy = "put the password into REDIS_PASSWORD, or into the URL as redis://:PASSWORD@host"
     else:

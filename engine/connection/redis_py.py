@@ -1,4 +1,4 @@
-"""The same Link over redis-py, for what our own connection is compared with. The only module that catches its errors.
+"""`Link` over redis-py, to compare our own connection with. The only module that catches redis-py's errors.
 
 One redis-py connection used by turns, so that commands keep their order; slower than our own, and it says so: no
 pipelining across callers. Replies are RESP2's, as our own connection gives them.
@@ -14,16 +14,16 @@ from typing import Any
 from engine.connection.address import RedisSettings
 from engine.connection.connection import BLOCKING_GRACE, Hook
 from engine.connection.dial import connect_failed
+from engine.connection.link import Argument, Reply, Waiter
 from engine.connection.login import greeting, is_turned_away, refusal
-from engine.connection.port import Argument, Reply, Waiter
+from engine.connection.retries import keep_trying, send_again, silence
 from engine.connection.stream import MOVED_AWAY, error_reply, pack
-from engine.connection.waiting import keep_trying, send_again, silence
 from engine.errors import ConnectFailed, InvalidOption, LinkClosed, OutcomeUnknown, ServerBusy, ServerError
 from engine.model.clock import monotonic
 
 
 class RedisPyLink:
-    """A Link over one redis-py connection. A cancelled or late call throws the connection away; the next makes one."""
+    """A Link over one redis-py connection. A call that is cancelled or times out drops it; the next call reconnects."""
 
     def __init__(
         self,
@@ -64,23 +64,23 @@ class RedisPyLink:
 
     @property
     def serving(self) -> bool:
-        """Whether the line is up, as far as the last call has shown, and no call waits to be sent again."""
+        """Whether the last call found a connection, and no call waits to be sent again."""
         return self.connected and not self._refused
 
     @property
     def connected_since(self) -> float | None:
-        """When the line came up, in monotonic seconds; None while there is none, as far as the last call has shown."""
+        """Monotonic time, in seconds, of the last connect; None if the last call found no connection."""
         return self._since
 
     async def connect(self, *, wait: bool | float = False) -> None:
-        """Connect. Raises ConnectFailed or AuthFailed when that fails; with `wait` tries until it succeeds, or, where it is a
-        number, for so many seconds while a later try may succeed.
+        """Connect. Raises ConnectFailed or AuthFailed. wait: retry until it succeeds; a number: for that many seconds, while a
+        later try can succeed.
         """
         async with self._turn:
             await keep_trying(self._connect_once, wait)
 
     async def call(self, *command: Argument) -> Reply:
-        """Send one command and return its reply; see Link for what it raises."""
+        """Send one command and return its reply. Raises as `Link` says."""
         try:
             return await self._call(command)
         except ServerBusy as error:
@@ -95,7 +95,7 @@ class RedisPyLink:
         return reply
 
     async def call_again(self, error: ServerBusy, command: Sequence[Argument]) -> Reply:
-        """Send a command that the server refused with `error` until it takes it; see PatientLink."""
+        """Send a command that the server refused with `error` again, until it is accepted; see ProducerLink."""
         self._refused += 1
         try:
             return await send_again(lambda: self._call(command), error, self.settings, self.call_wait or 0.0)
@@ -103,7 +103,7 @@ class RedisPyLink:
             self._refused -= 1
 
     def post(self, waiter: Waiter, *command: Argument) -> None:
-        """Send one command, and tell the waiter its reply, or what `call` would raise."""
+        """Send one command. Sets the waiter's result, or as its exception what `call` would raise."""
         task = asyncio.create_task(self._tell_reply(waiter, command))
         self._posts.add(task)
         task.add_done_callback(self._posts.discard)
@@ -117,20 +117,22 @@ class RedisPyLink:
             waiter.set_result(reply)
 
     async def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
-        """Send commands in one write. Error replies stand in the list as ServerError instances, in their places."""
+        """Send commands in one write; their replies, in order. An error reply is a ServerError in the list, not raised."""
         return await self._send(commands, self._patience) if commands else []
 
     async def call_blocking(self, *command: Argument, timeout: float) -> Reply:
-        """Send a command that waits at the server for up to `timeout` seconds, over 0."""
+        """Send a command that blocks at the server for up to `timeout` seconds, more than 0."""
         if not timeout > 0:
-            raise InvalidOption(f"timeout: {timeout!r} would wait for ever; give the command's own timeout in seconds")
+            raise InvalidOption(
+                f"timeout: {timeout!r} would block forever; give the command's own timeout, in seconds, over 0"
+            )
         (reply,) = await self._send([command], timeout + BLOCKING_GRACE)
         if isinstance(reply, ServerError):
             raise reply
         return reply
 
     async def close(self) -> None:
-        """Close the connection; calls under way end with OutcomeUnknown, later ones with LinkClosed."""
+        """Close the connection. Calls in flight raise OutcomeUnknown, later ones LinkClosed."""
         self._closed = True
         self._gone()
         await self._connection.disconnect()
@@ -168,7 +170,7 @@ class RedisPyLink:
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[None]:
-        """Our turn on a connection that is up. Raises ConnectFailed if that takes longer than it may."""
+        """The connection, for one call at a time. Raises ConnectFailed if it is not free or not up in time."""
         limit = self.settings.call_seconds
         if self.call_wait is not None and not self.connected:
             limit = max(self.call_wait, self._connect_timeout)  # at least one try: nobody else reconnects
@@ -198,8 +200,8 @@ class RedisPyLink:
             raise
 
     async def _is_broken(self) -> bool:
-        # Something to read before anything was asked: the end of the stream, or what belongs to nobody. A reset shows
-        # only in the writer, which redis-py has no public name for.
+        # Bytes before any command: the end of the stream, or a reply without a call. A reset shows only in the writer, for
+        # which redis-py has no public name.
         return bool(self._connection._writer.is_closing() or await self._connection.can_read())
 
     async def _connect_once(self) -> None:
@@ -210,7 +212,7 @@ class RedisPyLink:
                     replies = await self._greet()
             if failure := refusal(self.settings, self._greeting, replies):
                 raise failure
-            # Not along with the greeting: from a client that is not logged in, servers take no script of over 16 KB.
+            # After the greeting: servers refuse scripts over 16 KB from a client that has not logged in.
             if self._prelude:
                 with _not_reached(self.settings):
                     async with asyncio.timeout(self._connect_timeout):
@@ -236,9 +238,11 @@ class RedisPyLink:
 
     def _refuse_closed(self) -> None:
         if self._closed:
-            raise LinkClosed(f"the link to {self.settings.shown} was closed; the command was not sent")
+            raise LinkClosed(
+                f"the connection to {self.settings.shown} was closed by this process; the command was not sent"
+            )
         if not self._begun:
-            raise LinkClosed(f"the link to {self.settings.shown} is not connected; await connect() first")
+            raise LinkClosed(f"the connection to {self.settings.shown} is not open; await connect() first")
 
 
 def _tell(hooks: list[Hook]) -> None:
@@ -247,7 +251,7 @@ def _tell(hooks: list[Hook]) -> None:
 
 
 def _connection(settings: RedisSettings, connect_timeout: float) -> Any:
-    """A connection of redis-py's that only opens the socket: the greeting is ours."""
+    """A redis-py connection that only opens the socket; the handshake is ours."""
     from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
@@ -307,19 +311,19 @@ def _reply(value: Any) -> Reply:
 
 @contextlib.contextmanager
 def _sent() -> Iterator[None]:
-    """What errors mean once a command was sent: a reply may have been lost."""
+    """Translate redis-py's errors after a command was sent: its reply may be lost."""
     from redis.exceptions import RedisError
 
     try:
         yield
     except (RedisError, OSError) as error:
-        why = "no reply came in time" if isinstance(error, TimeoutError) else str(error)
+        why = "no reply came within the timeout" if isinstance(error, TimeoutError) else str(error)
         raise OutcomeUnknown(f"{why}; the command was sent and may have been carried out") from error
 
 
 @contextlib.contextmanager
 def _not_reached(settings: RedisSettings) -> Iterator[None]:
-    """What errors mean while connecting: nothing of the caller's was sent."""
+    """Translate redis-py's errors while connecting: no command of the caller was sent."""
     from redis.exceptions import RedisError
     from redis.exceptions import TimeoutError as TheirTimeout
 

@@ -1,6 +1,6 @@
-"""One connection's life, from connected to lost: commands out, replies in, each reply to its waiter.
+"""One connected socket: writes commands, reads replies, gives each reply to its waiter, enforces reply deadlines.
 
-Knows neither addresses nor reconnecting; what a lost line means for those who wait is said in one place, `_lose`.
+Knows neither addresses nor reconnecting. `_lose` fails every waiter when the socket is lost.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from typing import Any, cast
 
 import hiredis
 
-from engine.connection.port import Argument, Reply, Waiter
+from engine.connection.link import Argument, Reply, Waiter
 from engine.errors import InvalidData, OutcomeUnknown, ServerBusy, ServerError
 
 BUSY = frozenset(
     ("LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "NOREPLICAS", "MISCONF", "OOM")
 )
 MOVED_AWAY = frozenset(("READONLY", "MASTERDOWN"))
-"""What a server says that is no longer the one to write to: behind its name another may answer by now."""
+"""Replies of a server that is no longer the primary. After a failover its name may lead to another server."""
 
 # hiredis' own annotations are narrower than what it takes.
 pack_tuple: Callable[[tuple[Argument, ...]], bytes] = cast(Any, hiredis.pack_command)
 
 HIGH_WATER = 4096
-"""Replies awaited at once before further commands are kept back; it bounds what the server buffers for us."""
+"""Commands in flight before further ones wait. It bounds the replies that the server buffers for us."""
 _WRITE_BUFFER = 1 << 20
 _READ_BUFFER = 1 << 17
 
 
-class Batch:
-    """The replies of several commands, gathered for one waiter."""
+class ReplyBatch:
+    """A waiter for several commands: its future gets the list of their replies."""
 
     __slots__ = ("future", "missing", "replies")
 
@@ -54,7 +54,7 @@ class Batch:
 
 
 def pack(command: Sequence[Argument]) -> bytes:
-    """The bytes of a command. Raises InvalidData, naming the argument, for what Redis has no form for."""
+    """A command's bytes on the wire. Raises InvalidData, naming the argument that is of no type that Redis takes."""
     try:
         return pack_tuple(tuple(command))
     except (TypeError, UnicodeEncodeError):
@@ -62,28 +62,33 @@ def pack(command: Sequence[Argument]) -> bytes:
 
 
 def error_reply(message: str) -> ServerError:
-    """The exception of an error reply; its first word decides."""
+    """The exception for an error reply, chosen by the first word of its message."""
     return ServerBusy(message) if message.partition(" ")[0] in BUSY else ServerError(message)
 
 
-class Line(asyncio.BufferedProtocol):
-    """A connected line. `lost` is called once, with the reason, when it is over; `roomy` when it takes commands again.
+class Stream(asyncio.BufferedProtocol):
+    """A connected socket.
 
-    slack: seconds by which a deadline moves at most while other replies come, at least one in `silence` seconds: the server is
-    slow, not hung.
+    on_lost: called once, with the reason, when the socket is lost or dropped. on_room: called when commands may be written again.
+    slack: seconds by which a reply's deadline moves at most while other replies arrive, at least one in `silence` seconds: the
+    server is slow, not hung.
 
-    What is sent within one tick of the loop leaves in one write. Only `in_flight` commands were written: what the
-    caller hands to `write` is on its way, and is never handed over again.
+    Never pass a command to `write` twice: it may have been carried out.
     """
 
     def __init__(
-        self, lost: Callable[[Line, str], None], roomy: Callable[[], None], *, silence: float = 0.0, slack: float = 0.0
+        self,
+        on_lost: Callable[[Stream, str], None],
+        on_room: Callable[[], None],
+        *,
+        silence: float = 0.0,
+        slack: float = 0.0,
     ) -> None:
-        self._lost = lost
-        self._roomy = roomy
+        self._on_lost = on_lost
+        self._on_room = on_room
         self._silence = silence
         self._slack = slack
-        self._heard = 0.0
+        self._last_reply = 0.0
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader: Any = hiredis.Reader(replyError=error_reply)
@@ -95,34 +100,34 @@ class Line(asyncio.BufferedProtocol):
         # (commands written up to then, loop time by which the last of them has its reply), one for each write.
         self._deadlines: deque[tuple[int, float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self.over = ""
-        """Why the line is over; empty while it lives."""
+        self.lost_reason = ""
+        """Why the socket was lost; empty while it is connected."""
         self.refused: ServerError | None = None
-        """The error with which the server turned the line away before anything was asked."""
-        self._held = False
-        self.choked = False
-        """The peer reads more slowly than we write."""
-        self.leaving = False
-        """No more commands; the line is dropped once the last reply is in."""
-        self.gone: asyncio.Future[None] = self._loop.create_future()
+        """The error with which the server refused the connection before any command."""
+        self._wants_room = False
+        self.write_paused = False
+        """The socket's write buffer is full: the server reads more slowly than we write."""
+        self.draining = False
+        """No more commands are accepted; the socket is dropped after the last reply."""
+        self.closed: asyncio.Future[None] = self._loop.create_future()
         self.writes = 0
 
     @property
     def in_flight(self) -> int:
-        """Commands that were written and have no reply yet."""
+        """Number of commands written that have no reply yet."""
         return self._written - self._answered
 
     @property
     def room(self) -> int:
         """How many more commands may be written now."""
-        if self.choked or self.leaving or self._transport is None:
+        if self.write_paused or self.draining or self._transport is None:
             return 0
         return max(0, HIGH_WATER - self.in_flight)
 
     def write(self, chunks: list[bytes], waiters: Sequence[Waiter], count: int, patience: float) -> None:
-        """Write commands; replies go to the waiters in order. Without one in `patience` s the line is dropped."""
-        if self._transport is None or self.over:
-            raise RuntimeError(f"write on a line that is not up ({self.over})")
+        """Write commands; replies go to the waiters in order. Drops the socket if they take longer than `patience` seconds."""
+        if self._transport is None or self.lost_reason:
+            raise RuntimeError(f"write to a socket that is not connected ({self.lost_reason})")
         self._waiters.extend(waiters)
         self._written += count
         deadline = self._loop.time() + patience
@@ -133,12 +138,12 @@ class Line(asyncio.BufferedProtocol):
         self.writes += 1
         self._transport.write(data)
 
-    def hold(self) -> None:
-        """Ask for `roomy` once there is room again."""
-        self._held = True
+    def call_when_room(self) -> None:
+        """Call `on_room` once there is room again."""
+        self._wants_room = True
 
     def drop(self, reason: str) -> None:
-        """End the line now; those who wait for a reply get OutcomeUnknown."""
+        """Close the socket now; calls that wait for a reply raise OutcomeUnknown."""
         self._lose(reason)
         if self._transport is not None:
             self._transport.abort()
@@ -162,14 +167,14 @@ class Line(asyncio.BufferedProtocol):
                 waiter = waiters[0]
                 answered += 1
                 if isinstance(reply, ServerError) and reply.code in MOVED_AWAY:
-                    self.leaving = True
-                if waiter.__class__ is Batch:
+                    self.draining = True
+                if waiter.__class__ is ReplyBatch:
                     waiter.set_result(reply)
                     if not waiter.missing:
                         waiters.popleft()
                     continue
                 waiters.popleft()
-                # A cancelled waiter has kept its place until now; its reply is let fall.
+                # A cancelled waiter kept its place in the order; its reply is dropped.
                 if waiter.done():
                     continue
                 if isinstance(reply, ServerError):
@@ -177,13 +182,13 @@ class Line(asyncio.BufferedProtocol):
                 else:
                     waiter.set_result(reply)
         except (hiredis.HiredisError, IndexError) as error:
-            # A stream that cannot be read, or a reply nobody asked for: every later reply would go to the wrong waiter.
+            # Unreadable bytes, or a reply without a waiter: every later reply would go to the wrong waiter.
             self._answered += answered
             if isinstance(error, IndexError) and isinstance(reply, ServerError):
                 self.refused = reply
-                self.drop(f"the server said {reply}")
+                self.drop(f"the server replied {reply}")
             else:
-                self.drop(f"the server sent what is not a reply ({error})")
+                self.drop(f"the server sent bytes that are not a Redis reply ({error})")
             return
         self._answered += answered
         self._after_replies()
@@ -194,34 +199,34 @@ class Line(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose(f"the connection broke ({exc})" if exc else "the connection was closed")
-        if not self.gone.done():
-            self.gone.set_result(None)
+        if not self.closed.done():
+            self.closed.set_result(None)
 
     def pause_writing(self) -> None:
-        self.choked = True
+        self.write_paused = True
 
     def resume_writing(self) -> None:
-        self.choked = False
-        self._tell_room()
+        self.write_paused = False
+        self._report_room()
 
     # --------------------------------------------------------------------------------------------------------------
 
     def _after_replies(self) -> None:
         answered, deadlines = self._answered, self._deadlines
         if self._slack:
-            self._heard = self._loop.time()
+            self._last_reply = self._loop.time()
         while deadlines and deadlines[0][0] <= answered:
             deadlines.popleft()
-        if self.leaving and not self.in_flight:
-            self.drop("the server is not the one to write to any more")
-        elif self._held:
-            self._tell_room()
+        if self.draining and not self.in_flight:
+            self.drop("the server is no longer the primary")
+        elif self._wants_room:
+            self._report_room()
 
-    def _tell_room(self) -> None:
-        # Half empty before more is let in, so that the line does not stop and start for every single command.
-        if self._held and self.room >= HIGH_WATER // 2:
-            self._held = False
-            self._roomy()
+    def _report_room(self) -> None:
+        # Only when half empty, so that writing does not stop and start at every command.
+        if self._wants_room and self.room >= HIGH_WATER // 2:
+            self._wants_room = False
+            self._on_room()
 
     def _arm(self, deadline: float) -> None:
         if self._timer is not None:
@@ -234,18 +239,18 @@ class Line(asyncio.BufferedProtocol):
             return
         deadline = self._deadlines[0][1]
         if self._slack:
-            deadline = max(deadline, min(deadline + self._slack, self._heard + self._silence))
+            deadline = max(deadline, min(deadline + self._slack, self._last_reply + self._silence))
         if self._loop.time() >= deadline:
-            self.drop("no reply came in time")
+            self.drop("no reply came within the timeout")
         else:
             self._arm(deadline)
 
     def _lose(self, reason: str) -> None:
-        """The line is over, whoever noticed it first."""
-        if self.over:
+        """Mark the socket as lost and fail its waiters. Only the first call has an effect."""
+        if self.lost_reason:
             return
-        self.over = reason
-        self.leaving = True
+        self.lost_reason = reason
+        self.draining = True
         if self._timer is not None:
             self._timer.cancel()
         waiters = list(self._waiters)
@@ -253,11 +258,11 @@ class Line(asyncio.BufferedProtocol):
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(OutcomeUnknown(f"{reason}; the command was sent and may have been carried out"))
-        self._lost(self, reason)
+        self._on_lost(self, reason)
 
 
 def misfit(command: Sequence[Argument]) -> InvalidData:
-    """Which argument Redis has no form for."""
+    """The error for a command with an argument of a type that Redis does not take."""
     for place, argument in enumerate(command):
         try:
             pack_tuple((argument,))

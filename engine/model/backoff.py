@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt (wire specification, section 6.3)."""
+"""Backoff: the delay before a failed job's next attempt (wire specification, section 6.3)."""
 
 from __future__ import annotations
 
@@ -17,21 +17,19 @@ from engine.model.clock import MAX_DURATION_MS, duration_ms
 BUILT_IN = ("fixed", "exponential", "list")
 
 DEFAULT_JITTER = 0.25
-"""Share of a wait that is drawn by chance where the user does not say: jobs that failed together do not come back together,
-and none waits longer than its backoff says."""
+"""Default share of a delay that is random, so that jobs that failed together do not retry together. Jitter only shortens."""
 MAX_DELAYS = 100
-"""Waits that a list may have; it is stored with each job."""
+"""Most delays in a list; the list is stored with each job."""
 
 
 class Backoff(Struct, frozen=True, omit_defaults=True):
-    """When a failed job runs again.
+    """The delay before each retry of a failed job.
 
-    type: "fixed" (always `delay`), "exponential" (`delay`, twice that, four times that, ...), "list" (`delays`, one after
-    the other; the last repeats), or the name of a strategy that the worker was given. A list may be given for short:
-    `backoff=[1_000, 5_000, 60_000]`.
-    delay, delays: whole milliseconds or timedelta. jitter: the share of the wait, 0 to 1, that is drawn by chance; a
-    quarter for the built-in types if nothing is said, so a wait of 1000 is 750 to 1000.
-    BullMQ's workers know "fixed" and "exponential". Any other type needs a strategy of that name there too.
+    type: "fixed" (always `delay`), "exponential" (`delay`, 2 x `delay`, 4 x `delay`, ...), "list" (`delays` in order; the last
+    repeats), or the name of one of the worker's own strategies. `backoff=[1_000, 5_000, 60_000]` is short for a list.
+    delay, delays: whole milliseconds or timedelta. jitter: the share of the delay, 0 to 1, that is random; by default 0.25 for
+    the built-in types, so a delay of 1000 becomes 750 to 1000.
+    BullMQ's workers have "fixed" and "exponential"; they need a strategy of the same name for any other type.
     """
 
     type: str
@@ -41,7 +39,7 @@ class Backoff(Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def check(cls, value: Any) -> Backoff:
-        """The Backoff of what a user gave: a Backoff, a dict of its fields, milliseconds for a fixed delay, or a list of them."""
+        """A checked Backoff, from a Backoff, a dict of its fields, a fixed delay (ms or timedelta), or a list of delays."""
         if isinstance(value, dict):
             check_fields("backoff", value, cls.__struct_fields__)
             if "type" not in value:
@@ -53,12 +51,12 @@ class Backoff(Struct, frozen=True, omit_defaults=True):
             value = cls("fixed", duration_ms("backoff", value))
         if not isinstance(value.type, str) or not value.type:
             raise InvalidOption(
-                f"backoff.type: {value.type!r} is not a name; use 'fixed', 'exponential', 'list' or a worker's own"
+                f"backoff.type: {value.type!r} is not a name; use 'fixed', 'exponential', 'list' or a strategy of the worker"
             )
         check_strategy_name("backoff.type", value.type)
         if value.type == "exponential" and not value.delay:
             raise InvalidOption(
-                'backoff.delay: "exponential" doubles its delay and has none; give {"type": "exponential", "delay": 1000}'
+                'backoff.delay: "exponential" needs a delay over 0; give {"type": "exponential", "delay": 1000}'
             )
         jitter = value.jitter
         if jitter is None:
@@ -71,7 +69,7 @@ class Backoff(Struct, frozen=True, omit_defaults=True):
 
 
 def check_strategy_name(option: str, name: str) -> None:
-    """Raise InvalidOption for a near miss of a built-in type: no strategy of a worker may be called so either."""
+    """Raise InvalidOption for a near miss of a built-in type; a worker's own strategies may not have such a name either."""
     if name in BUILT_IN:
         return
     word = name.lower()
@@ -85,15 +83,19 @@ def check_strategy_name(option: str, name: str) -> None:
 def _delays(backoff: Backoff) -> tuple[int, ...]:
     given = backoff.delays
     if not isinstance(given, list | tuple):
-        raise InvalidOption(f"backoff.delays: {given!r} is not a list of milliseconds")
+        raise InvalidOption(
+            f"backoff.delays: {given!r} is not a list; give milliseconds or timedeltas, such as [1_000, 5_000]"
+        )
     if backoff.type == "list" and not 1 <= len(given) <= MAX_DELAYS:
         raise InvalidOption(
-            f"backoff.delays: a list has 1 to {MAX_DELAYS} waits, not {len(given)}; the last one repeats"
+            f"backoff.delays: {len(given)} delays are not 1 to {MAX_DELAYS}; the last one repeats, so a long tail can be left out"
         )
     if backoff.type != "list" and given:
-        raise InvalidOption(f"backoff.delays: only the type 'list' has them, not {backoff.type!r}")
+        raise InvalidOption(
+            f"backoff.delays: type {backoff.type!r} has no delays; use type 'list', or leave delays out"
+        )
     if backoff.type == "list" and backoff.delay:
-        raise InvalidOption("backoff.delay: the type 'list' has its waits in `delays`; leave `delay` out")
+        raise InvalidOption("backoff.delay: type 'list' uses `delays`; leave `delay` out")
     return tuple(duration_ms(f"backoff.delays[{n}]", delay) for n, delay in enumerate(given))
 
 
@@ -107,10 +109,10 @@ class BackoffFields(TypedDict, total=False):
 
 
 BackoffOption = Backoff | BackoffFields | Sequence[int | timedelta] | int | timedelta
-"""What an option `backoff` takes: milliseconds or a timedelta stand for a fixed delay, a list of them for its delays."""
+"""Values of the option `backoff`: ms or a timedelta is a fixed delay, a list of them a delay for each retry."""
 
 Strategy = Callable[[int, BaseException], int]
-"""A user's own backoff: attempts made so far (1 after the first) and the error; milliseconds to wait, or -1 to give up."""
+"""A worker's own backoff: takes the attempts made (1 after the first) and the error, returns ms to wait, or -1 to give up."""
 
 
 def delay_before_retry(backoff: Backoff | None, attempts_made: int, chance: Callable[[], float] = random.random) -> int:

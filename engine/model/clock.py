@@ -1,4 +1,4 @@
-"""Wall time for what is shown, monotonic time for durations. What is stored in Redis is the server's time instead."""
+"""Time on this machine, and durations: parsing, checks, conversion. Times stored in Redis are the server's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.model.checks import is_whole, whole_number
 
 
 def monotonic() -> float:
-    """Seconds of a clock that never jumps."""
+    """Monotonic time in seconds, for measuring durations."""
     return time.monotonic()
 
 
@@ -49,7 +49,7 @@ def duration_ms(name: str, value: int | timedelta) -> int:
     if value < 0:
         raise InvalidOption(f"{name}: {value} is negative; give 0 or more milliseconds")
     if value > MAX_DURATION_MS:
-        raise InvalidOption(f"{name}: {value} ms is over ten years; is it in microseconds?")
+        raise InvalidOption(f"{name}: {value} ms is over ten years, the limit; durations are in milliseconds")
     return value
 
 

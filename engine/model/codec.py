@@ -1,4 +1,4 @@
-"""Bytes of payloads, and back. Knows JSON and types; knows neither Redis nor jobs."""
+"""Payloads as JSON: encode, decode and check data, results and progress. Knows types; knows neither Redis nor jobs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from engine.errors import InvalidData, InvalidInput, PayloadTooLarge
 T = TypeVar("T")
 
 DEFAULT_MAX_PAYLOAD = 1024 * 1024
-"""Bytes that a job's data may have, unless a queue says otherwise."""
+"""Default limit of a job's data, in bytes."""
 
 
 def _other(value: Any) -> Any:
-    """What msgspec encodes of a value that it does not know: a pydantic model."""
+    """msgspec's hook for values that it cannot encode: pydantic models."""
     if is_pydantic(type(value)):
         return value.model_dump(mode="json", by_alias=True)
     raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
 
 
 def _as_other(kind: Any, value: Any) -> Any:
-    """A decoded JSON value as a type that msgspec does not know: a pydantic model."""
+    """msgspec's hook for types that it cannot decode: pydantic models."""
     if kind is object:
         return value
     if not is_pydantic(kind):
@@ -37,12 +37,12 @@ def _as_other(kind: Any, value: Any) -> Any:
         return kind.model_validate_json(_encoder.encode(value))
     except ValueError as error:
         problems: list[dict[str, Any]] = getattr(error, "errors", list)()
-        told = (f"{'.'.join(map(str, found['loc']))}: {found['msg']}".removeprefix(": ") for found in problems)
-        raise ValueError("; ".join(told) or str(error)) from None
+        problem_lines = (f"{'.'.join(map(str, found['loc']))}: {found['msg']}".removeprefix(": ") for found in problems)
+        raise ValueError("; ".join(problem_lines) or str(error)) from None
 
 
 def is_pydantic(kind: Any) -> bool:
-    """Whether a type is a pydantic model. Pydantic itself is not imported: only who has a model has it."""
+    """Whether a type is a pydantic model. Does not import pydantic, which is optional."""
     return isinstance(kind, type) and hasattr(kind, "__pydantic_validator__") and hasattr(kind, "model_validate_json")
 
 
@@ -51,11 +51,11 @@ _PLAIN = frozenset((type(None), bool, int, str, bytes))
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
-"""An escape in JSON; the group is there if it is half of a surrogate pair without the other half."""
+"""An escape in JSON; group 1 is half of a surrogate pair without its other half."""
 
 
 def encode(field: str, value: Any) -> bytes:
-    """`value` as JSON that every reader of the queue understands. Raises InvalidData, naming `field`."""
+    """`value` as JSON that BullMQ reads too. Raises InvalidData, naming `field`."""
     try:
         encoded = _encoder.encode(value)
     except RecursionError:
@@ -74,12 +74,12 @@ def check_size(field: str, encoded: bytes, limit: int) -> None:
     """Raise PayloadTooLarge if `encoded` has more than `limit` bytes."""
     if len(encoded) > limit:
         raise PayloadTooLarge(
-            f"{field}: {len(encoded):,} bytes are over the limit of {limit:,}; store the bulk elsewhere and put its address in the job"
+            f"{field}: {len(encoded):,} bytes are over the limit of {limit:,}; store the data elsewhere and put its URL or key into the job"
         )
 
 
 def decode(field: str, encoded: bytes, kind: Any = Any) -> Any:
-    """The value of `encoded` as `kind`. Raises InvalidData with the path of what does not fit."""
+    """Decode JSON as `kind`. Raises InvalidData with the path of the wrong value."""
     try:
         return _decoder(kind).decode(encoded)
     except RecursionError:
@@ -92,7 +92,7 @@ def decode(field: str, encoded: bytes, kind: Any = Any) -> Any:
 
 
 def convert(field: str, value: Any, kind: type[T]) -> T:
-    """A Python value as `kind`. Raises InvalidData with the path of what does not fit."""
+    """Convert plain Python values to `kind`. Raises InvalidData with the path of the wrong value."""
     try:
         return msgspec.convert(value, kind, dec_hook=_as_other)
     except (msgspec.ValidationError, RecursionError) as error:
@@ -100,7 +100,7 @@ def convert(field: str, value: Any, kind: type[T]) -> T:
 
 
 def check_type(what: str, kind: Any, *, decodes: bool = True) -> None:
-    """Raise InvalidInput, naming `what`, for a type that no JSON stands for.
+    """Raise InvalidInput, naming `what`, for a type that JSON cannot be decoded as.
 
     decodes: whether JSON must be decoded as it too; else a union that JSON cannot tell apart is accepted.
     """
@@ -121,7 +121,7 @@ _TYPES = "use JSON values, a msgspec Struct, a dataclass, a TypedDict or a pydan
 
 
 def _others(info: Any, seen: set[int]) -> Iterator[Any]:
-    """The types inside that msgspec leaves to others."""
+    """The types inside a type that msgspec does not know itself."""
     if id(info) in seen:  # types may hold themselves
         return
     seen.add(id(info))

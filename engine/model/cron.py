@@ -1,8 +1,8 @@
-"""When a schedule runs: cron patterns and intervals, in Unix milliseconds. Knows time zones; knows neither Redis nor jobs.
+"""Run times of schedules: cron patterns and intervals, in Unix milliseconds. Knows time zones; knows neither Redis nor jobs.
 
-A cron pattern that names its hours and minutes runs at those times of the wall clock, each once: what falls into the hour
-that spring skips runs as soon as that hour is over, what falls into the hour that autumn repeats runs the first time only. One
-with `*` in its hours or minutes runs by time that passes.
+Daylight saving time: a pattern that names its hours and minutes runs once at each wall-clock time. A time in the hour that
+spring skips runs at the end of that hour; a time in the hour that autumn repeats runs the first time only. A pattern with `*` in
+its hours or minutes runs by elapsed time.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Misfire = Literal["skip", "once"] | int
 Overlap = Literal["allow", "skip", "queue"]
 
 MAX_CATCH_UP: Final = 100
-"""Missed runs that are made up for at most."""
+"""Most missed runs that are caught up."""
 MISFIRE_AFTER: Final = 60_000
-"""Milliseconds after which a run counts as missed, unless a schedule says otherwise."""
+"""Default lateness, in ms, from which a run counts as missed."""
 CHOICE: Final = 8
-"""Times offered for a next run: the first may be taken by a job that has run already."""
+"""How many candidate times a next run has: a finished job may have the id of the first."""
 
 _WORDS = {
     "@yearly": "0 0 1 1 *",
@@ -48,9 +48,9 @@ _ANY = datetime(2000, 1, 1)
 
 
 class Cron:
-    """The times of a cron pattern: five fields, or six with the seconds first, or a word such as `@daily`.
+    """The times of a cron pattern: five fields, six with the seconds first, or a word such as `@daily`.
 
-    Raises InvalidOption, naming the field, for a pattern or a time zone that is none.
+    Raises InvalidOption, naming the field, for an invalid pattern or time zone.
     """
 
     def __init__(self, pattern: str, tz: str) -> None:
@@ -62,47 +62,47 @@ class Cron:
             CronSim(self.pattern, _ANY)
         except (CronSimError, ValueError) as error:
             raise InvalidOption(
-                f"cron: {pattern!r} is no pattern ({error}); it has five fields, minute hour day month weekday, such as"
+                f"cron: {pattern!r} is not a cron pattern ({error}); give five fields, minute hour day month weekday, such as"
                 " '30 9 * * MON-FRI', or six with the seconds first"
             ) from None
         minute, hour = fields[-5:-3]
         self._by_wall_clock = not (minute.startswith("*") or hour.startswith("*"))
 
     def after(self, ms: int) -> Iterator[int]:
-        """The times after `ms`, each later than the one before."""
-        begin = self._shown(ms)
+        """The times after `ms`, in ascending order."""
+        begin = self._wall_time(ms)
         if not self._by_wall_clock:
-            begin -= _comes_again(begin.replace(tzinfo=self._zone))
+            begin -= _set_back(begin.replace(tzinfo=self._zone))
         last, coming = ms, list[int]()
-        # The wall's times are gone through as if no clock were ever put; what each stands for is looked up. Those of the hour that
-        # comes twice are kept until they are next.
+        # CronSim walks wall-clock times as if there were no daylight saving; each is then converted. Those of the hour that occurs
+        # twice wait in `coming` until they are next.
         for local in CronSim(self.pattern, begin):
-            moments = self._moments(local)
-            for found in moments:
+            times = self._unix_times(local)
+            for found in times:
                 heappush(coming, found)
-            while coming and (not moments or coming[0] <= moments[0]):
-                # Two times of the wall may stand for one moment.
+            while coming and (not times or coming[0] <= times[0]):
+                # Two wall-clock times may be one Unix time.
                 if (found := heappop(coming)) > last:
                     last = found
                     yield found
 
     def latest(self, count: int, after: int, now: int) -> list[int]:
         """The last `count` times that are later than `after` and not later than `now`."""
-        # Backwards only to find where to begin: what the times are, `after` says.
+        # Backwards only to find where to begin; `after` has the times themselves.
         back: set[int] = set()
-        for local in CronSim(self.pattern, self._shown(now), reverse=True):
-            back.update(self._moments(local)[:1])
+        for local in CronSim(self.pattern, self._wall_time(now), reverse=True):
+            back.update(self._unix_times(local)[:1])
             if len(back) == count or min(back, default=now) <= after:
                 break
         begin = max(after, min(back, default=after) - 1)
         return list(deque(takewhile(lambda time: time <= now, self.after(begin)), maxlen=count))
 
-    def _shown(self, ms: int) -> datetime:
-        """What a clock on the wall shows."""
+    def _wall_time(self, ms: int) -> datetime:
+        """The wall-clock time of a Unix time."""
         return datetime.fromtimestamp(ms // 1000, self._zone).replace(tzinfo=None)
 
-    def _moments(self, local: datetime) -> list[int]:
-        """The moments for which a time of the wall stands: one; none or two where the clock is put."""
+    def _unix_times(self, local: datetime) -> list[int]:
+        """The Unix times of a wall-clock time: one; none or two where daylight saving time changes."""
         first = local.replace(tzinfo=self._zone)
         while not _is_real(first):
             if not self._by_wall_clock:
@@ -114,8 +114,8 @@ class Cron:
         return found
 
 
-def _comes_again(local: datetime) -> timedelta:
-    """How far back the clock is put at the end of the time around `local`, which then comes twice; 0 where it does not."""
+def _set_back(local: datetime) -> timedelta:
+    """How far the clock is set back around `local`, a time that then occurs twice; 0 if it occurs once."""
     once, again = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
     return max(timedelta(), (once or timedelta()) - (again or timedelta()))
 
@@ -141,12 +141,12 @@ def zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (LookupError, ValueError, OSError, TypeError):
         raise InvalidOption(
-            f"tz: {name!r} is no time zone of the IANA database; use one such as 'Europe/Berlin'"
+            f"tz: {name!r} is not a time zone of the IANA database; use a name such as 'Europe/Berlin'"
         ) from None
 
 
 class Timetable(Struct, frozen=True, kw_only=True):
-    """When a schedule's runs are due, and what becomes of those that cannot be in time. Times and durations are ms."""
+    """When a schedule's runs are due, and what happens to missed and overlapping ones. Times and durations are ms."""
 
     pattern: str | None = None
     tz: str = "UTC"
@@ -155,9 +155,9 @@ class Timetable(Struct, frozen=True, kw_only=True):
     limit: int | None = None
     start: int | None = None
     end: int | None = None
-    made_up: int = 1
-    """Missed runs that are made up for: 0 skips even the one that is late."""
-    late: int = MISFIRE_AFTER
+    catch_up: int = 1
+    """How many missed runs are caught up; 0 skips even a single late run."""
+    misfire_after: int = MISFIRE_AFTER
     overlap: Overlap = "allow"
 
     @classmethod
@@ -175,43 +175,43 @@ class Timetable(Struct, frozen=True, kw_only=True):
         misfire_after: Any,
         overlap: Any,
     ) -> Timetable:
-        """What a user asked for. Raises InvalidOption, naming the option."""
+        """A checked Timetable from a user's options. Raises InvalidOption, naming the option."""
         if (cron is None) == (every is None):
-            said = "neither is given" if cron is None else "both are given"
-            raise InvalidOption(f"cron, every: {said}; a schedule has one of the two")
+            given = "neither is given" if cron is None else "both are given"
+            raise InvalidOption(f"cron, every: {given}; give exactly one of them")
         pattern = None
         if cron is not None:
             if not isinstance(cron, str):
                 raise InvalidOption(f"cron: {cron!r} is not text; write a pattern such as '0 9 * * *'")
             if offset is not None:
-                raise InvalidOption("offset: it moves the runs of `every`; a cron pattern says its times itself")
+                raise InvalidOption(
+                    "offset: it shifts the runs of `every` and has no effect on a cron pattern; leave it out"
+                )
             tz = "UTC" if tz is None else tz
             checked = Cron(cron, tz)
             pattern = checked.pattern
             if next(checked.after(0), None) is None:
-                raise InvalidOption(f"cron: {cron!r} names no day that ever comes")
+                raise InvalidOption(f"cron: {cron!r} never runs; name a day that exists")
         else:
             if tz is not None:
-                raise InvalidOption(
-                    "tz: it is for a cron pattern; `every` runs by time that passes, the same everywhere"
-                )
+                raise InvalidOption("tz: it has no effect on `every`, which runs by elapsed time; leave it out")
             every = duration_ms("every", every)
             if every < 1:
-                raise InvalidOption("every: 0 ms is no interval; give 1 or more")
+                raise InvalidOption("every: 0 ms is not an interval; give 1 or more milliseconds, or a timedelta")
             if offset is not None:
                 offset = duration_ms("offset", offset)
                 if offset >= every:
-                    raise InvalidOption(f"offset: {offset} ms is not below `every`, which is {every}")
+                    raise InvalidOption(f"offset: {offset} ms is not below `every`, which is {every} ms; give less")
                 if start is not None:
-                    raise InvalidOption("offset: `start` says already when the first run is; leave one of the two out")
+                    raise InvalidOption("offset: `start` sets the first run already; leave one of the two out")
         start = None if start is None else time_ms("start", start)
         end = None if end is None else time_ms("end", end)
         if start is not None and end is not None and end < start:
-            raise InvalidOption("end: it is before `start`, so that no run would be in between")
+            raise InvalidOption("end: it is before `start`, so there would be no run; give a later end")
         if limit is not None:
             whole_number("limit", limit, 1, LARGEST, "it counts runs; leave it out for no limit")
         if overlap not in ("allow", "skip", "queue"):
-            raise InvalidOption(f"overlap: {overlap!r} is none of 'allow', 'skip' and 'queue'")
+            raise InvalidOption(f"overlap: {overlap!r} is not an overlap rule; give 'allow', 'skip' or 'queue'")
         return cls(
             pattern=pattern,
             tz=tz or "UTC",
@@ -220,14 +220,14 @@ class Timetable(Struct, frozen=True, kw_only=True):
             limit=limit,
             start=start,
             end=end,
-            made_up=_made_up(misfire),
-            late=duration_ms("misfire_after", misfire_after),
+            catch_up=_catch_up_count(misfire),
+            misfire_after=duration_ms("misfire_after", misfire_after),
             overlap=overlap,
         )
 
     @classmethod
     def read(cls, fields: Mapping[str, str]) -> Timetable:
-        """A stored one, whoever stored it. Raises InvalidOption where it says no times at all."""
+        """The Timetable of a stored schedule of any producer. Raises InvalidOption if it has neither cron nor every."""
         every, overlap = _stored(fields.get("every")), fields.get("overlap")
         pattern = None if every else fields.get("pattern")
         tz = fields.get("tz") or "UTC"
@@ -235,7 +235,7 @@ class Timetable(Struct, frozen=True, kw_only=True):
             raise InvalidOption("cron, every: the stored schedule has neither; upsert it again")
         if pattern:
             cron_of(pattern, tz)
-        made_up, late = _stored(fields.get("misfire")), _stored(fields.get("late"))
+        catch_up, late = _stored(fields.get("misfire")), _stored(fields.get("late"))
         return cls(
             pattern=pattern,
             tz=tz,
@@ -244,14 +244,14 @@ class Timetable(Struct, frozen=True, kw_only=True):
             limit=_stored(fields.get("limit")),
             start=_stored(fields.get("startDate")),
             end=_stored(fields.get("endDate")),
-            made_up=1 if made_up is None else min(made_up, MAX_CATCH_UP),
-            late=MISFIRE_AFTER if late is None else late,
+            catch_up=1 if catch_up is None else min(catch_up, MAX_CATCH_UP),
+            misfire_after=MISFIRE_AFTER if late is None else late,
             overlap="skip" if overlap == "skip" else "queue" if overlap == "queue" else "allow",
         )
 
     def fields(self) -> dict[str, str]:
-        """As a schedule's hash has it. `misfire`, `late` and `overlap` are ours alone, and left out where they say nothing."""
-        said = {
+        """The fields of the schedule's hash. `misfire`, `late` and `overlap` are not BullMQ's, and are left out at their defaults."""
+        stored = {
             "tz": self.tz if self.pattern else None,
             "pattern": self.pattern,
             "every": self.every,
@@ -259,15 +259,15 @@ class Timetable(Struct, frozen=True, kw_only=True):
             "limit": self.limit,
             "startDate": self.start,
             "endDate": self.end,
-            "misfire": None if self.made_up == 1 else self.made_up,
-            "late": None if self.late == MISFIRE_AFTER else self.late,
+            "misfire": None if self.catch_up == 1 else self.catch_up,
+            "late": None if self.misfire_after == MISFIRE_AFTER else self.misfire_after,
             "overlap": None if self.overlap == "allow" else self.overlap,
         }
-        return {name: str(value) for name, value in said.items() if value is not None}
+        return {name: str(value) for name, value in stored.items() if value is not None}
 
     def repeat(self, count: int) -> dict[str, Any]:
         """`opts.repeat` of the run with that number, from 1."""
-        said = {
+        stored = {
             "pattern": self.pattern,
             "tz": self.tz if self.pattern else None,
             "every": self.every,
@@ -276,14 +276,14 @@ class Timetable(Struct, frozen=True, kw_only=True):
             "startDate": self.start,
             "endDate": self.end,
         }
-        return {name: value for name, value in said.items() if value is not None} | {"count": count}
+        return {name: value for name, value in stored.items() if value is not None} | {"count": count}
 
     @property
     def misfire(self) -> Misfire:
-        return "skip" if self.made_up == 0 else "once" if self.made_up == 1 else self.made_up
+        return "skip" if self.catch_up == 0 else "once" if self.catch_up == 1 else self.catch_up
 
     def same_times(self, other: Timetable) -> bool:
-        """Whether a run that waits at a time of the other's may keep it."""
+        """Whether a pending run that was scheduled by `other` may keep its time."""
         return (self.pattern, self.tz, self.every, self.start) == (
             other.pattern,
             other.tz,
@@ -292,7 +292,7 @@ class Timetable(Struct, frozen=True, kw_only=True):
         ) and (self.offset is None or self.offset == other.offset)
 
     def first(self, now: int) -> list[int]:
-        """Times for the first run, the best first: in the future, or now."""
+        """Candidate times of the first run, best first: now or in the future."""
         if self.pattern is not None:
             return self._choose(
                 cron_of(self.pattern, self.tz).after(now if self.start is None else max(now, self.start - 1))
@@ -303,14 +303,13 @@ class Timetable(Struct, frozen=True, kw_only=True):
         return self._choose(self._steps(now if self.offset is None else self._on_grid(now)))
 
     def following(self, due: int, now: int) -> list[int]:
-        """Times for the run after the one that was due at `due`, the best first; empty where no run follows.
+        """Candidate times of the run after the one due at `due`, best first; empty if no run follows.
 
-        Of the times that have passed, the last few are given if they are to be made up for, and else none.
+        Of the times that have passed, only those to be caught up are included, the latest.
         """
-        making_up = max(self.made_up, 1) - 1
+        making_up = max(self.catch_up, 1) - 1  # the next run itself is one of those caught up
         if self.pattern is not None:
             cron = cron_of(self.pattern, self.tz)
-            # One more than may be made up tells whether all that was missed is.
             missed = cron.latest(making_up, due, now) if making_up else []
             return self._choose(cron.after(missed[0] - 1 if missed else max(due, now)))
         assert self.every is not None
@@ -335,20 +334,20 @@ class Timetable(Struct, frozen=True, kw_only=True):
         return list(found if self.end is None else takewhile(lambda time: time <= (self.end or 0), found))
 
 
-def _made_up(misfire: Any) -> int:
+def _catch_up_count(misfire: Any) -> int:
     if misfire == "skip":
         return 0
     if misfire == "once":
         return 1
     if not is_whole(misfire) or not 1 <= misfire <= MAX_CATCH_UP:
         raise InvalidOption(
-            f"misfire: {misfire!r} is none of 'skip', 'once' and the missed runs to make up for, 1 to {MAX_CATCH_UP}"
+            f"misfire: {misfire!r} is not a misfire rule; give 'skip', 'once', or how many missed runs to catch up, 1 to {MAX_CATCH_UP}"
         )
     return misfire
 
 
 def _stored(text: str | None) -> int | None:
-    """A number of any producer; None where there is none, or what is there is none."""
+    """A number stored by any producer; None if it is missing or unreadable."""
     try:
         return None if text is None else max(0, int(float(text)))
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Trees of jobs, and how one becomes rows: everything is checked here, before anything is written. Knows no Redis."""
+"""Flows: `FlowJob` trees, checked as a whole and turned into rows before anything is written. Talks to no server."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from engine.model.options import POLICIES, FlowOptions, JobOptions, Parent
 from engine.model.records import Data, NewRow, NodeRow, Result, Target, encode_data, signature_of
 
 MAX_JOBS = 500
-"""Jobs of a tree: all are added by one call of a script, which holds the server for some 15 us a job."""
+"""Most jobs of a tree. One script call adds them all, and blocks the server for about 15 us a job."""
 MAX_LINKS = 700
-"""Of jobs to those that wait for them, where jobs have several parents."""
+"""Most links between jobs and their parents."""
 
 
 class FlowJob(Generic[Data, Result]):
@@ -85,18 +85,18 @@ class FlowJob(Generic[Data, Result]):
 
 
 def chain(*jobs: FlowJob) -> FlowJob:
-    """The jobs one after the other, as a tree: each waits for the one before it, and the last is the root.
+    """A flow that runs the jobs one after the other: each waits for the one before it, and the last is the root.
 
-    `await flows.add(chain(fetch, convert, publish))` runs fetch, then convert, then publish. Children that a job has already
-    stay; the one before comes to them. Give the jobs an option such as `fail_parent_on_failure` to say what a failure does to
-    those after it. The jobs given are left as they are.
+    `await flows.add(chain(fetch, convert, publish))` runs fetch, then convert, then publish. A job keeps
+    its own children and gets the job before it as another. An option such as `fail_parent_on_failure` sets what a failure does to
+    the jobs after it. The arguments are not changed.
     """
     if not jobs:
-        raise InvalidInput("chain: there is no job in it; give the jobs in the order in which they are to run")
+        raise InvalidInput("chain: it has no jobs; give the jobs in the order in which they run")
     before: FlowJob | None = None
     for job in jobs:
         if not isinstance(job, FlowJob):
-            raise InvalidInput(f"chain: {job!r} is not a FlowJob")
+            raise InvalidInput(f"chain: {job!r} is not a FlowJob; write FlowJob(name, queue, data)")
         before = _copied(job, [] if before is None else [before])
     assert before is not None
     return before
@@ -117,7 +117,7 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 class Taken:
-    """What a call has already: the jobs that stand in it, and the ids that they chose."""
+    """The jobs and the chosen ids that one call has already."""
 
     __slots__ = ("ids", "jobs")
 
@@ -145,7 +145,7 @@ def plan(
     planned: list[Planned] = []
     for job in _ordered(tree):
         if id(job) in taken.jobs:
-            raise InvalidInput(f"children: {job!r} stands in two trees that this job has gathered; make one of them")
+            raise InvalidInput(f"children: {job!r} is in two trees that this run adds; add them as one tree")
         taken.jobs.add(id(job))
         if len(taken.jobs) > MAX_JOBS:
             raise _too_large()
@@ -154,7 +154,9 @@ def plan(
             _no_policy(job)
         node = _row(job, keys, above[id(job)])
         if (node.queue, node.row.id) in taken.ids:
-            raise InvalidInput(f"job_id: {node.row.id!r} stands twice among the jobs of queue {job.queue!r}")
+            raise InvalidInput(
+                f"job_id: {node.row.id!r} is used twice in queue {job.queue!r}; give each job its own id"
+            )
         taken.ids.add((node.queue, node.row.id))
         planned.append(Planned(job, keys, node))
         for child in job.children:
@@ -175,7 +177,7 @@ def _ordered(tree: FlowJob) -> list[FlowJob]:
             for child in job.children:
                 if is_done.get(id(child)) is False:
                     raise InvalidInput(
-                        f"children: {child!r} would wait for itself, by way of {job!r}; take it out there"
+                        f"children: {child!r} would wait for itself, through {job!r}; remove it from those children"
                     )
             if links > MAX_LINKS:
                 raise _too_large()
@@ -190,9 +192,7 @@ def _children(job: FlowJob) -> list[FlowJob]:
     if not isinstance(job, FlowJob):
         raise InvalidInput(f"children: {job!r} is not a FlowJob; write FlowJob(name, queue, data)")
     if len({id(child) for child in job.children}) < len(job.children):
-        raise InvalidInput(
-            f"children: one stands twice among those of {job!r}; make a FlowJob for each, or leave one out"
-        )
+        raise InvalidInput(f"children: {job!r} has the same child twice; make a FlowJob for each, or remove one")
     return job.children
 
 
@@ -212,7 +212,7 @@ def _no_policy(job: FlowJob) -> None:
 def _row(job: FlowJob, keys: Keys, above: Sequence[tuple[Keys, str]]) -> NodeRow:
     options = job.options
     if options.deduplication is not None:
-        raise InvalidOption(f"deduplication: {job!r} stands in a flow, whose jobs all have to be made; leave it out")
+        raise InvalidOption(f"deduplication: {job!r} is part of a flow, whose parents would wait for it; leave it out")
     encoded = encode_data(job.data, job.signature)
     limit = codec.DEFAULT_MAX_PAYLOAD if options.size_limit is None else options.size_limit
     codec.check_size("data", encoded, min(limit, codec.DEFAULT_MAX_PAYLOAD))
@@ -246,7 +246,7 @@ def node_row(
 
 
 class Gathered:
-    """The jobs that a run has gathered, to be added when it ends. Each is checked when it comes."""
+    """The jobs that a run adds when it ends; each is checked at once."""
 
     __slots__ = ("_jobs", "_keys", "_taken")
 

@@ -1,4 +1,4 @@
-"""Names of a queue's Redis keys, and which names and ids are fit to be keys. The only module that spells one."""
+"""A queue's Redis keys, and the checks of names and ids that become part of one. No other module spells a key."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Keys:
 
 
 def check_queue_name(name: str) -> None:
-    """Raise InvalidName unless `name` can name a queue."""
+    """Raise InvalidName unless `name` is a valid queue name."""
     if not isinstance(name, str) or not name:
         raise InvalidName(f"queue name: {name!r} is empty or not text; give a name such as 'sms-queue'")
     if ":" in name:
@@ -93,7 +93,7 @@ def check_queue_name(name: str) -> None:
 
 
 def check_schedule_id(schedule_id: str) -> None:
-    """Raise InvalidName unless `schedule_id` may be chosen for a schedule."""
+    """Raise InvalidName unless `schedule_id` is a valid id of a schedule."""
     if not isinstance(schedule_id, str) or not schedule_id:
         raise InvalidName(f"schedule id: {schedule_id!r} is empty or not text; give a name such as 'nightly-report'")
     if ":" in schedule_id:
@@ -101,24 +101,26 @@ def check_schedule_id(schedule_id: str) -> None:
             f"schedule id: {schedule_id!r} holds ':', which separates the parts of a key; use '-' instead"
         )
     if schedule_id in wire.JOB_HELPERS:
-        raise InvalidName(f"schedule id: {schedule_id!r} is what stands beside a job called; put a word before it")
+        raise InvalidName(
+            f"schedule id: {schedule_id!r} is reserved for a key beside a job's hash; put a word before it"
+        )
     _check_text("schedule id", schedule_id)
 
 
 def check_prefix(prefix: str) -> None:
-    """Raise InvalidName unless `prefix` can stand before a queue's name."""
+    """Raise InvalidName unless `prefix` is a valid key prefix."""
     if not isinstance(prefix, str) or not prefix:
         raise InvalidName(f"prefix: {prefix!r} is empty or not text; BullMQ's default is {wire.DEFAULT_PREFIX!r}")
     _check_text("prefix", prefix)
 
 
 def check_job_id(job_id: str) -> None:
-    """Raise InvalidName unless `job_id` may be chosen for a job (wire specification, section 1.1)."""
+    """Raise InvalidName unless `job_id` is valid for a new job (wire specification, section 1.1)."""
     if not isinstance(job_id, str) or not job_id:
         raise InvalidName(f"job_id: {job_id!r} is empty or not text; leave it out to get a number")
     if _INTEGER.fullmatch(job_id):
         raise InvalidName(
-            f"job_id: {job_id!r} is a number, and those are the counter's; put a word before it: 'job-{job_id}'"
+            f"job_id: {job_id!r} is a number, which the queue's counter may give to another job; put a word before it: 'job-{job_id}'"
         )
     if ":" in job_id:
         raise InvalidName(f"job_id: {job_id!r} holds ':', which separates the parts of a key; use '-' instead")
@@ -130,7 +132,7 @@ def check_job_id(job_id: str) -> None:
 
 
 def check_deduplication_id(deduplication_id: object) -> None:
-    """Raise InvalidName unless `deduplication_id` may be chosen. It is the last part of its key, so it may hold ':'."""
+    """Raise InvalidName unless this is a valid deduplication id. It is the last part of its key, so it may hold ':'."""
     if not isinstance(deduplication_id, str) or not deduplication_id:
         raise InvalidName(
             f"deduplication.id: {deduplication_id!r} is empty or not text; give what makes two jobs the same, such as 'user:42'"

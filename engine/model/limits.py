@@ -1,4 +1,4 @@
-"""What a user may say of how fast a queue's jobs start, and how many run at once: checked when it is said."""
+"""Rate limits and concurrency of a queue, and a worker's own limiter: checks and stored forms."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from engine.model.records import Delayed, Limited
 
 _MOST = 1_000_000_000
 _PER_MS = 1_000
-"""Starts in a millisecond that a smoothed limit can tell apart."""
+"""Most starts in a millisecond under a smooth limit."""
 
 
 class RateLimit(Struct, frozen=True):
-    """At most `max` jobs start in `duration` milliseconds; with `smooth` they are evenly spread."""
+    """At most `max` jobs start in `duration` milliseconds; with `smooth` at even intervals."""
 
     max: int
     duration: int
@@ -26,20 +26,20 @@ class RateLimit(Struct, frozen=True):
 
     @classmethod
     def check(cls, name: str, max: Any, duration: Any, smooth: Any = False) -> RateLimit:
-        """The limit that a caller asked for. `duration` in ms or as timedelta. Raises InvalidOption, naming what is wrong."""
+        """A checked RateLimit. `duration` is ms or a timedelta. Raises InvalidOption, naming the field."""
         whole_number(f"{name}.max", max, 1, _MOST, "to start no job, pause the queue")
         ms = duration_ms(f"{name}.duration", duration)
         if ms < 1:
-            raise InvalidOption(f"{name}.duration: {ms} ms is less than 1; durations are in milliseconds")
+            raise InvalidOption(f"{name}.duration: {ms} ms is too short; give 1 or more milliseconds, or a timedelta")
         if flag(f"{name}.smooth", smooth) and max > ms * _PER_MS:
             raise InvalidOption(
-                f"{name}.max: {max:,} in {ms} ms are too many to be spread; at most {ms * _PER_MS:,}, or leave smooth out"
+                f"{name}.max: {max:,} in {ms} ms are too many for smooth=True; give at most {ms * _PER_MS:,}, or leave smooth out"
             )
         return cls(max, ms, smooth)
 
 
 def worker_limit(value: Any) -> str:
-    """A worker's own limit as claims take it: `{"max": 10, "duration": 1_000}`, a RateLimit, or None for none."""
+    """A worker's limiter as the claim script takes it: `{"max": 10, "duration": 1_000}`, a RateLimit, or None for no limit."""
     match value:
         case None:
             return ""
@@ -48,27 +48,27 @@ def worker_limit(value: Any) -> str:
         case Mapping() if value.keys() == {"max", "duration"}:
             limit = RateLimit.check("limiter", value["max"], value["duration"])
         case _:
-            raise InvalidOption(f'limiter: {value!r} is not {{"max": jobs, "duration": ms}}')
+            raise InvalidOption(f'limiter: {value!r} is not a limiter; give {{"max": 10, "duration": 1_000}}')
     if limit.smooth:
         raise InvalidOption(
-            "limiter.smooth: only a queue's limit is smoothed; call queue.set_rate_limit(..., smooth=True)"
+            "limiter.smooth: a worker's limiter cannot be smooth; call queue.set_rate_limit(..., smooth=True)"
         )
     return f"{limit.max},{limit.duration}"
 
 
 def check_concurrency(value: Any) -> int:
-    """How many jobs of a queue run at once. Raises InvalidOption."""
+    """A queue's global concurrency: how many of its jobs run at once. Raises InvalidOption."""
     return whole_number("concurrency", value, 1, _MOST, "to start no job, pause the queue")
 
 
 def stored_limit(max: bytes | None, duration: bytes | None, smooth: bytes | None) -> RateLimit | None:
-    """The limit in a queue's `meta`, whoever wrote it; None where there is none."""
+    """The rate limit stored in a queue's `meta` by any program; None if there is none."""
     counted, spread = stored_number(max), stored_number(duration)
     return None if counted is None or spread is None else RateLimit(counted, spread, smooth is not None)
 
 
 def stored_number(text: bytes | None) -> int | None:
-    """A stored number of any program, 1 or more; None where there is none."""
+    """A number of 1 or more, stored by any program; None if it is missing or unreadable."""
     try:
         number = int(text) if text is not None else 0
     except ValueError:
@@ -77,9 +77,9 @@ def stored_number(text: bytes | None) -> int | None:
 
 
 def limited_outcome(error: RateLimited) -> Limited | Delayed:
-    """What a run comes to that met a rate limit. Raises InvalidOption if the processor said it wrong."""
+    """The outcome of a run that raised RateLimited. Raises InvalidOption for a wrong scope or retry_after."""
     if error.scope not in ("queue", "job"):
-        raise InvalidOption(f'RateLimited.scope: {error.scope!r} is neither "queue" nor "job"')
-    # A server that says "after 0 seconds" means: now, but not in the same instant for ever.
+        raise InvalidOption(f'RateLimited.scope: {error.scope!r} is not a scope; give "queue" or "job"')
+    # At least 1 ms: after "retry after 0 seconds" the job must not run in an endless loop.
     wait = max(1, duration_ms("RateLimited.retry_after", error.retry_after))
     return Delayed(wait) if error.scope == "job" else Limited(wait)

@@ -1,4 +1,4 @@
-"""What a user may ask of a job: checked when it is asked, and written as BullMQ stores it (wire specification, 2.2)."""
+"""Job options: checked when a job is added, stored as BullMQ stores them (wire specification, 2.2)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from engine.model.keys import check_deduplication_id, check_job_id, check_queue_
 
 
 class Keep(Struct, frozen=True):
-    """How many finished jobs stay, and for how long: the newest `count`, none older than `age`; None is no limit.
+    """Retention of finished jobs: keep the newest `count`, and none older than `age`; None is no limit.
 
     age: ms or timedelta; stored in whole seconds, rounded up.
-    limit: jobs over `age` that one finishing job deletes at most; 1,000 a call in any case.
+    limit: how many jobs over `age` one finishing job deletes; never more than 1,000 a call.
     """
 
     count: int | None = None
@@ -32,7 +32,7 @@ class Keep(Struct, frozen=True):
 
     @property
     def seconds(self) -> int | None:
-        """`age` as it is stored."""
+        """`age` as BullMQ stores it: whole seconds, rounded up."""
         age = self.age
         if age is None:
             return None
@@ -40,7 +40,7 @@ class Keep(Struct, frozen=True):
 
     @classmethod
     def check(cls, name: str, value: Any) -> Keep:
-        """The rule that `True` (keep none), `False` (keep all), a count, a Keep, or BullMQ's dict stands for.
+        """The Keep for `True` (keep none), `False` (keep all), a count, a Keep, or BullMQ's dict.
 
         The dict has `count`, `age` and `limit`; its `age` is in seconds, as BullMQ's is, or a timedelta.
         """
@@ -48,7 +48,7 @@ class Keep(Struct, frozen=True):
             case Keep(count, age, limit):
                 if limit is not None and whole_number(f"{name}.limit", limit) == 0:
                     raise InvalidOption(
-                        f"{name}.limit: 0 would keep jobs over their age forever; leave `age` out for that"
+                        f"{name}.limit: 0 would keep jobs over `age` forever; to keep them, leave `age` out"
                     )
                 return cls(
                     None if count is None else whole_number(f"{name}.count", count),
@@ -65,7 +65,9 @@ class Keep(Struct, frozen=True):
                 if age is not None and not isinstance(age, timedelta):
                     age = whole_number(f"{name}.age", age, hint="it is in seconds, as BullMQ's is") * 1000
                 return cls.check(name, cls(value.get("count"), age, value.get("limit")))
-        raise InvalidOption(f"{name}: {value!r} is none of True, False, a count, or Keep(count=100, age=86_400_000)")
+        raise InvalidOption(
+            f"{name}: {value!r} is not a retention; give True (keep none), False (keep all), a count, or Keep(count=100, age=86_400_000)"
+        )
 
     def to_wire(self) -> bool | int | dict[str, int]:
         age = self.seconds
@@ -78,7 +80,7 @@ class Keep(Struct, frozen=True):
 
     @classmethod
     def from_wire(cls, value: Any) -> Keep | None:
-        """The rule in a stored option of any producer; None where it says nothing that can be understood."""
+        """The Keep in a stored option of any producer; None if it is missing or unreadable."""
         match value:
             case bool():
                 return cls(count=0) if value else cls()
@@ -95,14 +97,12 @@ class Keep(Struct, frozen=True):
 
 
 class Deduplication(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Which other jobs make this one needless, and what becomes of it then. Field names are BullMQ's, in snake_case.
+    """Deduplication: while one job owns `id`, further adds with that id make no job. Field names are BullMQ's, in snake_case.
 
-    id: jobs with the same id are the same, as long as one of them owns the id: from its add until it finishes or is removed.
-    ttl: ms or timedelta that it owns the id instead, whether it has finished or not; with `extend` each add that it stands
-    for starts the time anew.
-    At most one of: `replace`, where the owner is still delayed the new job takes its place; `reschedule`, where it is
-    delayed it keeps its data and takes the new job's delay; `keep_last_if_active`, where it is being run the newest job is
-    kept and added when the owner ends.
+    id: what makes two jobs the same. A job owns it from its add until it finishes or is removed.
+    ttl: ms or timedelta for which it owns the id instead, finished or not. extend: each deduplicated add restarts `ttl`.
+    At most one of: replace: a delayed owner is replaced by the new job. reschedule: a delayed owner keeps its data and takes the
+    new job's delay. keep_last_if_active: while the owner runs, the newest job is kept, and added when the owner ends.
     """
 
     id: str
@@ -126,21 +126,23 @@ class Deduplication(Struct, frozen=True, rename="camel", omit_defaults=True):
             ttl = duration_ms(f"{name}.ttl", ttl)
             if ttl == 0:
                 raise InvalidOption(
-                    f"{name}.ttl: 0 ms is no time at all; leave it out to hold until the job has finished"
+                    f"{name}.ttl: 0 ms would deduplicate nothing; leave it out to deduplicate until the job has finished"
                 )
         flags = {field: flag(f"{name}.{field}", value.get(field, False)) for field in cls.__struct_fields__[2:]}
         chosen = [field for field in ("replace", "reschedule", "keep_last_if_active") if flags[field]]
         if len(chosen) > 1:
-            raise InvalidOption(f"{name}: {' and '.join(chosen)} say different things of the same job; choose one")
+            raise InvalidOption(f"{name}: {' and '.join(chosen)} exclude each other; choose one")
         if flags["keep_last_if_active"] and ttl is not None:
-            raise InvalidOption(f"{name}.ttl: with keep_last_if_active the owner's end is what counts; leave ttl out")
+            raise InvalidOption(
+                f"{name}.ttl: it has no effect with keep_last_if_active, which waits for the owner's end; leave ttl out"
+            )
         if flags["extend"] and ttl is None:
-            raise InvalidOption(f"{name}.extend: it starts the time of `ttl` anew; give a ttl, or leave extend out")
+            raise InvalidOption(f"{name}.extend: it restarts `ttl`, and there is none; give a ttl, or leave extend out")
         return cls(value["id"], ttl, **flags)
 
     @classmethod
     def from_wire(cls, value: Any) -> Deduplication | None:
-        """The deduplication in a stored option of any producer; None where it says nothing that can be understood."""
+        """The Deduplication in a stored option of any producer; None if it is missing or unreadable."""
         if not isinstance(value, dict) or not isinstance(value.get("id"), str):
             return None
         said = {field: value.get(encoded) is True for field, encoded in _DEDUPLICATION_FLAGS}
@@ -155,7 +157,7 @@ _DEDUPLICATION_FLAGS = tuple(
 class Parent(Struct, frozen=True):
     """The job that waits for this one.
 
-    queue: the name of its queue; of a stored job with the prefix before it, as BullMQ writes it: "bull:reports".
+    queue: its queue's name; in a stored job with the prefix, as BullMQ writes it: "bull:reports".
     """
 
     id: str
@@ -167,13 +169,13 @@ class Parent(Struct, frozen=True):
         if isinstance(value, cls):
             value = msgspec.structs.asdict(value)
         if not isinstance(value, Mapping) or value.keys() != {"id", "queue"} or not isinstance(value["id"], str):
-            raise InvalidOption(f'{name}: {value!r} is not of the form {{"id": job.id, "queue": job.queue_name}}')
+            raise InvalidOption(f'{name}: {value!r} is not a parent; give {{"id": job.id, "queue": job.queue_name}}')
         check_queue_name(value["queue"])
         return cls(value["id"], value["queue"])
 
     @classmethod
     def from_wire(cls, value: Any) -> Parent | None:
-        """The parent in a stored option of any producer; None where it says nothing that can be understood."""
+        """The Parent in a stored option of any producer; None if it is missing or unreadable."""
         if (
             not isinstance(value, dict)
             or not isinstance(value.get("id"), str)
@@ -213,7 +215,7 @@ KeepOption = Keep | KeepFields | bool | int
 
 
 class ScheduleOptions(TypedDict, total=False):
-    """Options of the jobs of a schedule, as keywords; `JobOptions` explains them."""
+    """Options of a schedule's jobs, as keyword arguments; described at `JobOptions`."""
 
     attempts: int | None
     backoff: BackoffOption | None
@@ -230,7 +232,7 @@ class ScheduleOptions(TypedDict, total=False):
 
 
 class FlowOptions(ScheduleOptions, total=False):
-    """Options of a job of a flow, as keywords; `JobOptions` explains them."""
+    """Options of a job in a flow, as keyword arguments; described at `JobOptions`."""
 
     delay: int | timedelta | None
     run_at: datetime | None
@@ -243,7 +245,7 @@ class FlowOptions(ScheduleOptions, total=False):
 
 
 class AddOptions(FlowOptions, total=False):
-    """Options of a job that is added, as keywords; `JobOptions` explains them."""
+    """Options of `Queue.add`, as keyword arguments; described at `JobOptions`."""
 
     deduplication: Deduplication | DeduplicationFields | None
     parent: Parent | ParentFields | None
@@ -255,30 +257,30 @@ POLICIES: Final = {
     "ignore_dependency_on_failure": "idof",
     "remove_dependency_on_failure": "rdof",
 }
-"""What the final failure of a child does to its parent: the option, and BullMQ's word for it."""
+"""What a child's final failure does to its parent: our option -> BullMQ's field."""
 
 
 class JobOptions(Struct, frozen=True, kw_only=True):
     """The options of one job. Durations are whole milliseconds.
 
-    attempts: runs in all, before the job fails for good; 0 leaves it to the processor, or else one run.
-    backoff: how long to wait between them; None retries at once.
-    delay: earliest start, counted from `timestamp`. As an option also `run_at`, an aware datetime, which sets delay and
-    timestamp; a time that has passed is no delay.
-    timeout: how long one run may take; None leaves it to the processor.
-    expires_in: how long after `timestamp` and `delay` a run may still start; later ones fail at once, without retry.
-    priority: 0 goes first, then 1, 2, ... (BullMQ's order); first in, first out within one priority.
-    lifo: go to the front of the line; only without a priority.
-    job_id: an id of the caller's own; a second add with it answers with the first job.
-    timestamp: when the job was made, Unix milliseconds; None takes the server's time.
-    remove_on_complete, remove_on_fail: what is kept when this job finishes; None leaves it to the worker.
-    keep_logs: rows of `job.log()` kept. stack_trace_limit: stack traces kept. size_limit: bytes that `data` may have.
-    parent: the job that is to wait for this one, {"id": ..., "queue": ...}; in a flow the tree says it.
-    fail_parent_on_failure, continue_parent_on_failure, ignore_dependency_on_failure, remove_dependency_on_failure: of a child
-    that fails for good, at most one of: the parent fails too; it runs at once; it runs when the others are done, and can read
-    the reason; it runs when the others are done. With none of them the parent waits until the child is retried or removed.
-    deduplication: which other jobs make this one needless, a dict of what `Deduplication` has: {"id": "user:42"}.
-    telemetry: text that a tracing middleware hands from the producer to the worker (BullMQ's `tm`).
+    attempts: runs in all, the first included, until the job fails for good; 0 uses the processor's number, or one run.
+    backoff: how long to wait before each retry; None retries at once.
+    delay: earliest start, counted from `timestamp`. The option `run_at`, an aware datetime, sets delay and timestamp; a time in
+    the past means no delay.
+    timeout: time limit of one run; None uses the processor's.
+    expires_in: how long after `timestamp` plus `delay` a run may still start; a later run fails at once, without retry.
+    priority: 0 runs first, then 1, 2, ... (BullMQ's order); first in, first out within one priority.
+    lifo: put the job at the front of the queue; only without a priority.
+    job_id: your own id; adding it a second time returns the first job.
+    timestamp: when the job was created, Unix milliseconds; None uses the server's time.
+    remove_on_complete, remove_on_fail: retention when this job finishes; None uses the worker's.
+    keep_logs: how many rows of `job.log()` are kept. stack_trace_limit: how many stack traces. size_limit: largest `data`, bytes.
+    parent: the job that waits for this one, {"id": ..., "queue": ...}; not in a flow, whose tree defines it.
+    fail_parent_on_failure, continue_parent_on_failure, ignore_dependency_on_failure, remove_dependency_on_failure: what happens to
+    the parent when this job fails for good, at most one of: it fails too; it runs at once; it runs when the other children are
+    done, and can read the reason; it runs when the others are done. Without one it waits until this job is retried or removed.
+    deduplication: a `Deduplication` or a dict of its fields: {"id": "user:42"}.
+    telemetry: text that a tracing middleware passes from the producer to the worker (BullMQ's `tm`).
     """
 
     attempts: int = 0
@@ -305,9 +307,9 @@ class JobOptions(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def check(cls, options: Mapping[str, Any], *, in_flow: bool = False) -> JobOptions:
-        """The options a caller gave by keyword. Raises InvalidOption or InvalidName, naming the option.
+        """JobOptions from keyword arguments. Raises InvalidOption or InvalidName, naming the option.
 
-        in_flow: the job stands in a tree, which says what its parent is.
+        in_flow: the job is part of a flow, whose tree defines its parent.
         """
         if not options:
             return NO_OPTIONS
@@ -321,18 +323,18 @@ class JobOptions(Struct, frozen=True, kw_only=True):
         if "run_at" in checked:
             _run_at(checked)
         if checked.get("lifo") and checked.get("priority"):
-            raise InvalidOption("lifo: a job with a priority has its place by that priority; leave one of the two out")
+            raise InvalidOption("lifo: it has no effect on a job with a priority; leave one of the two out")
         if not checked.keys().isdisjoint(_OF_CHILDREN):
             _check_child(checked, in_flow)
         return cls(**checked)
 
     def given(self) -> dict[str, Any]:
-        """The options that say something, as `check` takes them."""
+        """The options that differ from the defaults, as keyword arguments for `check`."""
         fields = self.__struct_fields__
         return {name: value for name in fields if (value := getattr(self, name)) != getattr(NO_OPTIONS, name)}
 
     def to_wire(self) -> bytes:
-        """The stored JSON; the names are BullMQ's, some of them shortened."""
+        """The stored JSON, with BullMQ's field names."""
         stored: dict[str, Any] = {"attempts": self.attempts}
         if self.backoff is not None:
             stored["backoff"] = self.backoff
@@ -370,7 +372,7 @@ class JobOptions(Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(stored)
 
     def policy(self) -> dict[str, bool]:
-        """What a failure does to the parent, by BullMQ's word for it."""
+        """What a failure does to the parent, as BullMQ's fields."""
         return {word: True for name, word in POLICIES.items() if getattr(self, name)}
 
 
@@ -379,7 +381,7 @@ NO_OPTIONS_WIRE = NO_OPTIONS.to_wire()
 
 
 def read_options(stored: bytes) -> JobOptions:
-    """The options of a stored job, whoever wrote it: what cannot be understood counts as not said.
+    """The options of a stored job of any producer; a field that is unreadable counts as missing.
 
     Raises ValueError where the text is not a JSON object at all.
     """
@@ -387,7 +389,7 @@ def read_options(stored: bytes) -> JobOptions:
 
 
 MAX_CACHED: Final = 1024
-"""Bytes of stored options that are cached. Most jobs of a queue share one short text; long ones are seldom the same."""
+"""Longest stored options, in bytes, that are cached. Most jobs of a queue share one short text; long ones seldom repeat."""
 
 
 def decode_options(stored: bytes) -> JobOptions:
@@ -436,7 +438,7 @@ _STORED = msgspec.json.Decoder(dict[str, Any])
 
 
 def _number(value: Any, otherwise: Any) -> Any:
-    """A count or duration that any producer stored, or `otherwise`."""
+    """A count or duration stored by any producer; `otherwise` if it is no number of 0 or more."""
     if not is_number(value) or not 0 <= value <= LARGEST:
         return otherwise
     return int(value)
@@ -447,10 +449,10 @@ def _numbers(value: Any) -> tuple[int, ...]:
 
 
 def limit_ms(name: str, value: int | timedelta) -> int:
-    """Whole milliseconds of a limit. Raises InvalidOption for what is no duration, and for 0, which nothing could keep."""
+    """Whole milliseconds of a time limit. Raises InvalidOption for anything but a duration over 0."""
     ms = duration_ms(name, value)
     if not ms:
-        raise InvalidOption(f"{name}: 0 is a limit that no run can keep; leave it out for none")
+        raise InvalidOption(f"{name}: 0 ms is too short for any run; leave it out for no limit")
     return ms
 
 
@@ -461,7 +463,7 @@ def _job_id(name: str, value: Any) -> str:
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise InvalidOption(f"{name}: {value!r} is empty or not text; give the text that the worker is to read")
+        raise InvalidOption(f"{name}: {value!r} is not a non-empty text; give the text to pass to the worker")
     return value
 
 
@@ -530,7 +532,7 @@ _ELSEWHERE: dict[str, tuple[str, str]] = {
     "key": ("saq", "job_id="),
     "max_age": ("Dramatiq", "expires_in=, in ms or a timedelta"),
 }
-"""Options of other queues: whose word it is, and ours."""
+"""Options of other job queues -> the library, and our option."""
 
 
 def _unknown(name: str) -> InvalidOption:
@@ -545,13 +547,13 @@ _OF_CHILDREN = frozenset({"parent", *POLICIES})
 
 
 def _check_child(checked: Mapping[str, Any], in_flow: bool) -> None:
-    """What only a child may say."""
+    """Check the options that only a job with a parent may have."""
     chosen = [name for name in POLICIES if checked.get(name)]
     if len(chosen) > 1:
-        raise InvalidOption(f"{' and '.join(chosen)}: a failure does one thing to the parent; choose one of them")
+        raise InvalidOption(f"{' and '.join(chosen)}: they exclude each other; choose one")
     if in_flow and "parent" in checked:
-        raise InvalidOption("parent: in a flow the tree says it; put the job among the `children` of its parent")
+        raise InvalidOption("parent: it is not allowed in a flow; put the job into the `children` of its parent")
     if chosen and not in_flow and "parent" not in checked:
         raise InvalidOption(f"{chosen[0]}: the job has no parent; give `parent`, or add both as a flow")
     if "parent" in checked and "deduplication" in checked:
-        raise InvalidOption("deduplication: a job that another waits for has to be made; leave it out of a child")
+        raise InvalidOption("deduplication: its parent would wait for a job that is not made; leave it out of a child")

@@ -1,6 +1,6 @@
-"""The values that flow through the engine: what is added, what is claimed, what a run comes to, what is stored.
+"""Records: jobs to be added, claimed jobs, outcomes of runs, stored jobs and counts. Talks to no server.
 
-Nothing here knows Redis; the `Job` that users hold is in handle.py.
+The `Job` that users hold is in engine/job.py.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ R = TypeVar("R")
 
 
 class JobSignature(Struct, frozen=True):
-    """The name of a job with the type of its data and of its result, as a processor has them."""
+    """A processor's job name, with the types of its data and its result."""
 
     name: str
     data: Any
     result: Any
 
     def decode(self, stored: bytes) -> Any:
-        """Stored data as the processor takes it. Raises InvalidData with the path of what does not fit."""
+        """Decode stored data as the processor's type. Raises InvalidData with the path of the wrong value."""
         if self.data is NoneType:  # what is stored for a job without data, {}, is BullMQ's word for nothing
             return None
         return codec.decode("data", stored, self.data)
 
     def decode_result(self, stored: bytes) -> Any:
-        """A stored result as the type that the processor returns. Raises InvalidData."""
+        """Decode a stored result as the processor's return type. Raises InvalidData."""
         return codec.decode("result", stored, self.result)
 
 
 class Addable(Generic[D, R]):
-    """What stands for a job's name where it is added: `queue.add(greet, Greeting("Ada"))`. A processor is one."""
+    """Can be added instead of a job's name: `queue.add(greet, Greeting("Ada"))`. A processor is one."""
 
     def __job_signature__(self) -> JobSignature:
         """Of a processor, or of the class of one, where this is a class method."""
@@ -65,7 +65,7 @@ Target = Addable[D, R] | type[Addable[D, R]]
 
 
 def encode_data(data: Any, signature: JobSignature | None) -> bytes:
-    """Data as it is stored. Raises InvalidData, also for what the processor does not take."""
+    """Encode data for storage. Raises InvalidData, also for data that the processor does not take."""
     encoded = codec.encode("data", data)
     if signature is not None:
         signature.decode(encoded)
@@ -73,17 +73,17 @@ def encode_data(data: Any, signature: JobSignature | None) -> bytes:
 
 
 def signature_of(given: Any) -> JobSignature:
-    """The signature of a processor, or of the class of one. Raises InvalidInput for what is none or has no name."""
+    """The signature of a processor or its class. Raises InvalidInput for anything else, and for one without a name."""
     found = getattr(given, "__job_signature__", None)
     if found is None:
         what = "is empty" if given == "" else "is neither text nor a processor"
         hint = (
             f"; write @processor({given.__name__!r}) above it" if callable(given) and hasattr(given, "__name__") else ""
         )
-        raise InvalidInput(f"job name: {given!r} {what}; it is the word that chooses the processor{hint}")
+        raise InvalidInput(f"job name: {given!r} {what}; give the name of the processor, or the processor itself{hint}")
     signature: JobSignature = found()
     if not signature.name:
-        raise InvalidInput(f"job name: {given!r} has none; give it one, or add the job by its name")
+        raise InvalidInput(f"job name: {given!r} has no name; name it by @processor('...'), or add the job by a name")
     _check_types(signature)
     return signature
 
@@ -120,16 +120,16 @@ class NewJob(Generic[Data, Result]):
 
     @property
     def signature(self) -> JobSignature | None:
-        """What its processor takes and returns; None for a job by name, and once middleware gave it another name."""
+        """The types of its processor; None for a job added by name, and after middleware changed the name."""
         return self._signature if self._signature is not None and self._signature.name == self.name else None
 
     def change(self, **options: Unpack[AddOptions]) -> None:
-        """Give it other options; those that are not named stay. Raises as when it is made, and changes nothing then."""
+        """Change the named options and keep the others. Raises like the constructor, and then changes nothing."""
         self.options = JobOptions.check({**self.options.given(), **options})
 
 
 def check_new(jobs: Iterable[Any]) -> None:
-    """Raise InvalidInput for what is no NewJob."""
+    """Raise InvalidInput for a value that is not a NewJob."""
     for number, given in enumerate(jobs):
         if not isinstance(given, NewJob):
             raise InvalidInput(
@@ -141,12 +141,12 @@ class NewRow(Struct, frozen=True):
     """A job as `add.lua` takes it: text and bytes only."""
 
     id: str
-    """Empty: the queue's counter gives one."""
+    """Empty: the queue's counter generates one."""
     name: str
     data: bytes
     opts: bytes
     timestamp: int | None = None
-    """Unix milliseconds; None takes the server's time."""
+    """Unix milliseconds; None uses the server's time."""
     delay: int = 0
     priority: int = 0
     lifo: bool = False
@@ -162,19 +162,19 @@ class NodeRow(Struct, frozen=True):
     parent: str = ""
     """Key of the job that waits for it; empty for none."""
     link: bytes = b""
-    """What stands of that in the job's hash, as BullMQ writes it: JSON with id, queueKey, and what a failure does."""
+    """The hash's field `parent`, as BullMQ writes it: JSON with id, queueKey and the failure policy."""
     also: bytes = b""
-    """Keys of further jobs that wait for it, which BullMQ has no word for: one a line."""
+    """Keys of further jobs that wait for it, separated by line breaks. BullMQ has only one parent."""
     waits: bool = False
     """It has children, which are added with it."""
 
 
 class Claimed(Struct, frozen=True):
-    """A job that this process may run: the fields of its hash as a claim found them, before anything was decoded."""
+    """A job that this process may run: the fields of its hash as the claim read them, undecoded."""
 
     id: str
     fence: int
-    """How often the job was started, this claim included (`ats`). Rises with each claim, so it tells an old one from a new."""
+    """How often the job was started, this claim included (`ats`). Rises with each claim, so an old claim is recognized."""
     token: str
     name: str
     data: bytes
@@ -185,12 +185,12 @@ class Claimed(Struct, frozen=True):
     stalls: int = 0
     stacktrace: bytes = b""
     deferred_failure: str | None = None
-    """Set by a sweep or a parent: fail with this reason without running."""
+    """Set by stalled recovery or a failed child: fail with this reason without running."""
     progress: bytes = b""
     broken: str | None = None
     """Why this job cannot be run at all (a hash without a name, an id that is no text): fail with this reason."""
     raw: bytes = b""
-    """The id as it stands in Redis, where that is no text and `id` only shows it."""
+    """The id's bytes in Redis if they are not UTF-8; `id` is then only for display."""
 
     @property
     def slot(self) -> str | bytes:
@@ -205,7 +205,7 @@ class Completed(Struct, frozen=True):
 
 
 class Failed(Struct, frozen=True):
-    """The job is over: no attempt is left, or none would help."""
+    """The job failed for good: no attempt is left, or a retry cannot help."""
 
     reason: str
     stacktrace: bytes = b""
@@ -230,11 +230,11 @@ class Delayed(Struct, frozen=True):
 
 
 class Released(Struct, frozen=True):
-    """Claimed but not started: back to the front of the line, no attempt used."""
+    """Claimed but not started: back to the front of the queue, no attempt used."""
 
 
 class Limited(Struct, frozen=True):
-    """Somebody's rate limit was met: back to the front of the line, no attempt used, and no job of the queue starts for `wait` ms."""
+    """A rate limit was met: back to the front of the queue, no attempt used; no job of the queue starts for `wait` ms."""
 
     wait: int
 
@@ -256,7 +256,7 @@ Outcome = Completed | CompletedAdding | Failed | Retrying | Delayed | WaitingChi
 
 
 class Snapshot(Struct, frozen=True):
-    """A stored job at one moment, undecoded. None or empty where the field is not there."""
+    """A stored job as one call read it, undecoded. None or empty for a missing field."""
 
     id: str
     name: str = ""
@@ -280,7 +280,7 @@ class Snapshot(Struct, frozen=True):
     scheduler_id: str | None = None
     state: str = "unknown"
     is_there: bool = True
-    """False where an id stands in a structure and has no hash."""
+    """False if the id is in a list or set and has no hash."""
 
 
 class Counts(Struct, frozen=True):

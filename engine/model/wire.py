@@ -1,4 +1,4 @@
-"""The words of the wire: names of structures, states, events and limits, exactly as BullMQ spells them.
+"""Names of the wire format: key suffixes, states, events and limits, exactly as BullMQ spells them.
 
 Source: the wire specification, sections 1, 2 and 5. Private words of the engine are marked; BullMQ ignores them.
 """

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from msgspec import Struct
 
-from engine.connection import UNASKED, Argument, Link, PatientLink, Reply, Waiter, check_access, elsewhere, not_allowed
+from engine.connection import UNASKED, Argument, Link, ProducerLink, Reply, Waiter, check_access, elsewhere, not_allowed
 from engine.errors import LinkError, ScriptError, ServerBusy, ServerError
 from engine.model.keys import Keys
 from engine.scripting.key_types import is_wrong_type, name_wrong_key
@@ -192,7 +192,9 @@ class _Posted:
             self._link.post(self._again(), "EVAL", self._script.body, *self._slots[1:])
         elif is_wrong_type(error):
             _in_background(self._explain(error))
-        elif isinstance(error, ServerBusy) and isinstance(self._link, PatientLink) and self._link.call_wait is not None:
+        elif (
+            isinstance(error, ServerBusy) and isinstance(self._link, ProducerLink) and self._link.call_wait is not None
+        ):
             _in_background(self._call_again(self._link, error))
         else:
             self._waiter.set_exception(error)
@@ -200,7 +202,7 @@ class _Posted:
     def _again(self) -> _Posted:
         return _Posted(self._script, self._link, self._waiter, self._slots)
 
-    async def _call_again(self, link: PatientLink, error: ServerBusy) -> None:
+    async def _call_again(self, link: ProducerLink, error: ServerBusy) -> None:
         try:
             reply = await link.call_again(error, ("EVALSHA", *self._slots))
         except ServerBusy as last:

@@ -29,7 +29,7 @@ NONE_OF_OURS = ["unknown", "corral", "corral:mine", "de", "dn"]
 
 
 @pytest.mark.parametrize("suffix", STOPS)
-async def test_a_worker_names_the_key_that_stops_it_and_goes_on_without_it(redis_url: str, suffix: str) -> None:
+async def test_a_worker_names_a_foreign_key_and_resumes_later(redis_url: str, suffix: str) -> None:
     told: list[BaseException] = []
     async with Queue("q", redis=redis_url) as queue:
         job, key = await queue.add("n"), f"bull:q:{suffix}"
@@ -46,7 +46,7 @@ async def test_a_worker_names_the_key_that_stops_it_and_goes_on_without_it(redis
     assert f"should be a {STOPS[suffix]}: another program wrote it; inspect it, then move it away" in str(problem)
 
 
-async def test_a_worker_goes_on_where_a_foreign_key_harms_only_some(redis_url: str, link: Link, keys: Keys) -> None:
+async def test_a_worker_continues_if_a_key_harms_some_jobs(redis_url: str, link: Link, keys: Keys) -> None:
     told: list[BaseException] = []
     for suffix in (*HARMS, *NONE_OF_OURS):
         kind = "LPUSH" if HARMS.get(suffix) == "string" else "SET"

@@ -1,4 +1,4 @@
-"""Servers of a test's own, reached over TCP, and links of both kinds that are closed at the end."""
+"""Redis servers on TCP for one test each, and links of both kinds, closed afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs added one by one share calls, and neither a far server nor a forgetful one holds them up."""
+"""Concurrent adds share calls; neither high latency nor a server without the scripts slows them down."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def server() -> Iterator[EmbeddedServer]:
         yield server
 
 
-async def test_jobs_added_at_once_share_few_calls_and_keep_their_order(redis_url: str) -> None:
+async def test_concurrent_adds_share_calls_and_keep_their_order(redis_url: str) -> None:
     async with Queue("q", redis=redis_url) as queue:
         before = await calls(queue)
         jobs = await asyncio.gather(*(queue.add("job", n) for n in range(1_000)))
@@ -30,7 +30,7 @@ async def test_jobs_added_at_once_share_few_calls_and_keep_their_order(redis_url
         assert await calls(queue) - before < 60
 
 
-async def test_over_a_far_line_jobs_do_not_wait_for_the_replies_of_those_before(server: EmbeddedServer) -> None:
+async def test_adds_with_high_latency_do_not_wait_for_each_other(server: EmbeddedServer) -> None:
     async with (
         Proxy("127.0.0.1", server.port or 0) as proxy,
         Queue("q", redis=f"redis://127.0.0.1:{proxy.port}") as queue,
@@ -54,7 +54,7 @@ async def test_a_server_that_forgot_the_script_is_sent_it_again(redis_url: str) 
         ]
 
 
-async def test_all_that_share_a_call_are_told_when_its_reply_is_lost(server: EmbeddedServer) -> None:
+async def test_a_lost_reply_fails_every_add_of_the_call(server: EmbeddedServer) -> None:
     async with (
         Proxy("127.0.0.1", server.port or 0) as proxy,
         Queue("q", redis=f"redis://127.0.0.1:{proxy.port}") as queue,

@@ -1,4 +1,4 @@
-"""Servers that are fit for jobs, servers that are not, and what is said of them."""
+"""Start-up checks: servers that pass, servers that are refused, and the messages."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ async def test_a_server_that_evicts_is_refused_unless_allowed(admin: Link) -> No
     assert await check_server(admin, allow=frozenset({"eviction"})) == []
 
 
-async def test_eviction_is_seen_without_the_right_to_ask_for_the_configuration(
-    admin: Link, own_server: EmbeddedServer
-) -> None:
+async def test_eviction_is_noticed_without_config_get(admin: Link, own_server: EmbeddedServer) -> None:
     await admin.call("CONFIG", "SET", "maxmemory-policy", "volatile-ttl")
     link = await open_link(own_server.url.replace("unix://", "unix://limited@"))
     try:
@@ -57,7 +55,7 @@ async def test_eviction_is_seen_without_the_right_to_ask_for_the_configuration(
         await link.close()
 
 
-async def test_a_server_without_append_only_file_is_a_warning_or_a_refusal(admin: Link) -> None:
+async def test_a_server_without_aof_is_a_warning_or_refused(admin: Link) -> None:
     await admin.call("CONFIG", "SET", "appendonly", "no")
     (warning,) = await check_server(admin)
     assert "append-only file" in warning
@@ -83,7 +81,7 @@ async def test_durable_is_not_taken_for_granted(own_server: EmbeddedServer) -> N
             await check_server(link, require_durable=True)
     async with as_user(own_server, "limited") as link:
         (warning,) = await check_server(link, require_durable=True)
-        assert "does not say its appendfsync" in warning
+        assert "its appendfsync cannot be read" in warning
 
 
 async def test_a_missing_command_is_named_without_acl_rights(own_server: EmbeddedServer) -> None:

@@ -1,4 +1,4 @@
-"""What only our own connection does: one write per tick, holding back, addresses in turn, TLS."""
+"""Features of our own connection only: one write per loop iteration, high-water mark, several addresses, TLS."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ async def test_calls_of_one_tick_leave_in_one_write(redis_url: str) -> None:
         assert link.writes - before == 1
 
 
-async def test_commands_above_the_high_water_mark_are_kept_back_in_order(server: EmbeddedServer, until: Until) -> None:
+async def test_commands_above_high_water_wait_in_order(server: EmbeddedServer, until: Until) -> None:
     async with Proxy("127.0.0.1", server.port) as proxy, connected(f"redis://127.0.0.1:{proxy.port}") as link:
         await link.call("DEL", "list")
         proxy.hold_replies = True
         calls = asyncio.gather(*(link.call("RPUSH", "list", n) for n in range(HIGH_WATER + 500)))
-        kept = f"connected, {HIGH_WATER} in flight, 500 kept>"
+        kept = f"connected, {HIGH_WATER} in flight, 500 unsent>"
         await until(lambda: repr(link).endswith(kept), kept)
         late = asyncio.ensure_future(link.call("RPUSH", "list", HIGH_WATER + 500))
         proxy.hold_replies = False
@@ -73,14 +73,14 @@ async def test_a_peer_that_reads_slowly_holds_the_callers(server: EmbeddedServer
             return bool(await link.call("SET", f"big{n}", value) == b"OK")
 
         calls = asyncio.gather(*(set_by_turns(n) for n in range(40)))
-        await until(lambda: not repr(link).endswith(" 0 kept>"), "some commands are kept back")
+        await until(lambda: not repr(link).endswith(" 0 unsent>"), "some commands are kept back")
         proxy.hold_requests = False
         assert all(await calls)
         assert await link.call("STRLEN", "big39") == len(value)
         await link.call("DEL", *(f"big{n}" for n in range(40)))
 
 
-async def test_what_was_not_written_when_the_line_broke_goes_out_on_the_next(server: EmbeddedServer) -> None:
+async def test_unsent_commands_are_sent_after_a_reconnect(server: EmbeddedServer) -> None:
     async with (
         Proxy("127.0.0.1", server.port) as proxy,
         connected(server.url) as direct,
@@ -127,7 +127,7 @@ async def test_what_is_not_a_redis_is_told_so() -> None:
 
     async with await asyncio.start_server(serve_web, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(ConnectFailed, match="check that it is a Redis"):
+        with pytest.raises(ConnectFailed, match="check that this is a Redis"):
             await open_link(f"redis://127.0.0.1:{port}", implementation="own")
 
 
@@ -140,7 +140,7 @@ async def test_every_address_of_a_host_is_tried(server: EmbeddedServer) -> None:
         assert await link.call("PING") == b"PONG"
 
 
-async def test_an_address_that_swallows_everything_gets_only_its_share_of_the_time(server: EmbeddedServer) -> None:
+async def test_a_dead_address_gets_its_share_of_the_timeout(server: EmbeddedServer) -> None:
     # A listener whose queue is full accepts no more and refuses nothing: the attempt hangs.
     with socket.socket() as deaf, socket.socket() as filler, socket.socket() as filler2:
         deaf.bind(("127.0.0.1", 0))

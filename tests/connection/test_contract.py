@@ -1,4 +1,4 @@
-"""What every Link keeps to, our own connection and redis-py's alike: replies, errors, order, cancelling, closing."""
+"""The contract of `Link`, on our own connection and on redis-py: replies, errors, order, cancellation, closing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ BUSY = ["LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", 
 
 
 @pytest.mark.parametrize("code", [*BUSY, "ASK", "MOVED", "ERR", "MINE"])
-async def test_a_server_that_cannot_serve_now_is_told_from_a_mistake(link: AnyLink, code: str) -> None:
+async def test_a_busy_server_differs_from_an_error(link: AnyLink, code: str) -> None:
     with pytest.raises(ServerError) as raised:
         await link.call("EVAL", "return redis.error_reply(ARGV[1])", 0, f"{code} 3999 127.0.0.1:6381")
     assert (raised.value.code, str(raised.value)) == (code, f"{code} 3999 127.0.0.1:6381")
@@ -52,7 +52,7 @@ async def test_a_server_that_cannot_serve_now_is_told_from_a_mistake(link: AnyLi
 
 
 @pytest.mark.parametrize("code", ["READONLY", "MASTERDOWN"])
-async def test_a_server_that_is_no_longer_the_primary_is_left_for_a_new_connection(link: AnyLink, code: str) -> None:
+async def test_a_demoted_primary_causes_a_reconnect(link: AnyLink, code: str) -> None:
     before = await link.call("CLIENT", "ID")
     replies = await link.call_many(
         [("PING",), ("EVAL", "return redis.error_reply(ARGV[1])", 0, f"{code} because"), ("PING",)]
@@ -62,7 +62,7 @@ async def test_a_server_that_is_no_longer_the_primary_is_left_for_a_new_connecti
     assert await link.call("CLIENT", "ID") > before
 
 
-async def test_many_commands_get_their_replies_in_order_and_errors_in_place(link: AnyLink) -> None:
+async def test_call_many_returns_replies_and_errors_in_order(link: AnyLink) -> None:
     replies = await link.call_many(
         [("SET", "n", 1), ("LPUSH", "n", 1), ("INCR", "n"), ("EVAL", "return redis.error_reply('OOM full')", 0)]
     )
@@ -80,7 +80,7 @@ async def test_an_error_inside_an_array_is_a_value(link: AnyLink) -> None:
 
 
 @pytest.mark.parametrize("argument", [True, None, bytearray(b"x"), [1], "\ud800"])
-async def test_an_argument_without_a_form_is_refused_and_nothing_is_sent(link: AnyLink, argument: Any) -> None:
+async def test_an_argument_of_a_wrong_type_sends_nothing(link: AnyLink, argument: Any) -> None:
     with pytest.raises(InvalidData, match=r"'SET'.*give bytes, str, int, float or memoryview"):
         await link.call("SET", "k", argument)
     with pytest.raises(InvalidData):
@@ -103,7 +103,7 @@ async def test_commands_go_out_in_the_order_of_the_calls(link: AnyLink) -> None:
     assert await link.call("LRANGE", "list", 0, -1) == expected
 
 
-async def test_a_cancelled_caller_never_shifts_the_replies_of_the_others(link: AnyLink) -> None:
+async def test_a_cancelled_call_does_not_shift_replies(link: AnyLink) -> None:
     seed = random.randrange(1 << 32)
     print("seed", seed)
     chance = random.Random(seed)
@@ -129,11 +129,11 @@ async def test_a_cancelled_caller_never_shifts_the_replies_of_the_others(link: A
     assert await link.call("ECHO", "last") == b"last"
 
 
-async def test_a_blocking_call_may_outlast_the_deadline_of_other_calls(opened: OpenLink, redis_url: str) -> None:
+async def test_a_blocking_call_may_exceed_the_call_timeout(opened: OpenLink, redis_url: str) -> None:
     link = await opened(redis_url, call_timeout=50)
     assert await link.call_blocking("BZPOPMIN", "nothing", 0.2, timeout=0.2) is None
     assert await link.call("PING") == b"PONG"
-    with pytest.raises(InvalidOption, match="wait for ever"):
+    with pytest.raises(InvalidOption, match="block forever"):
         await link.call_blocking("BZPOPMIN", "nothing", 0, timeout=0)
 
 
@@ -161,7 +161,7 @@ async def test_closing_ends_calls_under_way_and_refuses_later_ones(
     await closing.close()
     with pytest.raises(OutcomeUnknown, match="may have been carried out"):
         await call
-    with pytest.raises(LinkClosed, match="was closed; the command was not sent"):
+    with pytest.raises(LinkClosed, match="was closed by this process; the command was not sent"):
         await closing.call("PING")
     with pytest.raises(LinkClosed):
         await closing.call_many([("PING",)])
@@ -173,12 +173,12 @@ async def test_closing_ends_calls_under_way_and_refuses_later_ones(
 @pytest.mark.parametrize("kind", [Connection, RedisPyLink])
 async def test_a_link_that_was_never_connected_says_so(kind: type[AnyLink]) -> None:
     link = kind(RedisSettings())
-    with pytest.raises(LinkClosed, match=r"not connected; await connect\(\) first"):
+    with pytest.raises(LinkClosed, match=r"is not open; await connect\(\) first"):
         await link.call("PING")
     assert repr(link).endswith(" new>")
     await link.close()
 
 
-async def test_the_prelude_goes_before_all_else_and_its_errors_do_not_matter(opened: OpenLink, redis_url: str) -> None:
+async def test_the_prelude_is_sent_first_and_may_fail(opened: OpenLink, redis_url: str) -> None:
     link = await opened(redis_url, prelude=[("SET", "said", "1"), ("NOSUCHCOMMAND",), ("INCR", "said")])
     assert await link.call("GET", "said") == b"2"

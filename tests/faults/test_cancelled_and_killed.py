@@ -1,4 +1,4 @@
-"""Jobs that are cancelled while their workers are killed: each has one end, and it is what `cancel` said."""
+"""Jobs that are cancelled while their workers are killed: each ends once, as `cancel` reported."""
 
 from __future__ import annotations
 

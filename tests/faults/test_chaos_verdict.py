@@ -1,4 +1,4 @@
-"""The judge of the chaos: a sound run has no charges, and each kind of damage to it has its own."""
+"""The judge of the chaos run: a sound run has no charges, each kind of damage has its own charge."""
 
 from __future__ import annotations
 

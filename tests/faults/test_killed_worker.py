@@ -27,7 +27,7 @@ def arguments(redis_url: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.asyncio(loop_factories=["uvloop"])
-async def test_killing_workers_at_random_loses_no_job_and_finishes_none_twice(redis_url: str, tmp_path: Path) -> None:
+async def test_killed_workers_lose_no_job_and_finish_none_twice(redis_url: str, tmp_path: Path) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -58,7 +58,7 @@ async def test_killing_workers_at_random_loses_no_job_and_finishes_none_twice(re
 
 @pytest.mark.slow
 @pytest.mark.asyncio(loop_factories=["uvloop"])
-async def test_a_job_that_kills_its_worker_fails_after_two_deaths(redis_url: str, tmp_path: Path) -> None:
+async def test_a_job_that_kills_its_worker_twice_fails(redis_url: str, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     env = {LEDGER: str(ledger.path)}
     async with Queue("q", redis=redis_url) as queue:
@@ -76,9 +76,7 @@ async def test_a_job_that_kills_its_worker_fails_after_two_deaths(redis_url: str
 
 @pytest.mark.slow
 @pytest.mark.asyncio(loop_factories=["uvloop"])
-async def test_a_stopped_worker_gives_back_what_it_has_not_started_and_leaves_no_lock(
-    redis_url: str, tmp_path: Path
-) -> None:
+async def test_a_stopped_worker_releases_jobs_and_locks(redis_url: str, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     async with Queue("q", redis=redis_url) as queue:
         jobs = await queue.add_many([NewJob("work", 0.3) for _ in range(50)])

@@ -1,4 +1,4 @@
-"""A reply that never arrives: the caller learns that it does not know, and sending again is safe."""
+"""Lost replies: the caller gets OutcomeUnknown, and sending again is safe."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def through(proxy: Proxy) -> RedisSettings:
     return RedisSettings(host="127.0.0.1", port=proxy.port, call_timeout=300)
 
 
-async def test_an_add_with_an_id_of_its_own_can_be_sent_again(direct: Queue, proxy: Proxy) -> None:
+async def test_an_add_with_a_job_id_can_be_sent_again(direct: Queue, proxy: Proxy) -> None:
     async with Queue("q", redis=through(proxy)) as queue:
         proxy.drop_replies = True
         with pytest.raises(OutcomeUnknown):
@@ -87,9 +87,7 @@ async def test_a_claim_and_a_finish_can_be_sent_again(direct: Queue, proxy: Prox
 
 
 @pytest.mark.parametrize("replies", [0, 1, 2, 4, 5])
-async def test_a_replay_whose_reply_is_lost_is_made_again_and_runs_no_job_twice(
-    direct: Queue, proxy: Proxy, replies: int
-) -> None:
+async def test_a_replay_with_a_lost_reply_runs_no_job_twice(direct: Queue, proxy: Proxy, replies: int) -> None:
     await fail_jobs(direct.link, direct.keys, {f"j{n}": Death(n) for n in range(250)})
     with pytest.raises(DeadLetterNotFound):
         await direct.dead_letters.replay("none")  # the server has the script now, so no NOSCRIPT is what gets lost
@@ -111,7 +109,7 @@ async def test_a_replay_whose_reply_is_lost_is_made_again_and_runs_no_job_twice(
     assert sum(job.data == 1 for job in waiting) == LETTERS_PER_CALL * (replies + 1)
 
 
-async def test_a_claim_whose_reply_is_lost_is_recovered_by_its_worker(direct: Queue, proxy: Proxy) -> None:
+async def test_a_worker_recovers_a_claim_with_a_lost_reply(direct: Queue, proxy: Proxy) -> None:
     """At once: no sweep can help, since the locks are long. And the job that the same turn handed in, and that is gone since,
     counts as completed."""
     go, starts = asyncio.Event(), Counter[str]()
@@ -178,7 +176,7 @@ async def test_a_retry_whose_reply_is_lost_is_no_lost_job(direct: Queue, proxy: 
 
 
 @pytest.mark.slow
-async def test_a_worker_that_loses_replies_runs_each_job_once(direct: Queue, proxy: Proxy) -> None:
+async def test_a_worker_with_lost_replies_runs_each_job_once(direct: Queue, proxy: Proxy) -> None:
     starts: Counter[str] = Counter()
 
     async def work(job: Job[int]) -> int:

@@ -1,4 +1,4 @@
-"""A reader of events that was away is told what it missed, and one whose line was cut goes on."""
+"""Readers of events after an absence or a lost connection: they learn what they missed, and continue."""
 
 from __future__ import annotations
 
@@ -61,9 +61,7 @@ async def test_large_values_that_nobody_read_are_a_gap(link: Link, keys: Keys, s
         assert event.data.startswith(f"{n} ")
 
 
-async def test_however_a_stream_is_trimmed_what_was_given_and_what_was_missed_is_all_there_was(
-    link: Link, keys: Keys, stream: QueueEvents
-) -> None:
+async def test_events_given_and_missed_are_all_there_were(link: Link, keys: Keys, stream: QueueEvents) -> None:
     chance = random.Random(5)
     written = given = missed = 0
     reading = stream.events()
@@ -88,7 +86,7 @@ async def test_however_a_stream_is_trimmed_what_was_given_and_what_was_missed_is
 
 
 @pytest.mark.parametrize("left", [3, 0])
-async def test_a_place_knows_how_many_were_missed_a_bare_id_that_some_may_be(
+async def test_a_position_counts_missed_events_an_id_cannot(
     link: Link, keys: Keys, stream: QueueEvents, left: int
 ) -> None:
     await write(link, keys, range(10))
@@ -112,9 +110,7 @@ async def test_a_place_knows_how_many_were_missed_a_bare_id_that_some_may_be(
     assert [number(event) for event in await take(stream, left + 1, stream.place)] == [*rest, 20]
 
 
-async def test_an_id_that_is_still_there_or_the_very_beginning_misses_nothing(
-    link: Link, keys: Keys, stream: QueueEvents
-) -> None:
+async def test_an_id_still_in_the_stream_misses_nothing(link: Link, keys: Keys, stream: QueueEvents) -> None:
     await write(link, keys, range(300))
     told = await take(stream, 300, "$")
     await link.call("XTRIM", keys.events, "MAXLEN", 200)
@@ -163,11 +159,11 @@ async def test_a_line_that_is_cut_costs_no_event() -> None:
 
 
 @pytest.mark.usefixtures("damaged")
-async def test_a_foreign_key_in_the_streams_place_ends_the_reading(link: Link, keys: Keys, stream: QueueEvents) -> None:
+async def test_a_foreign_key_instead_of_the_stream_is_an_error(link: Link, keys: Keys, stream: QueueEvents) -> None:
     await link.call("SET", keys.events, "foreign")
     with pytest.raises(ServerError, match="WRONGTYPE"):
         await take(stream, 1, "$")
 
 
-async def test_its_connection_is_found_by_bullmqs_get_queue_events(link: Link, keys: Keys, stream: QueueEvents) -> None:
+async def test_bullmqs_get_queue_events_finds_the_connection(link: Link, keys: Keys, stream: QueueEvents) -> None:
     assert f"name={keys.client_name(':qe')} " in (await link.call("CLIENT", "LIST")).decode()

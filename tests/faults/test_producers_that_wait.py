@@ -1,4 +1,4 @@
-"""A server that cannot take a producer's call, for whatever reason: the call waits as long as `wait` says, no longer, and not less."""
+"""Producers whose server cannot take a call: the call waits exactly as long as `wait`, whatever the cause."""
 
 from __future__ import annotations
 
@@ -205,9 +205,7 @@ async def test_every_producer_has_the_same_rule(troubled: Troubled) -> None:
         await asyncio.to_thread(blocking.close)
 
 
-async def test_a_hung_server_is_an_unknown_outcome_before_the_call_timeout(
-    troubled: Troubled, implementation: str
-) -> None:
+async def test_a_hung_server_is_noticed_before_the_call_timeout(troubled: Troubled, implementation: str) -> None:
     queue = await opened(troubled, implementation, 1_000)
     os.kill(troubled.server.pid, signal.SIGSTOP)
     try:
@@ -220,7 +218,7 @@ async def test_a_hung_server_is_an_unknown_outcome_before_the_call_timeout(
     await queue.close()
 
 
-async def test_a_server_that_answers_slowly_is_not_taken_for_hung(troubled: Troubled) -> None:
+async def test_a_slow_server_does_not_count_as_hung(troubled: Troubled) -> None:
     slow = """local function now() local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 end
     local ends = now() + 400
     while now() < ends do end"""
@@ -233,7 +231,7 @@ async def test_a_server_that_answers_slowly_is_not_taken_for_hung(troubled: Trou
     await link.close()
 
 
-async def test_jobs_added_while_the_server_is_away_all_wait_their_own_time(troubled: Troubled) -> None:
+async def test_each_add_waits_its_own_time_for_a_lost_server(troubled: Troubled) -> None:
     async with Queue("q", redis=troubled.server.url, wait=LONG) as queue:
         await queue.add("x")
         await troubled.begin("away")

@@ -1,4 +1,4 @@
-"""How long a dead worker's jobs wait with default settings, whatever happens to the workers that are left."""
+"""Time until a dead worker's jobs run again with default settings, also if other workers crash or reconnect."""
 
 from __future__ import annotations
 

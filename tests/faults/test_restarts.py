@@ -1,4 +1,4 @@
-"""The server goes away and comes back, forgets its scripts, is paused: workers and producers get on."""
+"""Server restarts, lost scripts, pauses: workers and producers continue and lose nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def server() -> Iterator[EmbeddedServer]:
 
 
 @pytest.mark.slow
-async def test_killing_the_server_loses_nothing_that_was_acknowledged(server: EmbeddedServer) -> None:
+async def test_a_killed_server_loses_no_acknowledged_job(server: EmbeddedServer) -> None:
     starts: list[str] = []
 
     async def work(job: Job[int]) -> int:
@@ -52,7 +52,7 @@ async def test_killing_the_server_loses_nothing_that_was_acknowledged(server: Em
         assert not await violations(queue.link, queue.keys)
 
 
-async def test_a_server_that_forgets_its_scripts_is_told_them_again(redis_url: str) -> None:
+async def test_scripts_are_loaded_again_after_script_flush(redis_url: str) -> None:
     async def echo(job: Job[int]) -> int:
         return job.data
 
@@ -72,7 +72,7 @@ async def test_a_server_that_forgets_its_scripts_is_told_them_again(redis_url: s
         await forgetting
 
 
-async def test_pausing_and_resuming_under_load_keeps_every_job_and_the_order(redis_url: str) -> None:
+async def test_pauses_under_load_keep_every_job_and_the_order(redis_url: str) -> None:
     order: list[int] = []
 
     async def note(job: Job[int]) -> None:

@@ -1,4 +1,4 @@
-"""A schedule while its workers are killed: no time is run twice for the schedule's sake, and the chain never ends."""
+"""Schedules whose workers are killed: each time runs once, and the schedule never stops."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KILLS = 12
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.asyncio(loop_factories=["uvloop"])
-async def test_a_schedule_outlives_its_workers_and_runs_each_time_once(redis_url: str, tmp_path: Path) -> None:
+async def test_a_schedule_survives_kills_and_runs_once_each_time(redis_url: str, tmp_path: Path) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)

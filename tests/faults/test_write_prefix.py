@@ -87,9 +87,7 @@ async def test_no_job_is_lost_wherever_a_script_breaks_off(link: Link, keys: Key
 @pytest.mark.usefixtures("damaged")
 @pytest.mark.asyncio(loop_factories=["uvloop"])
 @pytest.mark.parametrize("opts", ["{}", '{"delay":1}', '{"priority":3}'])
-async def test_what_was_kept_for_the_end_of_a_job_is_run_wherever_that_breaks_off(
-    link: Link, keys: Keys, opts: str
-) -> None:
+async def test_a_kept_job_runs_wherever_the_script_breaks_off(link: Link, keys: Keys, opts: str) -> None:
     for at in itertools.count(1):
         await link.call("FLUSHALL")
         await seed(link, keys, active={"a": Held()}, jobs={"a": {"deid": "d", "opts": '{"de":{"id":"d"}}'}})

@@ -1,4 +1,4 @@
-"""A processor of ours that does what a job's data say, as `run` of node/side.js does: either side may take such a job."""
+"""A processor of ours that acts as its job's data say, like `run` of node/side.js: either side can take the job."""
 
 from __future__ import annotations
 

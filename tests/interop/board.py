@@ -1,4 +1,4 @@
-"""bull-board on our queues in a real browser: the Node program that serves it, Debian's chromium, and its page in words."""
+"""bull-board on our queues in a real browser: starts its Node server and chromium, reads its page as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixtures of the tests with the real BullMQ. Without Node they are skipped, each by name."""
+"""Fixtures of the tests with the real BullMQ. Without Node each test is skipped."""
 
 from __future__ import annotations
 

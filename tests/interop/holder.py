@@ -1,4 +1,4 @@
-"""A processor that never ends, for daemons that are to be killed while they hold a job."""
+"""A processor that never ends, for daemons that are killed while they run a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Node process on the real BullMQ, driven line by line; and where its packages come from."""
+"""A Node process with the real BullMQ, driven by one JSON line a call; installs its packages."""
 
 from __future__ import annotations
 

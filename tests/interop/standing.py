@@ -1,4 +1,4 @@
-"""Node processes that serve one test after another: most of a short test's time would be the start of its own.
+"""Node processes shared by several tests: starting one takes longer than most tests.
 
 Between two tests a process closes all objects that it has, and tells nothing of them any more. One that does not manage that, or
 that a test has killed, is replaced.

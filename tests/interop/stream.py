@@ -1,4 +1,4 @@
-"""What a queue's event stream says, as it stands in Redis: whoever wrote it. Reads all of it."""
+"""Reads the whole event stream of a queue as it is in Redis, whoever wrote it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""bull-board in a browser: it shows our queues as if they were BullMQ's, and our workers run what is clicked in it."""
+"""bull-board in a browser: it shows our queues like BullMQ's, and our workers obey its buttons."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def _patterns() -> list[str]:
 
 
 @pytest.mark.parametrize("version", ["5.63.0", "6.7.0"])
-def test_a_pattern_has_the_same_times_on_both_sides_or_is_told(version: str) -> None:
+def test_a_pattern_has_the_same_times_or_is_reported(version: str) -> None:
     need(version)
     patterns = _patterns()
     ran = subprocess.run(

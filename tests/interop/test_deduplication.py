@@ -1,4 +1,4 @@
-"""Deduplication across both worlds: one key, one window, whoever adds."""
+"""Deduplication across both engines: one key and one window, whoever adds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens in a queue is counted in one place, and a cancellation told as BullMQ tells a failure, whoever works on it."""
+"""Metrics count every job once in a mixed fleet; a cancellation has the events of BullMQ's failure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
 
 @pytest.mark.parametrize("node", [VERSIONS[0], VERSIONS[-1]], indirect=True)
-async def test_whoever_finishes_jobs_the_buckets_are_those_of_node_alone(
-    redis_url: str, node: NodeSide, link: Link
-) -> None:
+async def test_metrics_of_a_mixed_fleet_equal_those_of_node(redis_url: str, node: NodeSide, link: Link) -> None:
     chance = random.Random()
     steps = [
         # Minutes since the last finish, what becomes of the jobs, who does it, how many.

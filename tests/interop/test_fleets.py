@@ -1,4 +1,4 @@
-"""One fleet of many versions on one queue: all of them add, all of them work, and each job is done once."""
+"""One fleet of many versions on one queue: all add, all work, each job runs once."""
 
 from __future__ import annotations
 

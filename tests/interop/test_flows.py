@@ -1,4 +1,4 @@
-"""Flows whose jobs are in queues of both worlds: whoever finishes a child, its parent hears of it."""
+"""Flows across both engines: the parent is notified whoever finishes a child."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ async def test_nodes_flow_is_done_by_both_sides(redis_url: str, node: NodeSide) 
         ("continueParentOnFailure", "completed"),
     ],
 )
-async def test_a_child_that_we_fail_does_to_nodes_parent_what_its_policy_says(
+async def test_our_failed_child_obeys_the_policy_of_nodes_parent(
     redis_url: str, node: NodeSide, policy: str, ends: str
 ) -> None:
     await node.make("FlowProducer", "flows")
@@ -168,7 +168,7 @@ async def test_a_child_that_we_fail_does_to_nodes_parent_what_its_policy_says(
         ("continue_parent_on_failure", False),
     ],
 )
-async def test_a_child_that_node_fails_does_to_our_parent_what_its_policy_says(
+async def test_nodes_failed_child_obeys_the_policy_of_our_parent(
     redis_url: str, node: NodeSide, policy: str, fails: bool
 ) -> None:
     await node.make("Worker", "worker", "theirs")

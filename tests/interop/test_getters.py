@@ -1,4 +1,4 @@
-"""What a queue shows: both sides say the same of it, whichever of them filled it."""
+"""Both sides read the same from a queue, whichever of them filled it."""
 
 from __future__ import annotations
 
@@ -71,9 +71,7 @@ async def fill(side: Side, queue: Queue, kids: Queue) -> None:
 
 
 @pytest.mark.parametrize("filler", ["us", "node"])
-async def test_both_sides_see_the_same_in_a_queue_that_either_filled(
-    redis_url: str, node: NodeSide, filler: str
-) -> None:
+async def test_both_sides_read_the_same_from_a_queue(redis_url: str, node: NodeSide, filler: str) -> None:
     async with both(redis_url, node) as (ours, theirs):
         queue, kids = await ours.queue("q"), await ours.queue("kids")
         side: Side = ours if filler == "us" else theirs

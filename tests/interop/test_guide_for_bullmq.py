@@ -1,4 +1,4 @@
-"""What the guide for BullMQ's users calls BullMQ's is BullMQ's: each name stands in the types of 5.63 or 6.7."""
+"""Every BullMQ name in the guide for BullMQ's users exists in the types of 5.63 or 6.7."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON at its edges: what one side writes, the other reads as the same value, or says what is wrong with it."""
+"""Edge cases of JSON: each side reads the other's value unchanged, or reports what is wrong with it."""
 
 from __future__ import annotations
 
@@ -77,9 +77,7 @@ async def test_every_value_of_ours_comes_back_from_node_as_it_went(redis_url: st
         assert [found[job.id] for job in plain] == [7, "text", ["value"], False]
 
 
-async def test_what_the_other_side_could_not_read_is_refused_with_a_reason(
-    redis_url: str, node: NodeSide, link: Link
-) -> None:
+async def test_json_that_the_other_side_cannot_read_is_refused(redis_url: str, node: NodeSide, link: Link) -> None:
     await node.make("Queue", "queue", "q")
     ends: dict[str, Any] = {
         "nan": math.nan,

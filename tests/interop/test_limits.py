@@ -1,4 +1,4 @@
-"""Limits that both worlds keep: no more jobs at once, no more in a window, whoever runs them. The event stream is the witness."""
+"""Rate limits and concurrency in a mixed fleet, judged by the event stream."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 async def nothing(job: Job[Any]) -> None: ...
 
 
-async def test_a_mixed_fleet_never_runs_more_at_once_than_the_queue_allows(redis_url: str, node: NodeSide) -> None:
+async def test_a_mixed_fleet_keeps_the_queues_concurrency(redis_url: str, node: NodeSide) -> None:
     async def brief(job: Job[Any]) -> None:
         await asyncio.sleep(0.002)
 
@@ -53,9 +53,7 @@ async def test_a_slot_that_we_leave_wakes_a_node_worker(redis_url: str, node: No
         await second.result(timeout=PATIENCE * 1000)
 
 
-async def test_a_mixed_fleet_keeps_the_rate_of_the_queue_and_that_of_its_workers(
-    redis_url: str, node: NodeSide
-) -> None:
+async def test_a_mixed_fleet_keeps_the_rate_limits(redis_url: str, node: NodeSide) -> None:
     limit = {"max": 10, "duration": 150}
     async with Queue("of-queue", redis=redis_url) as of_queue, Queue("of-workers", redis=redis_url) as of_workers:
         await of_queue.set_rate_limit(limit["max"], limit["duration"])

@@ -101,9 +101,7 @@ MAINTENANCE: list[tuple[str, list[Any]]] = [
 
 
 @pytest.mark.parametrize("node", ENDS, indirect=True)
-async def test_nodes_maintenance_leaves_ours_as_it_is_and_the_queue_works_on(
-    redis_url: str, node: NodeSide, link: Link
-) -> None:
+async def test_nodes_maintenance_leaves_our_keys_alone(redis_url: str, node: NodeSide, link: Link) -> None:
     async with both(redis_url, node) as (ours, theirs):
         await theirs.queue("q")
         await live(ours)
@@ -161,9 +159,7 @@ async def works_on(ours: Ours, theirs: Theirs, link: Link) -> None:
 
 
 @pytest.mark.parametrize("node", VERSIONS[1:], indirect=True)
-async def test_nodes_search_for_orphans_takes_nothing_of_ours_for_one(
-    redis_url: str, node: NodeSide, link: Link
-) -> None:
+async def test_nodes_search_for_orphans_finds_none_of_ours(redis_url: str, node: NodeSide, link: Link) -> None:
     async with both(redis_url, node) as (ours, theirs):
         await live(ours)
         await theirs.queue("q")
@@ -183,9 +179,7 @@ async def test_nodes_search_for_orphans_takes_nothing_of_ours_for_one(
 
 
 @pytest.mark.parametrize("node", ENDS, indirect=True)
-async def test_a_number_that_comes_again_after_nodes_obliterate_is_a_job_of_its_own(
-    redis_url: str, node: NodeSide, link: Link
-) -> None:
+async def test_an_id_reused_after_nodes_obliterate_is_a_new_job(redis_url: str, node: NodeSide, link: Link) -> None:
     """Of an obliterated queue our notes of cancelled jobs are left. A new job of that number is not meant by them."""
     async with both(redis_url, node) as (ours, theirs):
         await live(ours)
@@ -210,9 +204,7 @@ async def test_a_number_that_comes_again_after_nodes_obliterate_is_a_job_of_its_
 
 
 @pytest.mark.parametrize("node", ENDS, indirect=True)
-async def test_the_number_of_a_parent_that_nodes_obliterate_leaves_is_not_given_again(
-    redis_url: str, node: NodeSide, link: Link
-) -> None:
+async def test_a_parent_left_by_nodes_obliterate_keeps_its_id(redis_url: str, node: NodeSide, link: Link) -> None:
     async def wait_for_a_child(job: Job[Any]) -> None:
         job.add_child(FlowJob("n", "kids", {}))
         raise WaitForChildren
@@ -231,9 +223,7 @@ async def test_the_number_of_a_parent_that_nodes_obliterate_leaves_is_not_given_
 
 
 @pytest.mark.parametrize("node", ENDS[1:], indirect=True)
-async def test_a_retry_of_nodes_that_resets_the_starts_lets_no_old_run_in(
-    redis_url: str, node: NodeSide, link: Link
-) -> None:
+async def test_nodes_retry_with_reset_starts_fences_old_runs(redis_url: str, node: NodeSide, link: Link) -> None:
     """The starts of a job are our fence, and this is the one call that lowers them: then the token alone tells runs apart."""
     theirs = Theirs(node)
     id = await theirs.add("q", "n", {})
@@ -272,9 +262,7 @@ async def fill_by_node(theirs: Theirs) -> None:
 
 
 @pytest.mark.parametrize("node", [VERSIONS[0], VERSIONS[1], VERSIONS[-1]], indirect=True)
-async def test_our_maintenance_takes_what_node_left_and_nothing_besides(
-    redis_url: str, node: NodeSide, link: Link
-) -> None:
+async def test_our_maintenance_removes_only_what_node_left(redis_url: str, node: NodeSide, link: Link) -> None:
     async with both(redis_url, node) as (ours, theirs):
         await fill_by_node(theirs)
         queue = await ours.queue("q")

@@ -1,4 +1,4 @@
-"""`corral migrate check` on what the real BullMQ leaves: it names what is there, job by job, and writes nothing."""
+"""`corral migrate check` on data of the real BullMQ: reports each problem, job by job, and writes nothing."""
 
 from __future__ import annotations
 

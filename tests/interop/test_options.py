@@ -1,4 +1,4 @@
-"""Options of jobs: what one side says in its words, the other reads in its own, and both keep to it."""
+"""Job options written by one side are read, and obeyed, by the other."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_the_same_options_are_stored_alike_and_read_alike(redis_url: str, 
             assert read.opts == (await job.refresh()).opts
 
 
-async def test_what_only_node_can_say_is_understood_or_left_as_it_is(redis_url: str, node: NodeSide) -> None:
+async def test_options_of_node_alone_are_understood_or_kept(redis_url: str, node: NodeSide) -> None:
     await node.make("Queue", "queue", "q")
     said: dict[str, Any] = {
         "backoff": 500,
@@ -151,7 +151,7 @@ async def test_failed_jobs_wait_as_the_other_side_said(redis_url: str, node: Nod
                 )
 
 
-async def test_rows_and_stack_traces_are_kept_as_the_other_side_said(redis_url: str, node: NodeSide) -> None:
+async def test_log_and_stack_limits_of_the_other_side_hold(redis_url: str, node: NodeSide) -> None:
     async def fail(job: Job[Any]) -> None:
         raise ValueError(f"attempt {job.attempts_made + 1}")
 

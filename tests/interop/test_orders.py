@@ -1,4 +1,4 @@
-"""The order in which jobs are taken: whoever adds them, whoever takes them, it is that of BullMQ alone."""
+"""Jobs run in the order of BullMQ alone, whoever adds and whoever claims them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def _order(
         return await claims(queue)
 
 
-async def test_any_sequence_of_adds_is_worked_off_in_the_order_of_bullmq_alone(redis_url: str, node: NodeSide) -> None:
+async def test_adds_run_in_the_order_of_bullmq_alone(redis_url: str, node: NodeSide) -> None:
     """Added by both sides in turn, alone and many at once: plain, lifo, with priorities, delayed and due."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
@@ -96,7 +96,7 @@ async def test_any_sequence_of_adds_is_worked_off_in_the_order_of_bullmq_alone(r
     assert await _order(redis_url, node, "both work", sequence, "us and node", concurrency=3) == expected
 
 
-async def test_jobs_that_are_tried_again_take_their_place_as_in_bullmq_alone(redis_url: str, node: NodeSide) -> None:
+async def test_retries_take_the_place_of_bullmq_alone(redis_url: str, node: NodeSide) -> None:
     """One at a time, so that it is certain when a job comes back: to the back of the line, or with `lifo` to the front."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")

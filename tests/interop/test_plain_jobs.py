@@ -1,4 +1,4 @@
-"""One queue, two worlds: what one side adds, the other works off, and both can tell what became of it."""
+"""Plain jobs in both directions: one side adds, the other runs, both read the outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The official Python port of BullMQ on one queue with us: what either adds, the other runs, and both tell the same of it."""
+"""The official Python port of BullMQ and us on one queue: each runs the other's jobs, both read the same."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def _giver_and_taker(sides: Sides, giver: str) -> tuple[Side, Side]:
 
 
 @pytest.mark.parametrize("giver", BOTH)
-async def test_what_one_adds_the_other_runs_in_order_and_both_see_how_it_ended(
-    sides: Sides, link: Link, giver: str
-) -> None:
+async def test_each_runs_the_others_jobs_in_order(sides: Sides, link: Link, giver: str) -> None:
     ours, port = sides
     adds, runs = _giver_and_taker(sides, giver)
     await adds.add("q", "n", {}, jobId="later", delay=50)
@@ -177,7 +175,7 @@ async def test_either_hears_what_the_other_does(redis_url: str, sides: Sides, gi
     await runs.rest()
 
 
-async def test_no_job_is_lost_whichever_of_both_pauses_adds_and_resumes(sides: Sides) -> None:
+async def test_pauses_by_either_side_lose_no_job(sides: Sides) -> None:
     ours, port = sides
     queue, added = await ours.queue("q"), 0
     each: list[Side] = [ours, port]

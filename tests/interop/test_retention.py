@@ -1,4 +1,4 @@
-"""What is kept of finished jobs: after the same jobs the same is there, whoever worked them off."""
+"""Retention of finished jobs: the same jobs leave the same keys, whoever ran them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules that one side makes and the other runs: each run makes the next, whoever takes it."""
+"""Schedules made by one side and run by the other: each run makes the next."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_a_schedule_goes_on_from_hand_to_hand(redis_url: str, node: NodeSi
         assert await queue.schedules.list() == await node.call("q", "getJobSchedulers") == []
 
 
-async def test_the_limit_and_the_end_of_a_schedule_hold_in_a_mixed_fleet(redis_url: str, node: NodeSide) -> None:
+async def test_a_schedules_limit_and_end_hold_in_a_mixed_fleet(redis_url: str, node: NodeSide) -> None:
     await node.make("Queue", "q", "q")
     async with Queue("q", redis=redis_url) as queue:
         end = int(time.time() * 1000) + 250

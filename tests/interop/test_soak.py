@@ -1,4 +1,4 @@
-"""The mixed soak in its small form (soak.py is the large one), and what BullMQ alone loses, which it leaves out."""
+"""The mixed soak in its small form (soak.py is the large one), and the jobs that BullMQ alone loses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-async def test_three_sides_share_a_queue_through_kills_and_pauses_and_no_job_is_lost_or_ends_twice(
+async def test_three_sides_share_a_queue_through_kills_and_pauses(
     redis_server: EmbeddedServer, redis_url: str, tmp_path: Path
 ) -> None:
     need(*VERSIONS.values())
@@ -49,9 +49,7 @@ async def v6(redis_url: str) -> AsyncIterator[NodeSide]:
         yield side
 
 
-async def test_bullmq_alone_loses_what_version_6_puts_in_line_before_version_5_resumes(
-    damaged: None, v5: NodeSide, v6: NodeSide
-) -> None:
+async def test_bullmq_5_and_6_alone_lose_jobs_by_a_resume(damaged: None, v5: NodeSide, v6: NodeSide) -> None:
     """Why the soak lets BullMQ 6 rest before BullMQ 5 resumes. No program of Corral's takes part."""
 
     async def add(side: NodeSide, **options: int) -> str:

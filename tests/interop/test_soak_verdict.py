@@ -1,4 +1,4 @@
-"""The judge of the soak: a sound run has no charges, and each kind of damage to it has its own."""
+"""The judge of the soak: a sound run has no charges, each kind of damage has its own charge."""
 
 from __future__ import annotations
 
@@ -82,9 +82,7 @@ def test_damage_is_charged_by_its_name(charge: str) -> None:
 @pytest.mark.parametrize(("producer", "pauser", "is_charged"), [
     ("v5", "v6", False), ("v5", "v5", True), ("v5", "us", True), ("v6", "v6", True), ("us", "v6", True),
 ])  # fmt: skip
-def test_only_what_bullmq_5_adds_while_bullmq_6_has_paused_may_pass_older_jobs(
-    producer: str, pauser: str, is_charged: bool
-) -> None:
+def test_only_bullmq_5_adds_in_a_pause_of_6_may_overtake(producer: str, pauser: str, is_charged: bool) -> None:
     told = lines("waiting a, paused, waiting b, resumed, active b, active a")
     added = [Added("a", f"{producer}-1", "plain"), Added("b", f"{producer}-2", "plain")]
     verdict = judge(structs.replace(sound(), added=added, lines=told, pausers=[pauser]))

@@ -31,7 +31,7 @@ LOCK = 400
 SWEEP = 100
 
 
-async def test_nodes_checker_leaves_our_jobs_alone_until_we_are_killed(
+async def test_nodes_checker_recovers_our_jobs_only_after_a_kill(
     redis_url: str, node: NodeSide, link: Link, tmp_path: Path
 ) -> None:
     """Then it takes them up again; one that has stalled as often as it may fails, by our record and by Node's."""
@@ -89,9 +89,7 @@ async def test_we_recover_what_a_killed_node_worker_left(redis_url: str, node: N
         assert await _history(never) == [*STALLED, "failed active", "retries-exhausted", "drained"]
 
 
-async def test_one_side_does_not_check_while_the_check_of_the_other_is_recent(
-    redis_url: str, node: NodeSide, link: Link
-) -> None:
+async def test_a_recent_check_of_one_side_counts_for_both(redis_url: str, node: NodeSide, link: Link) -> None:
     theirs, ours = Keys("theirs"), Keys("ours")
     await node.make("Worker", "theirs", "theirs", stalledInterval=60_000)
     await node.make("Worker", "checker", "ours", autorun=False, stalledInterval=60_000)
@@ -120,9 +118,7 @@ async def test_one_side_does_not_check_while_the_check_of_the_other_is_recent(
         assert (await dead.refresh()).stalls == 1
 
 
-async def test_a_node_worker_whose_job_we_took_over_cannot_finish_it_too(
-    redis_url: str, node: NodeSide, link: Link
-) -> None:
+async def test_node_cannot_finish_a_job_that_we_took_over(redis_url: str, node: NodeSide, link: Link) -> None:
     """While we run it, and after we have run it."""
     go = defaultdict[str, asyncio.Event](asyncio.Event)
 
@@ -150,9 +146,7 @@ async def test_a_node_worker_whose_job_we_took_over_cannot_finish_it_too(
         assert [(await job.refresh()).return_value for job in (meanwhile, later)] == ["ours"] * 2
 
 
-async def test_a_node_worker_that_lost_its_lock_leaves_the_job_to_us(
-    redis_url: str, node: NodeSide, link: Link
-) -> None:
+async def test_node_without_its_lock_leaves_the_job_to_us(redis_url: str, node: NodeSide, link: Link) -> None:
     await node.make("Worker", "worker", "q", skipStalledCheck=True)
     async with Queue("q", redis=redis_url) as queue:
         job = await queue.add("n", {"do": "hold", "value": "ours"})
@@ -166,9 +160,7 @@ async def test_a_node_worker_that_lost_its_lock_leaves_the_job_to_us(
         await _each_finished_once(queue, job)
 
 
-async def test_we_cannot_finish_a_job_too_that_a_node_worker_took_over(
-    redis_url: str, node: NodeSide, link: Link
-) -> None:
+async def test_we_cannot_finish_a_job_that_node_took_over(redis_url: str, node: NodeSide, link: Link) -> None:
     """While Node runs it, after Node has run it. Where only its lock is gone and nobody took it, it is still ours."""
     go = defaultdict[str, asyncio.Event](asyncio.Event)
 

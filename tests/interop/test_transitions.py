@@ -1,4 +1,4 @@
-"""What the event stream tells of every move that a job can make: the same, word for word, whichever side makes it."""
+"""The events of every transition of a job: the same fields, whichever side makes it."""
 
 from __future__ import annotations
 
@@ -110,9 +110,7 @@ async def _all_moves(side: Side, queue: Queue, start_work: Callable[[], Awaitabl
         await side.do("remove", name)
 
 
-async def test_every_move_is_told_alike_whoever_makes_it_and_understood_by_the_other(
-    redis_url: str, node: NodeSide
-) -> None:
+async def test_every_transition_has_the_same_events_on_both_sides(redis_url: str, node: NodeSide) -> None:
     await node.make("Queue", "theirs", "theirs")
     await node.make("FlowProducer", "flows")
     await node.make("QueueEvents", "events", "ours", lastEventId="0")

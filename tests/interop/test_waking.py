@@ -1,4 +1,4 @@
-"""Idle workers: whoever adds wakes whoever sleeps. Each here would sleep for a minute when it hears nothing."""
+"""Idle workers are woken by either side's adds. Without a wake-up each here would sleep for a minute."""
 
 from __future__ import annotations
 
@@ -59,9 +59,7 @@ async def test_one_batch_wakes_ten_idle_workers_of_each_side(redis_url: str, nod
         await until(lambda: _completed(queue, 20), "all are done", timeout=PATIENCE)
 
 
-async def test_delayed_jobs_of_the_other_side_run_when_they_are_due_and_not_before(
-    redis_url: str, node: NodeSide
-) -> None:
+async def test_delayed_jobs_of_the_other_side_run_when_due(redis_url: str, node: NodeSide) -> None:
     """Also the one that is added last and due first, while the worker sleeps until another."""
     # With a far one to sleep for, BullMQ's workers sleep for 10 s at most: earlier, they were woken.
     woken = 8

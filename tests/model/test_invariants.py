@@ -1,4 +1,4 @@
-"""The checker of invariants sees what is wrong, and only that."""
+"""The invariant checker reports each kind of damage, and nothing on a sound queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random calls of the hot scripts on one queue, beside a small model of it; the invariants hold after every step."""
+"""Random calls of the hot scripts, compared with a small model of the queue; invariants hold after every step."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ async def test_the_message_id_is_the_same_at_every_attempt_and_differs_between_r
 async def test_an_unknown_template_fails_the_job_for_good_and_says_which_exist(sink: MailSink, name: str) -> None:
     asked = job("a@x.example")
     asked.data.template = name
-    with pytest.raises(errors.UnrecoverableError, match=r"does not exist; there are: welcome-email") as caught:
+    with pytest.raises(errors.UnrecoverableError, match=r"does not exist; use one of welcome-email") as caught:
         await processor(sink.settings()).process(asked)
     assert repr(name) in str(caught.value)
 

@@ -168,7 +168,7 @@ async def test_a_zip_holds_the_files_under_their_paths(storage: Storage) -> None
 async def test_a_zip_is_made_of_all_files_or_not_at_all(storage: Storage) -> None:
     folder = storage.folder("1")
     _write(folder, {"a.txt": b"a"})
-    with pytest.raises(errors.UnrecoverableError, match=r"'b\.txt': not in the tenant's folder"):
+    with pytest.raises(errors.UnrecoverableError, match=r"'b\.txt': does not exist in the tenant's folder"):
         await run(storage, job("zip", "a.txt", "b.txt"))
     with pytest.raises(errors.UnrecoverableError, match=r"'a\.txt' is named twice"):
         await run(storage, job("zip", "a.txt", "./a.txt"))
@@ -213,11 +213,11 @@ async def test_a_link_out_of_the_tenants_folder_is_not_followed(storage: Storage
     _link(folder / "file.txt", storage.folder("2") / "secret.txt")
     _link(folder / "dir", storage.folder("2"))
     for name in ("file.txt", "dir/secret.txt"):
-        with pytest.raises(errors.UnrecoverableError, match="leads out of the tenant's folder"):
+        with pytest.raises(errors.UnrecoverableError, match="is outside the tenant's folder"):
             await run(storage, job("zip", name))
     _write(folder, {"own.txt": b"x"})
     _link(folder / "zip-1", storage.folder("2"))
-    with pytest.raises(errors.UnrecoverableError, match="is a link"):
+    with pytest.raises(errors.UnrecoverableError, match="is a symbolic link"):
         await run(storage, job("zip", "own.txt"))
     assert everything(storage.folder("2")) == ["secret.txt"]
 
@@ -235,7 +235,7 @@ async def test_an_output_that_is_no_plain_name_fails_the_job_for_good(storage: S
 
 async def test_a_folder_or_a_device_is_not_a_file(storage: Storage) -> None:
     _write(storage.folder("1"), {"a/x.txt": b"x"})
-    with pytest.raises(errors.UnrecoverableError, match="not in the tenant's folder"):
+    with pytest.raises(errors.UnrecoverableError, match="does not exist in the tenant's folder"):
         await run(storage, job("zip", "a"))
 
 

@@ -284,14 +284,14 @@ async def test_a_wrong_flow_is_refused_before_any_write(redis_url: str) -> None:
             lambda: FlowJob("x", "work", fail_parent_on_failure=True, continue_parent_on_failure=True),
             "fail_parent_on_failure and continue_parent_on_failure",
         ),
-        (lambda: untyped("x", "work", parent={"id": "1", "queue": "work"}), "parent: in a flow"),
-        (lambda: chain(), "chain: there is no job"),
+        (lambda: untyped("x", "work", parent={"id": "1", "queue": "work"}), "parent: it is not allowed in a flow"),
+        (lambda: chain(), "chain: it has no jobs"),
     ]
     for make, said in wrong:
         with pytest.raises(InvalidInput, match=said):
             make()
     trees = [
-        (FlowJob("x", "work", children=[leaf, leaf]), "stands twice among those of"),
+        (FlowJob("x", "work", children=[leaf, leaf]), "has the same child twice"),
         (FlowJob("x", "work", children=["leaf"]), "is not a FlowJob"),  # type: ignore[list-item]
         (FlowJob("x", "work", children=[FlowJob("y", "w:x")]), "queue name"),
         (FlowJob("x", "work", fail_parent_on_failure=True), "is the root"),

@@ -112,7 +112,7 @@ async def test_a_wrong_limit_is_refused_when_it_is_set(redis_url: str) -> None:
     async with Queue("sms", redis=redis_url) as queue:
         for wrong, said in (
             (queue.set_rate_limit(0, 1_000), "to start no job, pause the queue"),
-            (queue.set_rate_limit(5, 0), "durations are in milliseconds"),
+            (queue.set_rate_limit(5, 0), "0 ms is too short"),
             (queue.set_rate_limit(5_000, 1, smooth=True), "leave smooth out"),
             (queue.set_concurrency(0), "to start no job, pause the queue"),
         ):

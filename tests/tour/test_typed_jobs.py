@@ -95,7 +95,7 @@ async def test_data_of_a_wrong_type_is_not_added(redis_url: str) -> None:
                 await add()
         with pytest.raises(InvalidInput, match=r"job name: .*; write @processor\('plain'\) above it"):
             await queue.add(plain)  # type: ignore[call-overload]
-        with pytest.raises(InvalidInput, match=r"job name: <processor \*: .*> has none; give it one"):
+        with pytest.raises(InvalidInput, match=r"job name: <processor \*: .*> has no name; name it by @processor"):
             await queue.add(processor()(plain), 5)
         assert await queue.counts() == Counts()
         # What fits is accepted, and the handle has what the processor will have.

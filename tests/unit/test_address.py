@@ -1,4 +1,4 @@
-"""What an address says, what the environment says, and what is refused. No server."""
+"""Redis settings from URLs and the environment, and the addresses that are refused. No server."""
 
 from __future__ import annotations
 

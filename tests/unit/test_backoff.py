@@ -1,4 +1,4 @@
-"""How long a failed job waits: within its formula, its jitter and its cap, for any numbers."""
+"""Backoff delays: within formula, jitter and cap, for any numbers."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ def full(backoff: Backoff, made: int) -> int:
 
 
 @given(BACKOFFS, ATTEMPTS, CHANCES)
-def test_a_wait_is_whole_and_between_what_is_certain_and_what_is_full(
-    backoff: Backoff, made: int, chance: float
-) -> None:
+def test_a_delay_is_whole_and_within_its_jitter(backoff: Backoff, made: int, chance: float) -> None:
     checked = Backoff.check(backoff)
     wait, most = delay_before_retry(checked, made, lambda: chance), full(checked, made)
     assert isinstance(wait, int)
@@ -79,7 +77,7 @@ def test_what_is_stored_is_read_as_it_was(backoff: Backoff) -> None:
         ([1_000, timedelta(seconds=5)], {"type": "list", "delays": [1_000, 5_000], "jitter": DEFAULT_JITTER}),
     ],
 )
-def test_the_share_of_chance_stands_in_what_is_stored_so_that_bullmq_waits_alike(given: Any, stored: Any) -> None:
+def test_the_default_jitter_is_stored_for_bullmq(given: Any, stored: Any) -> None:
     assert msgspec.json.decode(JobOptions.check({"backoff": given}).to_wire())["backoff"] == stored
 
 
@@ -106,12 +104,12 @@ def test_a_stored_list_of_any_kind_is_a_wait(stored: bytes) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([], "1 to 100 waits, not 0; the last one repeats"),
-        ([1] * 101, "1 to 100 waits, not 101"),
+        ([], "0 delays are not 1 to 100; the last one repeats"),
+        ([1] * 101, "101 delays are not 1 to 100"),
         ([1_000, -1], r"backoff.delays\[1\]: -1 is negative"),
         ([0.5], r"backoff.delays\[0\]: 0.5 is not a duration"),
-        ({"type": "fixed", "delays": [1]}, "only the type 'list' has them"),
-        ({"type": "list", "delays": 5}, "5 is not a list of milliseconds"),
+        ({"type": "fixed", "delays": [1]}, "type 'fixed' has no delays; use type 'list'"),
+        ({"type": "list", "delays": 5}, "5 is not a list; give milliseconds"),
         ({"type": "list", "delays": [5], "delay": 5}, "leave `delay` out"),
         ({"type": "fixed", "delay": 1, "jitter": 1.5}, "backoff.jitter: 1.5 is not a number from 0 to 1"),
         ({"type": "fixed", "delays_": [1]}, "unknown field 'delays_'; fields are type, delay, jitter, delays"),

@@ -1,4 +1,4 @@
-"""Payloads of programs in JavaScript, whose text may hold half of a character."""
+"""JSON from JavaScript programs, whose text may hold lone surrogates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNITS = st.lists(st.sampled_from(["\ud83d", "\ude00", "\\", "u", "ud83d", '"', "
 
 
 @given(UNITS)
-def test_half_a_character_is_read_as_the_sign_for_that_and_all_else_as_it_is(units: list[str]) -> None:
+def test_a_lone_surrogate_is_read_as_u_fffd(units: list[str]) -> None:
     text = "".join(units)
     # How JavaScript itself reads it where it needs whole characters.
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -29,7 +29,7 @@ class Letter(Struct):
     number: int
 
 
-def test_a_struct_is_read_so_too_and_what_does_not_fit_keeps_its_path() -> None:
+def test_lone_surrogates_in_structs_and_error_paths() -> None:
     assert codec.decode("data", rb'{"text": "\ud83d", "number": 1}', Letter) == Letter("\ufffd", 1)
     with pytest.raises(InvalidData, match=r"data: \$\.number: Expected `int`, got `str`"):
         codec.decode("data", rb'{"text": "\ud83d", "number": "\udc00"}', Letter)

@@ -1,4 +1,4 @@
-"""When schedules run: by the clock on the wall, on the days that it is put forward and back too; what was missed, and what ends."""
+"""Run times of schedules: cron, intervals, daylight saving time, missed runs, start and end."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def times(pattern: str, tz: str, begin: int, end: int) -> list[int]:
         ("59 23 * * *", [23], [59]),
     ],
 )
-def test_a_time_of_the_day_comes_once_a_day_or_at_the_end_of_the_gap_that_swallows_it(
+def test_a_time_of_day_runs_once_or_after_the_skipped_hour(
     tz: str, day: date, pattern: str, hours: list[int], minutes: list[int]
 ) -> None:
     begin, end = window(tz, day)
@@ -143,11 +143,11 @@ NOTHING = dict.fromkeys(("cron", "tz", "every", "offset", "limit", "start", "end
         ({"cron": "* * * * *", "tz": "../etc/passwd"}, "tz: '../etc"),
         ({"cron": "* * * * *", "tz": ""}, "tz: ''"),
         ({"cron": "* * * * *", "tz": 5}, "tz: 5"),
-        ({"cron": "* * * * *", "offset": 5}, "offset: it moves"),
+        ({"cron": "* * * * *", "offset": 5}, "offset: it shifts"),
         ({"every": 0}, "every: 0 ms"),
         ({"every": -5}, "every: -5"),
         ({"every": 1.5}, "every: 1.5"),
-        ({"every": 5, "tz": "UTC"}, "tz: it is for"),
+        ({"every": 5, "tz": "UTC"}, "tz: it has no effect on"),
         ({"every": 5, "offset": 5}, "offset: 5 ms"),
         ({"every": 5, "offset": 1, "start": 9}, "offset: `start`"),
         ({"every": 5, "limit": 0}, "limit: 0"),

@@ -1,4 +1,4 @@
-"""The option `deduplication`: what it may say, how it is stored, and what it is told when it is wrong."""
+"""The option `deduplication`: accepted values, stored form, error messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_it_is_stored_in_bullmqs_words_and_read_again(given: Any, stored: bytes)
 
 
 @pytest.mark.parametrize("stored", [b"7", b"null", b"{}", b'{"id":5}', b'{"id":"d","ttl":"x","extend":1}'])
-def test_what_another_producer_wrote_that_cannot_be_understood_counts_as_not_said(stored: bytes) -> None:
+def test_unreadable_stored_deduplication_is_ignored(stored: bytes) -> None:
     found = read_options(b'{"de":' + stored + b"}").deduplication
     assert found in (None, Deduplication("d"))
 
@@ -43,17 +43,20 @@ def test_what_another_producer_wrote_that_cannot_be_understood_counts_as_not_sai
         ({"id": 42}, "deduplication.id: 42 is empty or not text"),
         ({"id": "a\nb"}, "control characters"),
         ({"id": "x" * 129}, "129 bytes are over the limit of 128"),
-        ({"id": "d", "ttl": 0}, "deduplication.ttl: 0 ms is no time at all"),
+        ({"id": "d", "ttl": 0}, "deduplication.ttl: 0 ms would deduplicate nothing"),
         ({"id": "d", "ttl": -5}, "deduplication.ttl: -5 is negative"),
         ({"id": "d", "ttl": 0.5}, "deduplication.ttl: 0.5 is not a duration"),
         ({"id": "d", "extend": True}, "deduplication.extend: .* give a ttl"),
         ({"id": "d", "replace": 1}, "deduplication.replace: 1 is neither True nor False"),
         (
             {"id": "d", "replace": True, "keep_last_if_active": True},
-            "replace and keep_last_if_active say different things",
+            "replace and keep_last_if_active exclude each other",
         ),
-        ({"id": "d", "replace": True, "reschedule": True}, "replace and reschedule say different things"),
-        ({"id": "d", "keep_last_if_active": True, "ttl": 5}, "deduplication.ttl: with keep_last_if_active"),
+        ({"id": "d", "replace": True, "reschedule": True}, "replace and reschedule exclude each other"),
+        (
+            {"id": "d", "keep_last_if_active": True, "ttl": 5},
+            "deduplication.ttl: it has no effect with keep_last_if_active",
+        ),
         (
             {"id": "d", "keepLastIfActive": True},
             "unknown field 'keepLastIfActive'; fields are id, ttl, extend, replace,",

@@ -1,4 +1,4 @@
-"""What `corral migrate check` says of one job and of one schedule, by the fields that are stored."""
+"""`corral migrate check` on single jobs and schedules, by their stored fields."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ def test_a_job_that_says_what_it_wants_gives_nothing_to_say() -> None:
         (StoredJob("9", "wait"), "missing-hash"),
     ],
 )  # fmt: skip
-def test_each_thing_that_differs_is_said_by_its_code_and_nothing_else_is(found: StoredJob, code: str) -> None:
+def test_each_difference_is_reported_by_its_code(found: StoredJob, code: str) -> None:
     assert said(found) == {code}
 
 
-def test_of_finished_jobs_only_what_their_producers_do_is_said() -> None:
+def test_finished_jobs_report_only_producer_problems() -> None:
     assert said(job({"attempts": 0}, state="completed", data=b"{oops")) == set()
     assert said(job({"priority": 2**21}, state="completed")) == {"option-refused"}
     assert said(job({"backoff": 1000}, state="failed")) == set()
 
 
-def test_an_option_is_refused_in_the_words_of_the_producer_that_would_refuse_it() -> None:
+def test_a_refused_option_has_the_producers_message() -> None:
     with pytest.raises(InvalidInput) as refused:
         JobOptions.check({"job_id": "a:b:c"})
     assert ("option-refused", str(refused.value)) in list(job_rules(job({"jobId": "a:b:c"})))
@@ -89,7 +89,7 @@ def test_a_list_of_waits_is_known_by_its_waits() -> None:
     assert "own-backoff" in said(job({"backoff": {"type": "list", "delay": 5}})), "a strategy of somebody's own"
 
 
-def test_a_backoff_of_ones_own_is_nothing_to_a_job_that_has_one_attempt() -> None:
+def test_a_custom_backoff_needs_more_than_one_attempt() -> None:
     assert said(job({"backoff": {"type": "ladder"}, "attempts": 1})) == set()
 
 
@@ -175,7 +175,7 @@ def test_repeatable_jobs_are_told_by_their_keys() -> None:
     assert of_schedule({**daily, "ic": "1"}, id="ef7848a7b7a0af132d1ee6ae584cd243") == set()
 
 
-def test_a_schedule_has_stopped_where_its_next_run_is_gone_and_another_was_to_come() -> None:
+def test_a_schedule_without_its_next_run_has_stopped() -> None:
     assert of_schedule(DAILY, has_run=False) == {"schedule-stopped"}
     assert of_schedule({**DAILY, "limit": "3", "ic": "3"}, has_run=False) == set()
     assert of_schedule({**DAILY, "endDate": str(NOW - 1)}, has_run=False) == set()

@@ -1,4 +1,4 @@
-"""The data of the five job types: its spelling on the wire and what is refused."""
+"""The data of the five job types: names on the wire, and what is refused."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ STRUCTS: list[JobData] = [
 
 
 @pytest.mark.parametrize("job_type", EXAMPLES)
-def test_the_specifications_examples_are_taken_and_written_back_unchanged(job_type: str) -> None:
+def test_the_specifications_examples_round_trip(job_type: str) -> None:
     taken = check(job_type, EXAMPLES[job_type])
     assert type(taken) is JOB_TYPES[job_type]
     assert msgspec.json.decode(msgspec.json.encode(taken)) == EXAMPLES[job_type]

@@ -1,4 +1,4 @@
-"""What generic tasks may call, and how their parameters are checked."""
+"""Generic tasks: which functions may be called, and how parameters are checked."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def call(function: Callable[..., Any], *parameters: Any) -> Any:
     return await registry(it=function).call_function("it", parameters, CONTEXT)
 
 
-async def test_methods_are_called_on_the_instance_that_was_registered() -> None:
+async def test_methods_run_on_the_registered_instance() -> None:
     service, made = Service(), ServiceRegistry()
     made.register_service("S", service, methods=["sync"])
     assert await made.call_service("S", "sync", [2], CONTEXT) == 2
@@ -75,7 +75,7 @@ async def test_a_method_can_have_another_name_on_the_wire() -> None:
         await made.call_service("S", "sync", [1], CONTEXT)
 
 
-def test_without_a_list_the_public_methods_of_the_class_are_taken_and_nothing_else() -> None:
+def test_without_a_list_only_public_methods_are_registered() -> None:
     class Plain:
         other = staticmethod(len)
 
@@ -92,7 +92,7 @@ def test_without_a_list_the_public_methods_of_the_class_are_taken_and_nothing_el
     "method",
     ["_private", "__init__", "__class__", "missing", "sync.__call__", "secret", "limit", "callback", "", "sync "],
 )
-async def test_a_name_that_was_not_registered_is_never_looked_up_on_the_instance(method: str) -> None:
+async def test_unregistered_names_are_never_looked_up(method: str) -> None:
     made = ServiceRegistry()
     made.register_service("S", Service(), methods=["sync"])
     with pytest.raises(UnknownTask, match="it has: sync"):
@@ -109,7 +109,7 @@ async def test_names_are_taken_literally_and_never_imported(name: str) -> None:
         await made.call_service(name, "x", [], CONTEXT)
 
 
-async def test_plain_functions_run_in_a_thread_and_coroutines_on_the_loop() -> None:
+async def test_functions_run_in_threads_coroutines_on_the_loop() -> None:
     here = threading.get_ident()
 
     async def on_loop() -> int:
@@ -133,7 +133,7 @@ async def test_parameters_become_what_their_annotations_say() -> None:
     assert await call(take, *given) == (Box(3), 2024, {7: {"x"}}, "a", (1.0, 2.5))
 
 
-async def test_the_context_goes_to_the_parameter_of_its_type_and_counts_as_none() -> None:
+async def test_the_context_is_passed_by_its_type() -> None:
     def first(count: int, on_behalf: TaskContext) -> tuple[int, str]:
         return count, on_behalf.sub_account_id
 
@@ -199,12 +199,12 @@ async def test_what_the_function_raises_comes_through() -> None:
         ([], "no public method"),
     ],
 )
-def test_a_method_that_cannot_be_called_is_refused_when_it_is_registered(methods: Any, reason: str) -> None:
+def test_an_uncallable_method_is_not_registered(methods: Any, reason: str) -> None:
     with pytest.raises(InvalidInput, match=reason):
         ServiceRegistry().register_service("S", Service(), methods=methods)
 
 
-def test_a_signature_that_no_job_can_fill_is_refused_when_it_is_registered() -> None:
+def test_a_signature_that_no_job_can_fill_is_refused() -> None:
     def keyword(*, needed: int) -> None: ...
     def foreign(lock: threading.Event) -> None: ...
     def late(context: TaskContext, count: int) -> None: ...

@@ -1,4 +1,4 @@
-"""Reading stored texts of many jobs leaves little of them in memory."""
+"""Reading the stored options of many jobs keeps little of them in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is stored of an error is what Python itself would print, without the server's folders."""
+"""Stored tracebacks equal what Python prints, without the server's folders."""
 
 from __future__ import annotations
 

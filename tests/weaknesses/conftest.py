@@ -5,7 +5,7 @@
 | 1, 2, 3, 24 | `test_locks_and_stalls` |
 | 4, 5, 6, 7, 8, 20 | `test_waking` |
 | 9, 10, 11, 23 | `test_growth` |
-| 12, 13, 14 | `test_schedules_and_doubles` |
+| 12, 13, 14 | `test_schedules_and_deduplication` |
 | 15, 16, 17 | `test_parents_and_waiting` |
 | 18, 19, 22 | `test_order_and_limits` |
 | 21 | `test_pausing` |

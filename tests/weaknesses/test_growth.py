@@ -1,4 +1,4 @@
-"""Rows 9 to 11 and 23: what many jobs cost, what is kept, what is left."""
+"""Rows 9 to 11 and 23: cost with many jobs, retention, leftover keys."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ async def echo(job: Job[Any]) -> Any:
     return job.data
 
 
-async def test_row_09_long_lists_are_not_walked_for_each_job(
-    queue: Queue, redis_url: str, link: Link, keys: Keys
-) -> None:
+async def test_row_09_lists_are_not_searched_for_each_job(queue: Queue, redis_url: str, link: Link, keys: Keys) -> None:
     """Partly: a list has to be walked for one job somewhere in it. For many it is not: finished jobs leave `active` by one cut,
     states are asked of sets and locks first, what is cleaned from a line is marked and swept out in one pass, and a removal of
     many is several short calls."""
@@ -66,7 +64,7 @@ async def test_row_10_no_call_takes_on_more_than_its_share(queue: Queue, link: L
         await queue.pause()
 
 
-async def test_row_11_finished_jobs_and_events_are_kept_in_bounds(redis_url: str, link: Link) -> None:
+async def test_row_11_finished_jobs_and_events_are_bounded(redis_url: str, link: Link) -> None:
     """Of the service by default; of a plain Worker when it is told, since its default is BullMQ's, which keeps all. How many events
     are kept is the queue's own to say."""
     settings = Settings(redis=RedisSettings.parse(redis_url))

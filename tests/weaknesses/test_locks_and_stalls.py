@@ -1,4 +1,4 @@
-"""Rows 1 to 3 and 24: who holds a job, and what becomes of jobs that nobody can run."""
+"""Rows 1 to 3 and 24: locks, stalled jobs, jobs that no worker can run."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ async def test_row_01_a_cpu_bound_processor_keeps_its_lock(
     assert not [line for line in await events(link, keys) if line.startswith("stalled")]
 
 
-async def test_row_02_a_result_is_kept_though_its_lock_was_gone(
-    queue: Queue, redis_url: str, link: Link, keys: Keys
-) -> None:
+async def test_row_02_a_result_is_kept_without_its_lock(queue: Queue, redis_url: str, link: Link, keys: Keys) -> None:
     """The hash names the claim too: a lock that ended or was deleted costs no result as long as nobody took the job. What was
     recorded once is answered as done when it is sent again. Mostly: a job that another took over is lost to the first."""
     go = asyncio.Event()
@@ -72,9 +70,7 @@ async def test_row_02_a_result_is_kept_though_its_lock_was_gone(
     assert (await stored(link, keys, job.id))["returnvalue"] == '"done"'
 
 
-async def test_row_03_one_look_finds_a_dead_workers_jobs_whatever_others_intervals_are(
-    redis_url: str, link: Link, keys: Keys
-) -> None:
+async def test_row_03_one_check_finds_a_dead_workers_jobs(redis_url: str, link: Link, keys: Keys) -> None:
     """BullMQ suspects a job at one look and moves it at the next, and the key that says that somebody has looked lives for the
     interval of whoever looked. Here locks are asked, and the age of the last look is measured with one's own interval."""
     await seed(link, keys, active={"a": Held("dead", lock_ms=None)})
@@ -92,7 +88,7 @@ async def test_row_03_one_look_finds_a_dead_workers_jobs_whatever_others_interva
 
 
 @pytest.mark.parametrize("broken", [["name", "n", "data", "{nonsense"], ["name", "n", "data", "{}", "opts", "{"]])
-async def test_row_24_a_job_that_cannot_be_read_fails_with_a_reason_and_does_not_cycle(
+async def test_row_24_an_unreadable_job_fails_with_a_reason(
     queue: Queue, redis_url: str, link: Link, keys: Keys, broken: list[str]
 ) -> None:
     """All kinds of broken jobs are in tests/bad_input/."""

@@ -1,4 +1,4 @@
-"""Rows 18, 19 and 22: priorities that would be lost, limits that let bursts through, keys that would not share a slot."""
+"""Rows 18, 19 and 22: priorities kept, rate limits without bursts, keys in one slot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def echo(job: Job[Any]) -> Any:
     return job.data
 
 
-async def test_row_18_a_priority_is_kept_by_all_that_put_a_job_back(queue: Queue, redis_url: str) -> None:
+async def test_row_18_retries_stalls_promotions_keep_a_priority(queue: Queue, redis_url: str) -> None:
     """A stall, a retry, a delay that is over, a promotion, a reprocessing. That 0 goes before 1 is the wire's; the service's
     own scale has the higher number first."""
     order: list[str] = []
@@ -51,7 +51,7 @@ async def test_row_18_a_priority_is_kept_by_all_that_put_a_job_back(queue: Queue
     assert order == ["retry", "reprocess", "due", "stall", "promote", "last"]
 
 
-async def test_row_19_a_smoothed_limit_has_no_burst_at_the_edge_of_a_window(queue: Queue, redis_url: str) -> None:
+async def test_row_19_a_smooth_limit_has_no_burst_between_windows(queue: Queue, redis_url: str) -> None:
     """Partly: the wire's own limit is a fixed window, and BullMQ's workers keep to that one only."""
     limit, span = 40, 800
     await queue.set_rate_limit(limit, span, smooth=True)
@@ -66,7 +66,7 @@ async def test_row_19_a_smoothed_limit_has_no_burst_at_the_edge_of_a_window(queu
     assert max(later - first for first, later in pairwise(starts)) < span / 2, "and no long silence"
 
 
-async def test_row_19_a_processor_can_hold_the_queue_still_without_any_limit_set(queue: Queue, redis_url: str) -> None:
+async def test_row_19_a_processor_can_rate_limit_the_queue(queue: Queue, redis_url: str) -> None:
     """What BullMQ's `rateLimit` comes to only where the worker has a limiter."""
 
     async def run(job: Job[int]) -> Any:
@@ -82,7 +82,7 @@ async def test_row_19_a_processor_can_hold_the_queue_still_without_any_limit_set
         assert [await job.result(timeout=20_000) for job in (first, second)] == ["ran", "ran"]
 
 
-async def test_row_22_all_keys_of_a_queue_share_a_slot_of_a_cluster() -> None:
+async def test_row_22_all_keys_of_a_queue_share_a_slot() -> None:
     """Partly: a parent and its child in two queues need one hash tag in the prefix, as in BullMQ. A real node in cluster mode
     refuses a script that touches two slots; keys are declared, or begin with one that is."""
     with EmbeddedServer(extra_args=["--cluster-enabled", "yes"]) as server:

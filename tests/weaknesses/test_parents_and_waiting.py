@@ -1,4 +1,4 @@
-"""Rows 15 to 17: parents that would wait for ever, children that cannot be retried, callers that would wait for ever."""
+"""Rows 15 to 17: parents of removed children, retries of failed children, waiting for results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GOES: dict[str, Callable[[Queue], Awaitable[Any]]] = {
 
 
 @pytest.mark.parametrize("how", GOES)
-async def test_row_15_a_parent_does_not_wait_for_a_child_that_is_gone(redis_url: str, how: str) -> None:
+async def test_row_15_a_parent_does_not_wait_for_a_removed_child(redis_url: str, how: str) -> None:
     """However it went. A child that failed without a policy is still waited for: it can be run again or removed."""
     async with FlowProducer(redis=redis_url) as flows, Queue("down", redis=redis_url) as queue:
         flow = await flows.add(FlowJob("up", "up", 1, children=[FlowJob("x", "down", job_id="c")]))
@@ -48,7 +48,7 @@ async def test_row_15_a_parent_does_not_wait_for_a_child_that_is_gone(redis_url:
 @pytest.mark.parametrize(
     "policy", ["ignore_dependency_on_failure", "continue_parent_on_failure", "remove_dependency_on_failure"]
 )
-async def test_row_16_a_child_that_failed_can_be_run_again_under_every_policy(redis_url: str, policy: str) -> None:
+async def test_row_16_a_failed_child_can_be_retried(redis_url: str, policy: str) -> None:
     """BullMQ answers WRONGTYPE to some of these, and leaves the child half moved."""
     async with FlowProducer(redis=redis_url) as flows, Queue("down", redis=redis_url) as queue:
         options: dict[str, Any] = {policy: True}
@@ -63,7 +63,7 @@ async def test_row_16_a_child_that_failed_can_be_run_again_under_every_policy(re
         assert (await queue.counts()).failed == 0
 
 
-async def test_row_17_waiting_for_a_result_ends_whatever_becomes_of_job_event_and_line(redis_url: str) -> None:
+async def test_row_17_waiting_for_a_result_always_ends(redis_url: str) -> None:
     """Those who wait hear of removals, ask every second, and dial anew."""
     async with Queue("q", redis=redis_url) as queue:
         gone, missed = await queue.add("x"), await queue.add("x", 1)

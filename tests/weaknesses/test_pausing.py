@@ -98,7 +98,7 @@ ORDERS = [
 ]
 
 
-async def test_row_21_no_job_is_lost_and_the_order_stays_whoever_pauses(redis_url: str, fleet: dict[str, Any]) -> None:
+async def test_row_21_a_pause_by_anyone_keeps_jobs_and_order(redis_url: str, fleet: dict[str, Any]) -> None:
     """Wherever BullMQ by itself loses none, and keeps the order."""
     queue: Queue = fleet["us"]
     line: list[int] = []
@@ -134,7 +134,7 @@ async def _in_line(queue: Queue) -> AsyncIterator[Job[Any]]:
             yield job
 
 
-async def test_row_21_a_resume_wakes_workers_in_a_queue_not_paused(fleet: dict[str, Any], link: Link) -> None:
+async def test_row_21_a_resume_wakes_workers_if_not_paused(fleet: dict[str, Any], link: Link) -> None:
     queue: Queue = fleet["us"]
     await fleet["v6"].call("queue", "pause")
     await fleet["v6"].call("queue", "add", "n", {})
@@ -144,9 +144,7 @@ async def test_row_21_a_resume_wakes_workers_in_a_queue_not_paused(fleet: dict[s
     assert await link.call("ZSCORE", queue.keys.marker, "0") == b"0"
 
 
-async def test_row_21_no_job_is_lost_or_started_in_a_pause_while_workers_of_all_three_run(
-    redis_url: str, fleet: dict[str, Any], link: Link
-) -> None:
+async def test_row_21_pauses_hold_with_workers_of_all_three(redis_url: str, fleet: dict[str, Any], link: Link) -> None:
     queue: Queue = fleet["us"]
     chance, added, walk = random.Random(), 0, []
 
@@ -199,7 +197,7 @@ async def _completed(queue: Queue, count: int) -> bool:
     return (await queue.counts()).completed == count
 
 
-async def test_row_21_a_resume_merges_what_waits_in_both_lists(redis_url: str, link: Link, keys: Keys) -> None:
+async def test_row_21_a_resume_merges_both_lists(redis_url: str, link: Link, keys: Keys) -> None:
     """The half of it that needs no Node: nothing is renamed onto a list that is there. Jobs added while the queue was paused, by
     whomever and wherever, come after those that were there."""
     await seed(link, keys, wait=["c", "d"], paused=["a", "b"], meta={"paused": 1})

@@ -1,4 +1,4 @@
-"""The same situations with the real BullMQ 5.63.0, where it takes a moment: the rows are no hearsay."""
+"""The weaknesses shown with the real BullMQ 5.63.0, where that takes little time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [
 ]
 
 
-async def test_row_02_in_bullmq_a_result_is_thrown_away_with_its_lock(
+async def test_row_02_in_bullmq_a_result_is_lost_with_its_lock(
     redis_url: str, node: NodeSide, link: Link, keys: Keys
 ) -> None:
     async with Queue("q", redis=redis_url) as queue:
@@ -31,7 +31,7 @@ async def test_row_02_in_bullmq_a_result_is_thrown_away_with_its_lock(
         assert await job.state() == "active"
 
 
-async def test_row_13_in_bullmq_a_deduplication_outlives_its_job(node: NodeSide, link: Link, keys: Keys) -> None:
+async def test_row_13_in_bullmq_deduplication_outlives_its_job(node: NodeSide, link: Link, keys: Keys) -> None:
     await node.make("Queue", "queue", "q")
     first = await node.call("queue", "add", "n", 1, {"deduplication": {"id": "d"}})
     await link.call("DEL", keys.job(first["id"]))
@@ -41,7 +41,7 @@ async def test_row_13_in_bullmq_a_deduplication_outlives_its_job(node: NodeSide,
     assert await link.call("LLEN", keys.wait) == 0
 
 
-async def test_row_16_in_bullmq_a_child_that_failed_cannot_be_retried(node: NodeSide, link: Link) -> None:
+async def test_row_16_in_bullmq_a_failed_child_is_not_retried(node: NodeSide, link: Link) -> None:
     await node.make("FlowProducer", "flows")
     await node.make("Queue", "down", "down")
     child = {
@@ -57,9 +57,7 @@ async def test_row_16_in_bullmq_a_child_that_failed_cannot_be_retried(node: Node
         await node.call("down", "retry", job="c")
 
 
-async def test_row_24_in_bullmq_a_job_that_cannot_be_read_stays_in_hand_and_comes_again(
-    node: NodeSide, link: Link, keys: Keys
-) -> None:
+async def test_row_24_in_bullmq_an_unreadable_job_is_redelivered(node: NodeSide, link: Link, keys: Keys) -> None:
     await link.call("HSET", keys.job("pill"), "name", "n", "data", "{nonsense", "opts", "{}", "timestamp", 1)
     await link.call("LPUSH", keys.wait, "pill")
     await node.make("Worker", "worker", "q", lockDuration=300, stalledInterval=200, maxStalledCount=100)

@@ -1,4 +1,4 @@
-"""Rows 4 to 8 and 20: how workers learn of work, whose clock counts, and what all that costs."""
+"""Rows 4 to 8 and 20: wake-ups, delayed jobs, clocks, idle cost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def echo(job: Job[Any]) -> Any:
 
 
 @pytest.mark.slow
-async def test_row_04_a_line_that_falls_silent_without_a_word_is_given_up_and_work_goes_on() -> None:
+async def test_row_04_a_silent_connection_is_replaced() -> None:
     """Every wait has an end of the worker's own, five seconds after the server's; no reset tells it to go."""
     with EmbeddedServer(tcp=True) as server:
         async with Proxy("127.0.0.1", server.port) as proxy, Queue("q", redis=server.unix_url) as queue:
@@ -40,7 +40,7 @@ async def test_row_04_a_line_that_falls_silent_without_a_word_is_given_up_and_wo
                 assert await job.result(timeout=20_000) == 1
 
 
-async def test_row_05_delayed_jobs_run_when_they_are_due_and_never_before(queue: Queue, redis_url: str) -> None:
+async def test_row_05_delayed_jobs_run_when_due_and_not_before(queue: Queue, redis_url: str) -> None:
     """An idle worker has a timer of its own: neither the server's `hz` nor the next job decides."""
     loop, ran = asyncio.get_running_loop(), {}
 
@@ -56,7 +56,7 @@ async def test_row_05_delayed_jobs_run_when_they_are_due_and_never_before(queue:
     assert all((at - added) * 1000 >= delay - 2 for delay, at in ran.items())
 
 
-async def test_row_06_no_call_carries_the_time_of_the_machine_that_makes_it() -> None:
+async def test_row_06_no_call_carries_a_clients_time() -> None:
     """Scripts read the server's clock, once, and a client's may be off by any amount. A number with a dash is an id of the stream."""
 
     async def fail_once(job: Job[Any]) -> Any:
@@ -83,9 +83,7 @@ async def test_row_06_no_call_carries_the_time_of_the_machine_that_makes_it() ->
     assert not [n for n in numbers if any(abs(n / unit - now) < day for unit in (1, 1e3, 1e6))]
 
 
-async def test_row_07_an_idle_worker_sends_nothing_but_its_wait_and_a_burst_wakes_it_once(
-    queue: Queue, redis_url: str, link: Link
-) -> None:
+async def test_row_07_an_idle_worker_only_waits(queue: Queue, redis_url: str, link: Link) -> None:
     """Partly: every 5 s (`drain_delay`) it looks unasked, as in BullMQ, and each queue of a process has a wait of its own."""
     async with Worker("q", echo, redis=redis_url, concurrency=200, drain_delay=LONG) as worker:
         await until(lambda: worker.counters.turns == 1, "the first look is over")
@@ -100,9 +98,7 @@ async def test_row_07_an_idle_worker_sends_nothing_but_its_wait_and_a_burst_wake
         assert worker.counters.turns <= 12, "not one for each of the 200 jobs"
 
 
-async def test_row_08_many_jobs_share_a_call_and_each_costs_few_commands(
-    queue: Queue, redis_url: str, link: Link
-) -> None:
+async def test_row_08_many_jobs_share_a_call(queue: Queue, redis_url: str, link: Link) -> None:
     """BullMQ: two scripts at least and some 32 commands for a job from its add to its end."""
     await link.call("CONFIG", "RESETSTAT")
     async with Worker("q", echo, redis=redis_url, concurrency=100) as worker:
@@ -113,7 +109,7 @@ async def test_row_08_many_jobs_share_a_call_and_each_costs_few_commands(
     assert sum(calls.values()) / 1_000 <= 16
 
 
-async def test_row_20_a_slot_that_another_worker_leaves_is_taken_at_once(queue: Queue, redis_url: str) -> None:
+async def test_row_20_a_free_slot_is_taken_at_once(queue: Queue, redis_url: str) -> None:
     """BullMQ leaves a slot of a global concurrency empty until somebody looks unasked: 4.7 s were measured."""
     go = asyncio.Event()
 

@@ -61,7 +61,7 @@ async def test_a_batch_that_runs_may_finish_at_a_stop(queue: Queue, redis_url: s
     assert [await job.result(timeout=1_000) for job in jobs] == [1, 2]
 
 
-async def test_a_batch_that_does_not_finish_is_cancelled_once_and_its_jobs_go_back(
+async def test_an_unfinished_batch_is_cancelled_and_released(
     queue: Queue, redis_url: str, link: Link, keys: Keys
 ) -> None:
     cancelled, began = [], asyncio.Event()
@@ -140,7 +140,7 @@ async def test_a_job_that_is_lost_in_a_running_batch_harms_no_other(
     assert (await stored(link, keys, lost.id)).get("returnvalue") is None
 
 
-async def test_a_slow_batch_holds_back_neither_others_nor_the_next_of_its_kind(queue: Queue, redis_url: str) -> None:
+async def test_a_slow_batch_delays_no_other_batch(queue: Queue, redis_url: str) -> None:
     go = asyncio.Event()
 
     @batch_processor("slow", size=2, wait=0)

@@ -156,7 +156,7 @@ async def test_each_run_has_newer_data_and_no_two_run_at_once(redis_url: str, li
     assert len(seen) > 1
 
 
-async def test_no_turn_ends_very_many_jobs_that_others_were_kept_for(redis_url: str, link: Link) -> None:
+async def test_one_turn_ends_few_jobs_with_kept_duplicates(redis_url: str, link: Link) -> None:
     ended, runs = asyncio.Event(), 0
 
     async def wait(job: Job[int]) -> None:

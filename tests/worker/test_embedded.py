@@ -107,7 +107,7 @@ def test_processes_that_start_at_once_share_one_server(tmp_path: Path) -> None:
         assert (tmp_path / "server.log").read_text().count("Running mode=") == 1
 
 
-def test_the_server_stops_when_the_last_user_has_gone_and_not_before(tmp_path: Path) -> None:
+def test_the_server_stops_after_its_last_user(tmp_path: Path) -> None:
     with users(tmp_path, 2) as (first, second):
         url, before = first.url, run_id(second.url)
         first.go()
@@ -133,7 +133,7 @@ def test_a_killed_server_is_started_anew_with_its_data(tmp_path: Path) -> None:
         assert "yes" in ask(again, "GET", "kept")
 
 
-def test_stopping_keeps_the_data_and_says_whether_there_was_a_server(tmp_path: Path) -> None:
+def test_a_stop_keeps_data_and_reports_whether_one_ran(tmp_path: Path) -> None:
     with users(tmp_path, 0):
         ask(ensure_server(tmp_path), "SET", "kept", "yes")
         assert stop_server(tmp_path)
@@ -229,7 +229,7 @@ def test_no_server_at_all_is_a_missing_extra(tmp_path: Path) -> None:
 # --- one nobody shares ------------------------------------------------------------------------------------------------
 
 
-def test_a_server_that_is_busy_with_its_first_append_only_file_is_stopped_too() -> None:
+def test_a_server_writing_its_first_aof_is_stopped_too() -> None:
     fill = "for i = 1, 30000 do redis.call('SET', i, string.rep('x', 200)) end"
     with EmbeddedServer(extra_args=["--rdb-key-save-delay", "20"]) as server:
         with socket.socket(socket.AF_UNIX) as line:
@@ -243,7 +243,7 @@ def test_a_server_that_is_busy_with_its_first_append_only_file_is_stopped_too() 
         assert time.monotonic() - began < 25, "it would take a second signal"
 
 
-def test_an_owned_server_listens_on_tcp_survives_a_kill_and_leaves_nothing() -> None:
+def test_an_owned_server_survives_a_kill_and_cleans_up() -> None:
     with EmbeddedServer(tcp=True, extra_args=["--databases", "3"]) as server:
         url, pid = server.url, server.pid
         with socket.create_connection(("127.0.0.1", server.port), timeout=5) as line:

@@ -88,9 +88,7 @@ async def test_a_run_over_its_limit_is_a_failed_attempt(queue: Queue, redis_url:
         assert "on_the_loop" in job.stacktrace[0], "the trace tells where it was"
 
 
-async def test_the_jobs_own_timeout_goes_before_the_processors_and_one_in_time_is_let_be(
-    queue: Queue, redis_url: str
-) -> None:
+async def test_a_jobs_timeout_overrides_the_processors(queue: Queue, redis_url: str) -> None:
     @processor("p", timeout=50)
     async def slow(job: Job[float]) -> str:
         await asyncio.sleep(job.data)
@@ -131,9 +129,7 @@ async def test_a_run_that_gives_signs_of_life_is_not_hung(queue: Queue, redis_ur
 
 
 @pytest.mark.parametrize("place", ["loop", "thread"])
-async def test_a_handler_that_stops_with_a_result_was_cancelled_all_the_same(
-    queue: Queue, redis_url: str, place: str
-) -> None:
+async def test_a_cancelled_run_with_a_result_is_cancelled(queue: Queue, redis_url: str, place: str) -> None:
     @processor("loop")
     async def loop(job: Job[Any]) -> str:
         try:
@@ -182,7 +178,7 @@ class Deaf:
 
 
 @pytest.mark.parametrize("where", ["on_the_loop", "in_a_thread"])
-async def test_a_run_that_does_not_stop_loses_its_slot_and_writes_nothing(
+async def test_a_run_that_ignores_cancellation_writes_nothing(
     queue: Queue, redis_url: str, link: Link, keys: Keys, where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     deaf = Deaf()
@@ -258,9 +254,7 @@ async def test_too_many_that_do_not_stop_keep_their_slots(
         await until(lambda: worker.counters.completed + worker.counters.failed == 6, "the slots came back")
 
 
-async def test_a_lost_run_in_a_thread_is_told_and_does_not_keep_its_slot(
-    queue: Queue, redis_url: str, link: Link, keys: Keys
-) -> None:
+async def test_a_lost_run_in_a_thread_frees_its_slot(queue: Queue, redis_url: str, link: Link, keys: Keys) -> None:
     deaf, told = Deaf(), threading.Event()
 
     @processor("p")
@@ -337,7 +331,7 @@ async def test_a_job_of_a_killed_worker_fails_where_it_is_found(
             await job.result(timeout=10_000)
 
 
-async def test_an_old_cancellation_does_not_end_a_new_job_of_the_same_id(
+async def test_an_old_cancellation_spares_a_new_job_of_that_id(
     queue: Queue, redis_url: str, link: Link, keys: Keys
 ) -> None:
     go = asyncio.Event()
@@ -371,7 +365,7 @@ async def test_a_stop_beside_a_cancellation_loses_neither(queue: Queue, redis_ur
             await job.result(timeout=5_000)
 
 
-async def test_a_stop_within_the_grace_writes_the_end_of_what_was_told_before(queue: Queue, redis_url: str) -> None:
+async def test_a_stop_within_the_grace_writes_cancellations(queue: Queue, redis_url: str) -> None:
     deaf = Deaf()
 
     @processor("deaf", timeout=30)

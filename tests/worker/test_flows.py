@@ -88,9 +88,7 @@ async def server() -> AsyncIterator[EmbeddedServer]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["waiting_children", "completed"])
-async def test_where_the_reply_to_an_end_is_lost_the_jobs_of_that_run_are_added_once(
-    server: EmbeddedServer, end: str
-) -> None:
+async def test_a_lost_reply_adds_a_runs_jobs_once(server: EmbeddedServer, end: str) -> None:
     ran: Counter[str] = Counter()
     async with Proxy("127.0.0.1", server.port or 0) as proxy, Queue("book", redis=server.url) as queue:
 
@@ -139,7 +137,7 @@ def _waits(job: Any) -> None:
     raise WaitForChildren
 
 
-async def test_children_are_gathered_also_where_progress_is_listened_to(redis_url: str) -> None:
+async def test_children_are_added_with_a_progress_listener_too(redis_url: str) -> None:
     async def work(job: Job[Any]) -> list[Any] | None:
         if job.name == "child":
             return None
@@ -158,7 +156,7 @@ async def test_children_are_gathered_also_where_progress_is_listened_to(redis_ur
     assert worker.counters.waited == 1
 
 
-async def test_a_parent_that_never_ran_fails_without_a_worker_of_its_processor(redis_url: str) -> None:
+async def test_a_parent_fails_without_its_processor(redis_url: str) -> None:
     """The deferred failure of a parent needs no run: any worker of its queue writes it, and it goes up at once."""
 
     async def broken(job: Job[Any]) -> None:

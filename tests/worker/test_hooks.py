@@ -29,9 +29,7 @@ word: ContextVar[str] = ContextVar("word", default="nothing")
 # --- around running -----------------------------------------------------------------------------------------------------
 
 
-async def test_what_middleware_raises_is_a_failed_attempt_and_its_variables_stay_with_the_job(
-    queue: Queue, redis_url: str
-) -> None:
+async def test_an_error_in_middleware_fails_the_attempt(queue: Queue, redis_url: str) -> None:
     seen: list[tuple[str, str]] = []
 
     async def flaky(job: Job[str], call_next: RunNext) -> Any:
@@ -51,7 +49,7 @@ async def test_what_middleware_raises_is_a_failed_attempt_and_its_variables_stay
     assert seen == [("middleware", "nothing"), ("middleware", "nothing"), ("work", "mine")]
 
 
-async def test_middleware_that_swallows_a_cancellation_does_not_stop_the_stop(queue: Queue, redis_url: str) -> None:
+async def test_middleware_cannot_block_a_stop(queue: Queue, redis_url: str) -> None:
     over = asyncio.Event()
 
     async def stubborn(job: Job[Any], call_next: RunNext) -> Any:
@@ -154,7 +152,7 @@ async def test_what_middleware_changed_is_checked_again(redis_url: str, change: 
         assert (await queue.counts()).waiting == 0
 
 
-async def test_many_jobs_keep_their_order_though_middleware_takes_its_time(redis_url: str) -> None:
+async def test_slow_middleware_keeps_the_order_of_jobs(redis_url: str) -> None:
     held: list[asyncio.Event] = []
 
     async def last_first(new_job: NewJob, call_next: AddNext) -> Job[Any]:
@@ -190,7 +188,7 @@ async def test_add_middleware_can_answer_by_itself_and_add_again(redis_url: str)
         assert (await queue.counts()).waiting == 4
 
 
-def test_a_blocking_queue_has_its_middleware_too_and_the_callers_variables(redis_url: str) -> None:
+def test_sync_queues_run_middleware_with_context_vars(redis_url: str) -> None:
     async def stamp(new_job: NewJob, call_next: AddNext) -> Job[Any]:
         new_job.data = word.get()
         return await call_next(new_job)
@@ -284,7 +282,7 @@ async def takes_a_in_batches(jobs: list[Job[int]], a: A) -> list[str]:
 async def takes_untyped(job: Job[Any], a) -> None: ...  # type: ignore[no-untyped-def]
 
 
-async def test_dependencies_are_open_from_before_the_first_job_to_after_the_last(queue: Queue, redis_url: str) -> None:
+async def test_dependencies_are_open_for_every_job(queue: Queue, redis_url: str) -> None:
     told.clear()
     job = await queue.add("x")
     worker = Worker("q", takes_both, redis=redis_url, dependencies=[make_b, make_a])
@@ -305,7 +303,7 @@ async def test_they_are_closed_too_when_the_worker_is_cancelled(queue: Queue, re
     assert told == ["open a", "open b", "close b", "close a"]
 
 
-async def test_what_cannot_be_opened_stops_the_start_and_no_job_is_taken(queue: Queue, redis_url: str) -> None:
+async def test_a_dependency_that_fails_to_open_stops_the_start(queue: Queue, redis_url: str) -> None:
     told.clear()
     job = await queue.add("x")
     with pytest.raises(ConnectionError, match="no database"):
@@ -316,7 +314,7 @@ async def test_what_cannot_be_opened_stops_the_start_and_no_job_is_taken(queue: 
     assert job.attempts_started == 0
 
 
-async def test_threads_and_batches_are_given_theirs_and_a_subclass_will_do(queue: Queue, redis_url: str) -> None:
+async def test_threads_and_batches_get_dependencies_too(queue: Queue, redis_url: str) -> None:
     in_thread = processor("thread")(takes_a_in_a_thread)
     worker = Worker("q", in_thread, takes_a_in_batches, redis=redis_url, dependencies=[FakeA()])
     async with worker:
@@ -340,7 +338,7 @@ async def test_threads_and_batches_are_given_theirs_and_a_subclass_will_do(queue
         (takes_a_in_a_process, [A()], "runs in a child process, where they are not open"),
     ],
 )
-async def test_wrong_dependencies_are_refused_when_the_worker_is_made(
+async def test_wrong_dependencies_are_refused_by_the_constructor(
     function: Any, dependencies: Any, problem: str
 ) -> None:
     with pytest.raises(errors.InvalidOption, match=problem):

@@ -49,7 +49,7 @@ async def done(queue: Queue, count: int) -> bool:
 # --- rate -------------------------------------------------------------------------------------------------------------
 
 
-async def test_several_workers_keep_to_one_window_and_start_again_when_it_ends(queue: Queue, redis_url: str) -> None:
+async def test_several_workers_share_one_window(queue: Queue, redis_url: str) -> None:
     limit, span = 5, 300
     await queue.set_rate_limit(limit, span)
     async with AsyncExitStack() as stack:
@@ -90,9 +90,7 @@ async def _closed(queue: Queue, worker: Worker) -> bool:
 
 
 @pytest.mark.parametrize("change", ["raised", "removed"])
-async def test_a_limit_that_is_raised_or_removed_lets_jobs_start_before_the_old_window_ends(
-    queue: Queue, redis_url: str, change: str
-) -> None:
+async def test_a_raised_or_removed_limit_acts_at_once(queue: Queue, redis_url: str, change: str) -> None:
     await queue.set_rate_limit(1, 3_600_000)
     async with Worker("q", echo, redis=redis_url, drain_delay=LONG):
         jobs = [await queue.add("x", n) for n in range(5)]
@@ -102,9 +100,7 @@ async def test_a_limit_that_is_raised_or_removed_lets_jobs_start_before_the_old_
         assert [await job.result(timeout=5_000) for job in jobs] == [0, 1, 2, 3, 4]
 
 
-async def test_an_idle_worker_takes_over_when_the_one_that_used_up_the_window_is_busy(
-    queue: Queue, redis_url: str
-) -> None:
+async def test_an_idle_worker_takes_over_after_the_window(queue: Queue, redis_url: str) -> None:
     go = asyncio.Event()
 
     async def run(job: Job[int]) -> None:
@@ -124,9 +120,7 @@ async def test_an_idle_worker_takes_over_when_the_one_that_used_up_the_window_is
     assert [name == busy.name.encode() for name in ran_by] == [True, False, False, False]
 
 
-async def test_who_was_busy_when_the_window_ended_looks_as_soon_as_a_job_has_failed(
-    queue: Queue, redis_url: str
-) -> None:
+async def test_a_worker_busy_at_the_windows_end_claims_next(queue: Queue, redis_url: str) -> None:
     go = asyncio.Event()
 
     async def run(job: Job[int]) -> None:
@@ -148,9 +142,7 @@ async def _is_over(queue: Queue) -> bool:
     return await queue.rate_limit_ttl() == 0
 
 
-async def test_workers_with_a_limit_of_their_own_share_it_and_leave_jobs_to_others(
-    queue: Queue, redis_url: str
-) -> None:
+async def test_workers_with_a_limiter_share_it(queue: Queue, redis_url: str) -> None:
     async with AsyncExitStack() as stack:
         for worker in fleet(redis_url, 2, limiter={"max": 3, "duration": 3_600_000}):
             await stack.enter_async_context(worker)
@@ -165,9 +157,7 @@ async def test_workers_with_a_limit_of_their_own_share_it_and_leave_jobs_to_othe
 # --- concurrency ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_concurrency_that_is_raised_or_removed_lets_sleeping_workers_start(
-    queue: Queue, redis_url: str
-) -> None:
+async def test_a_raised_concurrency_wakes_idle_workers(queue: Queue, redis_url: str) -> None:
     go, running = asyncio.Event(), set()
 
     async def run(job: Job[int]) -> None:
@@ -287,9 +277,7 @@ EVERYWHERE = (in_the_loop, returned, in_a_thread, in_a_process, plain)
 
 
 @pytest.mark.parametrize("name", ["loop", "returned", "thread", "process"])
-async def test_a_run_that_meets_a_limit_uses_no_attempt_and_the_queue_holds_still(
-    queue: Queue, redis_url: str, name: str
-) -> None:
+async def test_a_rate_limited_run_uses_no_attempt(queue: Queue, redis_url: str, name: str) -> None:
     hold = 300
     async with AsyncExitStack() as stack:
         for n in range(2):

@@ -85,9 +85,7 @@ async def test_a_lock_that_ended_unseen_is_set_anew(queue: Queue, redis_url: str
         assert await job.result(timeout=5_000) == "done"
 
 
-async def test_jobs_of_a_dead_worker_run_again_and_after_the_second_time_fail(
-    queue: Queue, redis_url: str, link: Link, keys: Keys
-) -> None:
+async def test_a_dead_workers_jobs_run_again_once(queue: Queue, redis_url: str, link: Link, keys: Keys) -> None:
     stalled: list[str] = []
 
     async def run(job: Job[Any]) -> int:

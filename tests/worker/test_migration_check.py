@@ -88,9 +88,7 @@ async def test_names_that_one_function_took_are_listed(queue: Queue, redis_url: 
 
 
 @damaged
-async def test_jobs_in_the_list_of_paused_ones_are_told_by_what_threatens_them(
-    redis_url: str, link: Link, keys: Keys
-) -> None:
+async def test_paused_jobs_are_reported_with_their_danger(redis_url: str, link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=["c"], paused=["a", "b"], meta={"version": "bullmq:5.63.0"})
     assert found(await looked(redis_url)) == {"paused-left-over": (2, [])}
     await link.call("HSET", keys.meta, "paused", 1)
@@ -103,7 +101,7 @@ async def test_jobs_in_the_list_of_paused_ones_are_told_by_what_threatens_them(
 
 
 @damaged
-async def test_queues_are_told_by_their_keys_whatever_else_is_called_so(redis_url: str, link: Link) -> None:
+async def test_queues_are_found_by_their_keys(redis_url: str, link: Link) -> None:
     for command in (
         ("HSET", "bull:q:meta", "opts.maxLenEvents", 10_000),
         ("SET", "bull:q:de:id", "17"),  # a deduplication of that id
@@ -122,9 +120,7 @@ async def test_queues_are_told_by_their_keys_whatever_else_is_called_so(redis_ur
     assert report.elsewhere == {"{mine}": 1}
 
 
-async def test_a_server_that_workers_refuse_is_told_and_one_that_may_not_be_read_is_an_error(
-    redis_url: str, link: Link
-) -> None:
+async def test_an_unfit_server_is_reported_an_unreadable_one_fails(redis_url: str, link: Link) -> None:
     with EmbeddedServer(extra_args=["--maxmemory-policy", "allkeys-lru"]) as server:
         report = await check(RedisSettings.parse(server.url), "bull")
         assert [(finding.code, finding.severity) for finding in report.server] == [("server-unfit", "differs")]
@@ -172,7 +168,7 @@ READS = {
 }  # fmt: skip
 
 
-async def test_a_large_queue_is_read_in_pages_and_a_sample_reads_no_more(redis_url: str, link: Link) -> None:
+async def test_a_large_queue_is_read_in_pages_or_sampled(redis_url: str, link: Link) -> None:
     async with Queue("q", redis=redis_url) as queue:
         await queue.add_many([NewJob("n", {"number": n}, attempts=2, remove_on_complete=1) for n in range(2_300)])
     whole = Recording(link)

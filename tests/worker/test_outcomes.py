@@ -51,7 +51,7 @@ async def test_a_failing_job_runs_as_often_as_it_may_and_then_fails(
     assert "test_outcomes.py" in traces[0]
 
 
-async def test_a_job_that_goes_back_in_line_is_there_for_the_next_claim(queue: Queue, redis_url: str) -> None:
+async def test_a_requeued_job_is_there_for_the_next_claim(queue: Queue, redis_url: str) -> None:
     """To the front, by its options or by a rate limit: with one slot, nobody passes it."""
     ran: list[str] = []
 
@@ -105,9 +105,7 @@ async def test_a_strategy_that_gives_up_or_is_unknown_fails_the_job(queue: Queue
     assert (await given_up.refresh()).attempts_made == 1
 
 
-async def test_the_processors_own_attempts_and_exceptions_count_where_the_job_says_nothing(
-    queue: Queue, redis_url: str
-) -> None:
+async def test_the_processors_retry_options_are_defaults(queue: Queue, redis_url: str) -> None:
     @processor("p", attempts=3, retry_on=(ConnectionError,))
     async def flaky(job: Job[str]) -> int:
         if job.data == "other":
@@ -180,7 +178,7 @@ async def test_a_name_that_nobody_takes_fails_at_once_and_says_so(queue: Queue, 
         Worker("q", every, a, redis=redis_url)
 
 
-async def test_data_that_is_not_what_the_processor_takes_fails_without_retry(queue: Queue, redis_url: str) -> None:
+async def test_data_of_the_wrong_type_fails_without_retry(queue: Queue, redis_url: str) -> None:
     @processor("size")
     async def size(job: Job[Size]) -> None: ...
 
@@ -220,7 +218,7 @@ async def _recurse(job: Job[Any]) -> Any:
         (lambda job: asyncio.sleep(0, "x" * 20_000_000), "over the limit"),
     ],
 )
-async def test_whatever_a_processor_does_is_a_failed_attempt_and_the_worker_lives(
+async def test_no_processor_error_stops_the_worker(
     queue: Queue, redis_url: str, link: Link, keys: Keys, act: Any, reason: str
 ) -> None:
     async def run(job: Job[Any]) -> Any:

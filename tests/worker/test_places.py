@@ -133,7 +133,7 @@ async def test_whatever_happens_in_a_child_is_a_failed_attempt(
         assert 'File "/' not in job.stacktrace[0]
 
 
-async def test_a_child_that_hangs_is_killed_by_the_stop_and_its_job_is_released(queue: Queue, redis_url: str) -> None:
+async def test_a_hung_child_is_killed_and_its_job_released(queue: Queue, redis_url: str) -> None:
     async with Worker("q", child, redis=redis_url, processes=1) as worker:
         job = await queue.add("child", {"act": "hang"})
         waiting = await queue.add("child", {"act": "waits for the only process"})

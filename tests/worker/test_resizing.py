@@ -12,7 +12,7 @@ from engine.errors import InvalidOption
 from tests.support.running import until
 
 
-async def test_more_slots_are_filled_at_once_and_fewer_cancel_nothing(queue: Queue, redis_url: str) -> None:
+async def test_new_slots_fill_at_once_and_fewer_cancel_nothing(queue: Queue, redis_url: str) -> None:
     may_end = {n: asyncio.Event() for n in range(8)}
     started: list[int] = []
     cancelled: list[int] = []
@@ -66,7 +66,7 @@ async def test_a_resized_worker_takes_as_many_as_before(queue: Queue, redis_url:
     assert (await queue.counts()).completed == 600
 
 
-async def test_a_concurrency_that_cannot_be_is_refused_and_changes_nothing(redis_url: str) -> None:
+async def test_a_wrong_concurrency_changes_nothing(redis_url: str) -> None:
     @batch_processor("x", size=10)
     async def run(jobs: list[Job[Any]]) -> list[None]:
         return [None] * len(jobs)

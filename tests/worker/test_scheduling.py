@@ -104,7 +104,7 @@ async def test_upserts_at_once_leave_one_chain(redis_url: str) -> None:
         await queues[0].schedules.remove("s")
 
 
-async def test_an_upsert_that_changes_no_times_loses_no_run_that_is_due(redis_url: str) -> None:
+async def test_an_upsert_with_the_same_times_loses_no_run(redis_url: str) -> None:
     # As when a program starts that sets its schedules, while a run waits because no worker is there yet.
     async with Queue("q", redis=redis_url) as queue:
         await queue.schedules.upsert("s", "work", {"n": 1}, every=3_600_000)
@@ -195,7 +195,7 @@ async def test_a_job_that_only_looks_like_a_run_is_none() -> None:
     assert told == []
 
 
-async def test_a_run_that_was_not_advanced_is_made_up_for_by_the_look(redis_url: str) -> None:
+async def test_a_missing_next_run_is_made_by_the_checker(redis_url: str) -> None:
     # A worker that ran the job and could not reach the server for the next one: it is in completed, and nothing waits.
     runs = Runs()
     async with Queue("q", redis=redis_url) as queue:
@@ -238,7 +238,7 @@ async def test_by_default_runs_may_overlap(redis_url: str) -> None:
         runs.go.set()
 
 
-async def test_with_skip_one_runs_at_a_time_and_the_others_are_left_out(redis_url: str) -> None:
+async def test_overlap_skip_runs_one_at_a_time(redis_url: str) -> None:
     runs = Runs()
     runs.go.clear()
     async with Queue("q", redis=redis_url) as queue, running(worker(redis_url, runs)):
@@ -255,7 +255,7 @@ async def test_with_skip_one_runs_at_a_time_and_the_others_are_left_out(redis_ur
     assert runs.most == 1
 
 
-async def test_with_queue_one_waits_and_runs_when_the_other_has_ended(redis_url: str) -> None:
+async def test_overlap_queue_runs_the_next_afterwards(redis_url: str) -> None:
     runs = Runs()
     runs.go.clear()
     async with Queue("q", redis=redis_url) as queue, running(worker(redis_url, runs)):

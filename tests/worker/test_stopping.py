@@ -35,9 +35,7 @@ async def test_jobs_that_run_may_finish_and_no_others_start(queue: Queue, redis_
     assert "stopped" in repr(worker)
 
 
-async def test_what_does_not_finish_in_time_goes_back_in_order_without_an_attempt(
-    queue: Queue, redis_url: str, link: Link, keys: Keys
-) -> None:
+async def test_unfinished_jobs_are_released_in_order(queue: Queue, redis_url: str, link: Link, keys: Keys) -> None:
     cancelled: list[int] = []
 
     async def hang(job: Job[int]) -> None:
@@ -59,7 +57,7 @@ async def test_what_does_not_finish_in_time_goes_back_in_order_without_an_attemp
     assert worker.counters.released == 4
 
 
-async def test_handlers_that_swallow_their_cancellation_do_not_stop_the_stop(queue: Queue, redis_url: str) -> None:
+async def test_processors_cannot_block_a_stop(queue: Queue, redis_url: str) -> None:
     over = threading.Event()
 
     async def stubborn(job: Job[Any]) -> None:

@@ -16,9 +16,7 @@ async def echo(job: Job[Any]) -> Any:
     return job.data
 
 
-async def test_an_idle_worker_takes_a_job_in_one_turn_and_hands_it_in_with_the_next(
-    queue: Queue, redis_url: str
-) -> None:
+async def test_an_idle_worker_needs_two_turns_for_a_job(queue: Queue, redis_url: str) -> None:
     async with Worker("q", echo, redis=redis_url, drain_delay=60_000) as worker:
         await until(lambda: worker.counters.turns == 1, "the first look is over")
         assert await (await queue.add("x", 1)).result(timeout=5_000) == 1
@@ -77,7 +75,7 @@ async def test_a_paused_queue_rests_and_goes_on_when_resumed(queue: Queue, redis
         assert await job.result(timeout=5_000) == 1
 
 
-async def test_the_blocking_connection_has_the_name_that_bullmq_looks_for(redis_url: str, link: Link) -> None:
+async def test_bullmq_finds_the_blocking_connection_by_name(redis_url: str, link: Link) -> None:
     async with Worker("q", echo, redis=redis_url, name="w1"):
         clients = (await link.call("CLIENT", "LIST")).decode()
         assert clients.count(" name=bull:cQ==:w:w1 ") == 1

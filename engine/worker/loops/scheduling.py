@@ -79,7 +79,7 @@ class Scheduling:
         is_next = stored.due == due
         if not is_next and table.overlap == "allow":
             return None  # another attempt of a run that added the next one
-        late = is_next and table.made_up == 0 and found.now - due > table.late
+        late = is_next and table.catch_up == 0 and found.now - due > table.misfire_after
         advanced = await self._advance(
             stored,
             table,

@@ -165,7 +165,7 @@ class Daemon:
         return not self._stopping
 
     async def _wait_for_redis(self) -> None:
-        for redis in {worker._settings for worker in self._workers.values()}:
+        for redis in {worker._options.redis for worker in self._workers.values()}:
             await self._reach(redis, self._options.wait_for_redis / 1000)
 
     async def _reach(self, redis: RedisSettings, patience: float) -> None:
@@ -284,7 +284,7 @@ def _held(worker: Worker) -> Collection[ActiveJob]:
 
 
 def _queue_of(worker: Worker) -> Queue:
-    return Queue(worker.queue_name, redis=worker._settings, prefix=worker._keys.prefix)
+    return Queue(worker.queue_name, redis=worker._options.redis, prefix=worker._options.keys.prefix)
 
 
 async def _is_empty(worker: Worker, queue: Queue) -> bool:

@@ -1,4 +1,4 @@
-"""Rows 12 to 14: schedules that would stop, deduplications that would last for ever, adds that would come to nothing unseen."""
+"""Rows 12 to 14: schedules that lost a run, deduplication after its job, adds that make no job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
 
 @pytest.mark.parametrize("loss", ["job", "line", "job and line", "ended before"])
-async def test_row_12_any_worker_mends_the_chain_of_a_schedule(redis_url: str, loss: str) -> None:
+async def test_row_12_any_worker_repairs_a_schedule(redis_url: str, loss: str) -> None:
     """The next run of a schedule is derived anew where it is lost, and where a job that has ended stands at its place."""
     runs: Counter[str] = Counter()
 
@@ -60,7 +60,7 @@ async def test_row_12_any_worker_mends_the_chain_of_a_schedule(redis_url: str, l
         assert (ended in runs) is False or loss != "ended before"
 
 
-async def test_row_13_a_deduplication_does_not_outlive_its_job(redis_url: str) -> None:
+async def test_row_13_deduplication_ends_with_its_job(redis_url: str) -> None:
     """The owner is looked at when it is met: an id whose job is gone is taken over, whoever deleted the job."""
     async with Queue("q", redis=redis_url) as queue:
         first = await queue.add("x", 1, deduplication={"id": "d"})

@@ -1,6 +1,6 @@
-"""How long a producer's call waits for a server that cannot take it, and what is raised when that was in vain.
+"""Retries of connects, and of a producer's calls that the server refuses: delays, time limits, the error at the end.
 
-Sends nothing. Workers do not use this: they try again until they are stopped.
+Workers use only the delays: they retry until they are stopped.
 """
 
 from __future__ import annotations
@@ -11,38 +11,38 @@ from collections.abc import Awaitable, Callable, Iterator
 from math import inf
 
 from engine.connection.address import RedisSettings
-from engine.connection.port import Reply
+from engine.connection.link import Reply
 from engine.errors import ConnectFailed, ServerBusy
 from engine.model.clock import monotonic
 
 DEFAULT_WAIT = 2_000
-"""A producer's `wait` in milliseconds, if nothing is said."""
+"""A producer's default `wait`, in milliseconds."""
 LEAST_SILENCE = 1.0
-"""Seconds that a server may take to answer before it counts as hung, however short the wait is."""
+"""Seconds without a reply after which a server may count as hung; never less, even for a shorter `wait`."""
 PRODUCER_DELAY = 1.0
-"""Longest pause in seconds between two tries to reconnect or to send again, so that there is one within each wait."""
+"""Longest delay between two tries of a producer, in seconds: short enough for a try within each `wait`."""
 _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 3.0
 
 _STATES = {
-    "LOADING": "is loading its data; it serves by itself when that is done, so a longer wait= helps",
-    "BUSY": "is blocked by a script or function that does not end; SCRIPT KILL ends one that has written nothing",
-    "TRYAGAIN": "is moving the slot of these keys to another node; a longer wait= helps",
-    "CLUSTERDOWN": "is in a cluster that is down; look at CLUSTER INFO for slots without a node",
+    "LOADING": "is loading its data and will serve when that is done; use a longer wait=",
+    "BUSY": "is blocked by a script or function that does not end; stop it by SCRIPT KILL, unless it has written",
+    "TRYAGAIN": "is moving the slot of these keys to another node; use a longer wait=",
+    "CLUSTERDOWN": "is in a cluster that is down; find the slots without a node by CLUSTER INFO",
     "READONLY": "is a read-only replica; give the address of the primary",
     "MASTERDOWN": "is a replica without its primary; start the primary, or give its address",
     "NOREPLICAS": "has too few replicas; start them, or lower min-replicas-to-write",
-    "MISCONF": "cannot write its data to disk; look for a full disk or missing rights in its log",
-    "OOM": "has used its maxmemory; raise maxmemory, or remove jobs that are kept",
+    "MISCONF": "cannot write its data to disk; free the disk, or fix the permissions that its log names",
+    "OOM": "has reached its maxmemory; raise maxmemory, or remove finished jobs",
 }
 
 
 async def send_again(
     send: Callable[[], Awaitable[Reply]], error: ServerBusy, settings: RedisSettings, wait: float
 ) -> Reply:
-    """Send what the server refused whole, with growing pauses, until it takes it; the reply.
+    """Send a refused command again, with growing delays, until the server accepts it; the reply.
 
-    Raises ServerBusy with the state of the server after `wait` seconds.
+    Raises ServerBusy with the server's state after `wait` seconds.
     """
     began = monotonic()
     for delay in backoff(PRODUCER_DELAY):
@@ -55,15 +55,15 @@ async def send_again(
         except ServerBusy as again:
             error = again
         except ConnectFailed:
-            pass  # a refusal may end the line; what it said tells more
+            pass  # a refusal may close the connection; its own message says more
     state = _STATES.get(error.code, "cannot serve")
     raise ServerBusy(
-        f"{error.code} Redis at {settings.shown} {state} (waited {wait:g} s, nothing was done; it says: {error})"
+        f"{error.code} Redis at {settings.shown} {state} (waited {wait:g} s, nothing was done; its reply: {error})"
     ) from None
 
 
 async def keep_trying(connect: Callable[[], Awaitable[None]], wait: bool | float) -> None:
-    """Connect; with `wait` until it succeeds, where it is a number for so many seconds while a later try may succeed."""
+    """Connect. wait: retry until it succeeds; a number: for that many seconds, while a later try can succeed."""
     ends = inf if wait is True else monotonic() + wait
     for delay in backoff():
         try:

@@ -88,7 +88,7 @@ async def test_each_kind_has_its_end(redis_url: str, link: Link, keys: Keys) -> 
     ]
 
 
-async def test_a_count_that_is_none_does_not_make_a_job_run_for_ever(redis_url: str, link: Link, keys: Keys) -> None:
+async def test_an_unreadable_count_does_not_loop_forever(redis_url: str, link: Link, keys: Keys) -> None:
     runs: list[str] = []
 
     async def fail(job: Job[Any]) -> None:
@@ -107,7 +107,7 @@ async def test_a_count_that_is_none_does_not_make_a_job_run_for_ever(redis_url: 
     assert {runs.count(id) for id in runs} == {3}
 
 
-async def test_a_lock_without_an_end_keeps_its_job_where_it_is(redis_url: str, link: Link, keys: Keys) -> None:
+async def test_a_lock_without_expiry_keeps_its_job_active(redis_url: str, link: Link, keys: Keys) -> None:
     """Some program holds it. It is not run beside that one, and goes on once the lock is gone."""
     await link.call("HSET", keys.job("held"), "name", "n", "data", "{}", "timestamp", 1)
     await link.call("LPUSH", keys.active, "held")

@@ -31,9 +31,7 @@ GOOD = [f"good-{number}" for number in range(20)]
 
 
 @pytest.mark.timeout(120)
-async def test_whatever_is_broken_good_jobs_run_and_bad_ones_end_or_are_let_be(
-    redis_url: str, link: Link, keys: Keys
-) -> None:
+async def test_random_damage_never_stops_good_jobs(redis_url: str, link: Link, keys: Keys) -> None:
     for number in (*ONCE_FOUND, *(random.randrange(2**32) for _ in range(BY_CHANCE))):
         await link.call("FLUSHALL")
         damage = Damage(keys, number)
@@ -46,9 +44,7 @@ async def test_whatever_is_broken_good_jobs_run_and_bad_ones_end_or_are_let_be(
             raise AssertionError(f"Damage(keys, {number}): {error}") from error
 
 
-async def test_whatever_is_broken_operators_are_answered_and_can_clear_it_away(
-    redis_url: str, link: Link, keys: Keys
-) -> None:
+async def test_random_damage_can_be_read_and_removed(redis_url: str, link: Link, keys: Keys) -> None:
     for number in (*ONCE_FOUND, *(random.randrange(2**32) for _ in range(BY_CHANCE))):
         await link.call("FLUSHALL")
         await Damage(keys, number).write(link)

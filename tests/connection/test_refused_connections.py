@@ -1,4 +1,4 @@
-"""Servers that close a connection before they take a command: protected mode, and no room for another client."""
+"""Servers that close a connection before any command: protected mode, maxclients reached."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def test_a_full_server_is_named_as_full(opened: OpenLink, server: Embedded
     admin = await opened(server.url)
     await admin.call("CONFIG", "SET", "maxclients", 1)
     try:
-        with pytest.raises(ConnectFailed, match=r"as many clients as its maxclients allows; raise maxclients"):
+        with pytest.raises(ConnectFailed, match=r"has reached its maxclients; raise maxclients"):
             await opened(server.url)
     finally:
         await admin.call("CONFIG", "SET", "maxclients", 10_000)
