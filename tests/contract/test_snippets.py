@@ -12,16 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from engine import errors
 from tests.support.daemons import daemon
 from tests.support.snippets import ROOT, Snippet, commands, pages, snippets
 
-LATER: tuple[str, ...] = (
-    "batches", "bull-board", "cancellation", "dead-letters", "deduplication", "events", "flows", "from-arq", "from-bullmq",
-    "from-celery", "from-rq", "from-saq", "hooks", "limits", "metrics", "retries", "schedules", "server", "stalled-jobs",
-    "testing", "weaknesses-avoided", "when-redis-fails",
-)  # fmt: skip
-"""Pages that are not yet written so that all of their blocks can be checked."""
-ALL = [snippet for page in pages() if page.stem not in LATER for snippet in snippets(page)]
+ALL = [snippet for page in pages() for snippet in snippets(page)]
 BY_NAME = {snippet.name: snippet for snippet in ALL}
 PROGRAMS = [snippet for snippet in ALL if snippet.is_program]
 
@@ -137,3 +132,11 @@ def test_the_links_of_the_readme_work_everywhere() -> None:
     paths = [link.removeprefix(base).partition("#")[0] for link in links if link.startswith(base)]
     assert paths
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_page_on_errors_names_each() -> None:
+    there = {
+        name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.CorralError)
+    }
+    text = (ROOT / "docs" / "errors.md").read_text()
+    assert {name for name in there if f"`{name}" not in text} == set()
