@@ -72,8 +72,8 @@ def test_drain_has_its_other_variants(tmp_path: Path, only: str) -> None:
     report = _report("drain", tmp_path, "--jobs", "120", "--repeat", "1", "--only", only)
     assert {row["side"] for row in report["rows"]} == {"corral", "bare"}
     if only == "payload=100000":
-        # Adding is not in it, and a claim brings each payload once.
-        assert all(100_000 < row["figures"]["bytes"]["median"] < 102_000 for row in report["rows"])
+        # Adding is not in it, and a claim brings each payload once. The worker loads its scripts, 2 KB a job here.
+        assert all(100_000 < row["figures"]["bytes"]["median"] < 105_000 for row in report["rows"])
 
 
 @pytest.mark.parametrize("side", [ENGINE, BARE], ids=lambda side: side.name)

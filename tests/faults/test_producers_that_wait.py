@@ -100,7 +100,7 @@ async def _run_for_ever(link: Connection | RedisPyLink) -> None:
 
 
 TROUBLES = {
-    "OOM": "has used its maxmemory",
+    "OOM": "has reached its maxmemory",
     "READONLY": "is a read-only replica; give the address of the primary",
     "NOREPLICAS": "has too few replicas",
     "MISCONF": "cannot write its data to disk",

@@ -50,7 +50,7 @@ async def test_migrate_check_reports_differences_first(redis_url: str) -> None:
         assert code == 1, "1: something would behave differently"
         assert "differs  timeout-heeded: 1" in out
         assert f"- {timed} (timeout 30000 ms)" in out
-        assert "1 queues: 1 findings that would behave differently, 0 worth knowing" in out
+        assert "1 queue: 1 difference, 0 notes" in out
 
         ran: list[str] = []
 

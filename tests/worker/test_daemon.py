@@ -432,7 +432,11 @@ async def test_the_wait_for_redis_ends_by_its_time_or_a_signal(late_server: Embe
 
 
 def test_what_no_waiting_can_mend_ends_it_at_once(locked_server: EmbeddedServer) -> None:
-    for login, database, words in (("", 0, "password"), (":wrong@", 0, "password"), (":secret@", 9999, "no database")):
+    for login, database, words in (
+        ("", 0, "password"),
+        (":wrong@", 0, "password"),
+        (":secret@", 9999, "refuses database 9999"),
+    ):
         url = f"redis://{login}127.0.0.1:{locked_server.port}/{database}"
         code, line = refusal(*PROBE, "--wait-for-redis", "1h", "--redis", url)
         assert words in line

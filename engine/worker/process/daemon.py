@@ -239,7 +239,11 @@ class Daemon:
             self._awaited.cancel()
         if count == 1:
             running = sum(1 for _ in self._running())
-            logger.info("Stopping; %s running jobs have %g s to end (--grace)", running, self._options.grace / 1000)
+            if running:
+                jobs = "1 running job has" if running == 1 else f"{running} running jobs have"
+                logger.info("Stopping; %s %g s to end (--grace)", jobs, self._options.grace / 1000)
+            else:
+                logger.info("Stopping; no job is running")
             # Set before the workers' own timers, so that it sees the jobs that they are about to cut off.
             asyncio.get_running_loop().call_later(self._options.grace / 1000, self._look_for_the_late)
             self._closing = self._close()
