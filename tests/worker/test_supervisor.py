@@ -96,7 +96,7 @@ async def test_the_second_signal_is_passed_on_too(redis_url: str, tmp_path: Path
         with daemon(*arguments, log=tmp_path / "log") as worker:
             pids = await processes(worker)
             await queue.add("probe", {"act": "sleep", "ms": 60_000})
-            await active(queue)
+            await until(lambda: "Processing probe job" in said(worker), "the job runs")
             worker.signal(signal.SIGINT)
             await until(lambda: re.search(r"Stopping; 1 running job", said(worker)), "the child has heard the first")
             worker.signal(signal.SIGINT)
