@@ -23,7 +23,7 @@ PACKAGES = HERE / ".packages"
 VERSIONS = ("5.63.0", "5.81.3", "6.2.0", "6.7.0")
 IOREDIS = "5.11.1"
 """What talks to Redis; BullMQ 5 brings one along, BullMQ 6 wants it beside it."""
-PATIENCE = 30.0
+PATIENCE = 30
 """Seconds after which Node is taken for stuck."""
 
 
