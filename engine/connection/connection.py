@@ -22,7 +22,6 @@ from engine.connection.login import greeting, refusal, turned_away
 from engine.connection.retries import PRODUCER_DELAY, backoff, keep_trying, send_again, silence
 from engine.connection.stream import ReplyBatch, Stream, misfit, pack, pack_tuple
 from engine.errors import ConnectFailed, InvalidOption, LinkClosed, OutcomeUnknown, ServerBusy, ServerError
-from engine.model.clock import monotonic
 
 BLOCKING_GRACE = 5.0
 """Seconds that a blocking command may answer after its own timeout before the connection counts as dead."""
@@ -83,7 +82,6 @@ class Connection:
         self._stream: Stream | None = None
         self._streams: set[Stream] = set()
         self._closed = False
-        self._since: float | None = None
         self._reconnecting: asyncio.Task[None] | None = None
         self._failure: ConnectFailed | None = None
         self._patience = self._usual_patience = patience
@@ -118,11 +116,6 @@ class Connection:
     def serving(self) -> bool:
         """Whether there is a connection and no call waits to be sent again."""
         return self._stream is not None and not self._refused
-
-    @property
-    def connected_since(self) -> float | None:
-        """Monotonic time, in seconds, of the last connect; None while there is no connection."""
-        return self._since
 
     @property
     def writes(self) -> int:
@@ -337,7 +330,6 @@ class Connection:
             raise
         self._failure = None
         self._stream = stream
-        self._since = monotonic()
         self._tell(self.on_connect)
         self._write_unsent()
 
@@ -382,7 +374,6 @@ class Connection:
         if stream is not self._stream:
             return
         self._stream = None
-        self._since = None
         self._open = False
         self._past_writes += stream.writes
         self._failure = ConnectFailed(f"the connection to Redis at {self.settings.shown} was lost: {reason}")

@@ -19,7 +19,6 @@ from engine.connection.login import greeting, is_turned_away, refusal
 from engine.connection.retries import keep_trying, send_again, silence
 from engine.connection.stream import MOVED_AWAY, error_reply, pack
 from engine.errors import ConnectFailed, InvalidOption, LinkClosed, OutcomeUnknown, ServerBusy, ServerError
-from engine.model.clock import monotonic
 
 
 class RedisPyLink:
@@ -46,7 +45,7 @@ class RedisPyLink:
         self._connection: Any = _connection(settings, self._connect_timeout)
         self._turn = asyncio.Lock()
         self._posts: set[asyncio.Task[None]] = set()
-        self._since: float | None = None
+        self._is_up = False
         self._closed = False
         self._failure: ConnectFailed | None = None
         self._begun = False
@@ -60,17 +59,12 @@ class RedisPyLink:
 
     @property
     def connected(self) -> bool:
-        return self._since is not None
+        return self._is_up
 
     @property
     def serving(self) -> bool:
         """Whether the last call found a connection, and no call waits to be sent again."""
         return self.connected and not self._refused
-
-    @property
-    def connected_since(self) -> float | None:
-        """Monotonic time, in seconds, of the last connect; None if the last call found no connection."""
-        return self._since
 
     async def connect(self, *, wait: bool | float = False) -> None:
         """Connect. Raises ConnectFailed or AuthFailed. wait: retry until it succeeds; a number: for that many seconds, while a
@@ -224,7 +218,7 @@ class RedisPyLink:
             raise
         self._begun = True
         self._failure = None
-        self._since = monotonic()
+        self._is_up = True
         _tell(self.on_connect)
 
     async def _throw_away(self) -> None:
@@ -232,8 +226,8 @@ class RedisPyLink:
         await self._connection.disconnect(nowait=True)
 
     def _gone(self) -> None:
-        if self._since is not None:
-            self._since = None
+        if self._is_up:
+            self._is_up = False
             _tell(self.on_disconnect)
 
     def _refuse_closed(self) -> None:

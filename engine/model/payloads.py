@@ -15,8 +15,6 @@ from msgspec import Meta, Struct
 from engine.errors import InvalidData, UnknownJobType
 from engine.model import codec
 
-JobType = Literal["email", "sms", "data-export", "file-processing", "generic-task"]
-
 Identifier = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 """A name given by the application: not empty, no control characters."""
 
