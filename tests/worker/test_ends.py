@@ -13,7 +13,7 @@ from engine import Cancellation, Job, Queue, Worker, errors, processor
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.scripts.claim import claim
-from engine.worker import slots as crews
+from engine.worker import slots
 from tests.support.keyspace import events
 from tests.support.keyspace import job as stored
 from tests.support.probes import beat, child, hang
@@ -238,7 +238,7 @@ async def test_an_attempt_that_hangs_is_tried_again_beside_it(queue: Queue, redi
 async def test_too_many_that_do_not_stop_keep_their_slots(
     queue: Queue, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crews, "MAX_ABANDONED", 2)
+    monkeypatch.setattr(slots, "MAX_ABANDONED", 2)
     deaf = Deaf()
 
     @processor("deaf", timeout=30)

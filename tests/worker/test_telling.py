@@ -102,7 +102,7 @@ async def test_drained_is_told_when_no_job_is_in_line(queue: Queue, redis_url: s
         for last in ("c", "bad", "c"):
             heard.clear()
             await queue.add_many([NewJob("x", data) for data in ("a", "b", last)])
-            await until(lambda: "drained" in heard, "it was told")
+            await until(lambda: "drained" in heard, "the event came")
             if concurrency == 1:
                 assert heard[:2] == ["a", "b"]
                 assert heard[-1] == "drained"
@@ -114,7 +114,7 @@ async def test_drained_is_told_when_no_job_is_in_line(queue: Queue, redis_url: s
         await until(lambda: worker.counters.turns > turns, "it has looked")
         assert heard == []
         await queue.resume()
-        await until(lambda: "drained" in heard, "the last was told")
+        await until(lambda: "drained" in heard, "the last event came")
     # Told once: nothing was taken since.
     assert sorted(heard) == ["a", "drained"]
 
