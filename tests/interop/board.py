@@ -156,15 +156,30 @@ class Board:
         await self.page.locator("main button[aria-haspopup=menu]").first.click()
         await self.page.get_by_role("menuitem", name=item).click()
 
-    async def fill(self, box: int, text: str) -> None:
-        """Write into an editor of the dialog that is open; they have no names."""
-        await self.page.get_by_role("dialog").get_by_role("textbox").nth(box).fill(text)
+    async def fill(self, *texts: str) -> None:
+        """Write into the editors of the dialog that is open, the first ones in turn; they have no names.
+
+        An editor that is still being set up drops what was written, so all are read once more and filled again if need be.
+        """
+        editors = self.page.get_by_role("dialog").get_by_role("textbox")
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                for box, text in enumerate(texts):
+                    await editors.nth(box).fill(text)
+                await self.page.evaluate(_TWO_FRAMES)
+                shown = [await editors.nth(box).evaluate(_CONTENT) for box in range(len(texts))]
+                if shown == list(texts):
+                    return
 
     async def press(self, button: str = "Confirm") -> None:
         """Press a button that changes something, and see it answered."""
         async with self.page.expect_response(lambda answer: answer.request.method != "GET") as answer:
             await self.page.get_by_role("button", name=button, exact=True).click()
         assert (await answer.value).ok
+
+
+_TWO_FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+_CONTENT = "editor => ('value' in editor ? editor.value : editor.innerText).trim()"
 
 
 def _packages() -> str:

@@ -10,12 +10,25 @@ import asyncio
 import atexit
 import os
 import subprocess
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from tests.interop.side import NodeSide
 
 _RESET = 5.0
 """Seconds that Node has to close its objects."""
+
+
+class _Pipe:
+    """Writes all of it: one write to a raw pipe may end early, when a signal comes, and an order cut off is never answered."""
+
+    def __init__(self, pipe: IO[bytes] | None) -> None:
+        assert pipe is not None
+        self._pipe = pipe
+
+    def write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[self._pipe.write(left) :]
 
 
 class _Standing:
@@ -25,7 +38,7 @@ class _Standing:
         self._process = subprocess.Popen(
             command, env=os.environ | env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
-        self.stdin = self._process.stdin
+        self.stdin = _Pipe(self._process.stdin)
         self.stdout = asyncio.StreamReader()
         self._transport: asyncio.BaseTransport | None = None
 
