@@ -12,7 +12,7 @@ from engine.model.clock import monotonic
 from engine.model.flow_rows import FlowJob, Gathered
 from engine.model.keys import Keys
 from engine.model.options import NO_OPTIONS, JobOptions, read_options
-from engine.model.records import Claimed, D, JobSignature, Returned, Snapshot, moment
+from engine.model.records import Claimed, D, JobSignature, Returned, Snapshot, to_datetime
 from engine.results import ResultWaiter
 from engine.scripting.key_types import call_typed
 from engine.scripting.rows import Refusal
@@ -248,9 +248,9 @@ class Job(Generic[D, Returned]):
         self.failed_reason = snapshot.failed_reason
         traces = plain_value(snapshot.stacktrace)
         self.stacktrace = [str(trace) for trace in traces] if isinstance(traces, list) else []
-        self.timestamp = moment(snapshot.timestamp)
-        self.processed_on = moment(snapshot.processed_on)
-        self.finished_on = moment(snapshot.finished_on)
+        self.timestamp = to_datetime(snapshot.timestamp)
+        self.processed_on = to_datetime(snapshot.processed_on)
+        self.finished_on = to_datetime(snapshot.finished_on)
 
 
 def stored_job(
@@ -320,7 +320,7 @@ def claimed_job(link: Link, keys: Keys, claimed: Claimed, data: D, options: JobO
     job.priority = claimed.priority
     if claimed.progress:
         job.progress = plain_value(claimed.progress)
-    job.timestamp = moment(claimed.timestamp)
+    job.timestamp = to_datetime(claimed.timestamp)
     return job
 
 

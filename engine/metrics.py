@@ -15,7 +15,7 @@ from engine.model import states, wire
 from engine.model.checks import did_you_mean, is_whole, whole_number
 from engine.model.keys import Keys
 from engine.model.options import read_options
-from engine.model.records import moment
+from engine.model.records import to_datetime
 from engine.scripting.pace import chunks
 from engine.scripts.count_names import count_names
 from engine.scripts.count_priorities import count_priorities
@@ -73,7 +73,7 @@ async def measured(link: Link, keys: Keys, kind: Finished, start: int, end: int)
     found = await get_metrics(link, keys, kind=kind, start=start, end=end)
     newest = None
     if found.closed is not None and found.kept:
-        newest = moment((found.closed // _MINUTE - 1) * _MINUTE)
+        newest = to_datetime((found.closed // _MINUTE - 1) * _MINUTE)
     return Metrics(found.total, found.total - found.until_then, found.counts, found.kept, newest)
 
 

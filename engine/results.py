@@ -16,7 +16,7 @@ from engine.errors import JobNotFound, LinkError, failure
 from engine.model import codec
 from engine.model.clock import duration_ms
 from engine.model.keys import Keys
-from engine.scripts.get_results import Answer, get_results
+from engine.scripts.get_results import EndOfJob, get_results
 
 POLL_EVERY = 1.0
 """Seconds between two polls while no event arrives."""
@@ -36,7 +36,7 @@ class ResultWaiter:
         self._link = link
         self._keys = keys
         self._listen = listen
-        self._waiting: dict[str, list[asyncio.Future[Answer]]] = {}
+        self._waiting: dict[str, list[asyncio.Future[EndOfJob]]] = {}
         self._wanted = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._to_poll: list[str] = []
@@ -70,8 +70,8 @@ class ResultWaiter:
             for future in futures:
                 future.cancel()
 
-    async def _end_of(self, job_id: str) -> Answer:
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    async def _end_of(self, job_id: str) -> EndOfJob:
+        future: asyncio.Future[EndOfJob] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(job_id, []).append(future)
         self._wanted.set()
         if self._reader is None:
@@ -147,7 +147,7 @@ class ResultWaiter:
                     if found.end != "pending":
                         self._resolve(job_id, found)
 
-    async def _look_back(self, job_id: str) -> Answer | None:
+    async def _look_back(self, job_id: str) -> EndOfJob | None:
         """How a job ended that is not stored any more, from the event stream."""
         end: Any = "+"
         for _ in range(_LOOK_BACK // 1000):
@@ -167,7 +167,7 @@ class ResultWaiter:
         if job_id in self._waiting and (found := _ending(event)):
             self._resolve(job_id, found)
 
-    def _resolve(self, job_id: str, found: Answer) -> None:
+    def _resolve(self, job_id: str, found: EndOfJob) -> None:
         for future in self._waiting.get(job_id, ()):
             if not future.done():
                 future.set_result(found)
@@ -178,13 +178,13 @@ def _fields(flat: Iterable[bytes]) -> dict[bytes, bytes]:
     return dict(zip(items, items, strict=False))
 
 
-def _ending(event: dict[bytes, bytes]) -> Answer | None:
+def _ending(event: dict[bytes, bytes]) -> EndOfJob | None:
     """The result in an event that ends a job; None for other events."""
     match event.get(b"event"):
         case b"completed":
-            return Answer("completed", event.get(b"returnvalue", b"null"))
+            return EndOfJob("completed", event.get(b"returnvalue", b"null"))
         case b"failed":
-            return Answer("failed", reason=event.get(b"failedReason", b"").decode(errors="replace"))
+            return EndOfJob("failed", reason=event.get(b"failedReason", b"").decode(errors="replace"))
         case b"removed" if event.get(b"prev") not in (b"completed", b"failed"):
-            return Answer("missing")
+            return EndOfJob("missing")
     return None

@@ -22,7 +22,7 @@ from engine.model.clock import from_ms
 from engine.model.cron import MISFIRE_AFTER, Misfire, Overlap, Timetable
 from engine.model.keys import Keys, check_schedule_id
 from engine.model.options import NO_OPTIONS, JobOptions, ScheduleOptions, read_options
-from engine.model.records import D, NewJob, R, Target, encode_data, moment, signature_of
+from engine.model.records import D, NewJob, R, Target, encode_data, signature_of, to_datetime
 from engine.scripting.pace import PER_CALL
 from engine.scripts.list_schedules import StoredSchedule, list_schedules
 from engine.scripts.remove_schedule import remove_schedule
@@ -345,12 +345,12 @@ def _shown(stored: StoredSchedule) -> Schedule:
         every=table.every,
         offset=table.offset,
         limit=table.limit,
-        start=moment(table.start),
-        end=moment(table.end),
+        start=to_datetime(table.start),
+        end=to_datetime(table.end),
         misfire=table.misfire,
         misfire_after=table.misfire_after,
         overlap=table.overlap,
-        next_run=None if stored.ended else moment(stored.due),
+        next_run=None if stored.ended else to_datetime(stored.due),
         runs=stored.count,
     )
 

@@ -35,9 +35,9 @@ from engine.model import codec
 from engine.model.checks import is_number, whole_number
 from engine.model.clock import monotonic, to_ms
 from engine.model.keys import Keys
-from engine.model.records import moment
+from engine.model.records import to_datetime
 from engine.scripting.key_types import call_typed
-from engine.scripting.pace import LETTERS_PER_CALL, PER_CALL
+from engine.scripting.pace import DEAD_LETTERS_PER_CALL, PER_CALL
 from engine.scripting.snapshots import read_number
 from engine.scripts.count_dead_letters import count_dead_letters
 from engine.scripts.find_dead_letters import LetterQuery, find_dead_letters
@@ -131,13 +131,13 @@ class DeadLetters:
         most = whole_number("limit", limit, 1, _MOST_DAYS if by == "day" else _MOST)
         found = await count_dead_letters(await self._ready(), self._keys, by=by, most=most)
         if by == "day":
-            dated = [(moment(int(day) * 86_400_000), count) for day, count in found]
+            dated = [(to_datetime(int(day) * 86_400_000), count) for day, count in found]
             return {f"{day:%Y-%m-%d}": count for day, count in dated if day is not None}
         return dict(found)
 
     async def get(self, job_id: str) -> DeadLetter | None:
         """The dead letter of that job, open or replayed; None if it has none."""
-        pairs = await call_typed(await self._ready(), "hash", "HGETALL", self._keys.letter(check_id(job_id)))
+        pairs = await call_typed(await self._ready(), "hash", "HGETALL", self._keys.dead_letter(check_id(job_id)))
         if not pairs:
             return None
         return read_dead_letter(self._keys.queue, job_id, dict(zip(pairs[::2], pairs[1::2], strict=True)))
@@ -178,7 +178,7 @@ class DeadLetters:
         link, by, count, at = await self._ready(), secrets.token_hex(8), 0, None
         skipped: dict[str, str] = {}
         while True:
-            most = min(pace.jobs_per_call, LETTERS_PER_CALL) if edit else pace.jobs_per_call
+            most = min(pace.jobs_per_call, DEAD_LETTERS_PER_CALL) if edit else pace.jobs_per_call
             found = await find_dead_letters(
                 link, self._keys, sought, what="records" if edit else "ids", cursor=at, scan=PER_CALL, most=most
             )
@@ -290,7 +290,7 @@ class _Pace:
     def __init__(self, rate: float | None) -> None:
         if rate is not None and (not is_number(rate) or not 0 < rate < 1e9):
             raise InvalidOption(f"rate: {rate!r} is not a number of jobs a second above 0; leave it out for no limit")
-        self.jobs_per_call = PER_CALL if rate is None else max(1, min(LETTERS_PER_CALL, int(rate / 10)))
+        self.jobs_per_call = PER_CALL if rate is None else max(1, min(DEAD_LETTERS_PER_CALL, int(rate / 10)))
         self._rate = rate
         self._due = monotonic()
 

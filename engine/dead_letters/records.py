@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from engine.model import codec
 from engine.model.options import JobOptions, read_options
-from engine.model.records import Snapshot, moment
+from engine.model.records import Snapshot, to_datetime
 from engine.scripting.snapshots import read_number, read_snapshot
 from engine.scripts.fail import MAX_TENANT, UNKNOWN_ERROR
 
@@ -105,11 +105,11 @@ def read_dead_letter(queue: str, id: str, record: Mapping[bytes, bytes]) -> Dead
         stalls=job.stalls,
         priority=job.priority,
         failures=read_number(record, b"times") or 1,
-        timestamp=moment(job.timestamp),
-        processed_on=moment(job.processed_on),
-        finished_on=moment(job.finished_on),
+        timestamp=to_datetime(job.timestamp),
+        processed_on=to_datetime(job.processed_on),
+        finished_on=to_datetime(job.finished_on),
         processed_by=job.processed_by,
-        replayed_on=moment(read_number(record, b"replayedOn")),
+        replayed_on=to_datetime(read_number(record, b"replayedOn")),
     )
 
 

@@ -74,7 +74,7 @@ class Keys:
         """Holds the id of the job that owns this deduplication."""
         return f"{self.jobs}de:{deduplication_id}"
 
-    def letter(self, job_id: str) -> str:
+    def dead_letter(self, job_id: str) -> str:
         """The dead letter of a job."""
         return f"{self.jobs}{wire.PRIVATE}:dead:letter:{job_id}:record"
 

@@ -296,7 +296,7 @@ class Counts(Struct, frozen=True):
     paused: int = 0
 
 
-def moment(ms: int | None) -> datetime | None:
+def to_datetime(ms: int | None) -> datetime | None:
     """The aware datetime of a stored time, if there is one; None too for one beyond every calendar, whoever wrote it."""
     try:
         return None if ms is None else clock.from_ms(ms)

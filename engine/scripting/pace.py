@@ -11,7 +11,7 @@ PER_CALL: Final = 250
 """Jobs in one call, of producers, workers and operators: adding, moving or deleting one takes 10 to 30 us, and no call may block
 the server for long."""
 
-LETTERS_PER_CALL: Final = 10
+DEAD_LETTERS_PER_CALL: Final = 10
 """Dead letters that an operator's call writes, replays or deletes: each takes 80 to 250 us, the most with a million of them."""
 
 FAILED_PER_CALL: Final = 20

@@ -17,7 +17,7 @@ End = Literal["missing", "completed", "failed", "pending"]
 _ENDS: tuple[End, ...] = ("missing", "completed", "failed", "pending")
 
 
-class Answer(Struct, frozen=True):
+class EndOfJob(Struct, frozen=True):
     """How a job ended."""
 
     end: End
@@ -28,13 +28,13 @@ class Answer(Struct, frozen=True):
     """Why a failed job failed."""
 
 
-async def get_results(link: Link, keys: Keys, ids: Iterable[str], *, now: Now = "") -> list[Answer]:
+async def get_results(link: Link, keys: Keys, ids: Iterable[str], *, now: Now = "") -> list[EndOfJob]:
     """How at most 1,000 jobs ended, in the order of `ids`."""
     flat = await _get_results(link, keys, now, rows=ids)
     return [_read(_ENDS[code], value) for code, value in zip(flat[::2], flat[1::2], strict=True)]
 
 
-def _read(end: End, value: bytes | None) -> Answer:
+def _read(end: End, value: bytes | None) -> EndOfJob:
     if end == "failed":
-        return Answer(end, reason=(value or b"").decode(errors="replace"))
-    return Answer(end, value or b"null")
+        return EndOfJob(end, reason=(value or b"").decode(errors="replace"))
+    return EndOfJob(end, value or b"null")

@@ -9,7 +9,7 @@ from engine.connection import Argument, Link
 from engine.errors import CorralError, DeadLetterNotFound, WrongState
 from engine.model.keys import Keys
 from engine.scripting.loader import Now, Script
-from engine.scripting.pace import LETTERS_PER_CALL, chunks
+from engine.scripting.pace import DEAD_LETTERS_PER_CALL, chunks
 
 _replay = Script(
     "replay",
@@ -52,7 +52,7 @@ async def replay(
     `by` names this call, and is the same in every send of it. Returns the letters that were not replayed, and why.
     """
     refused: dict[str, NotReplayed] = {}
-    for chunk in chunks(letters, LETTERS_PER_CALL):
+    for chunk in chunks(letters, DEAD_LETTERS_PER_CALL):
         slots: list[Argument] = []
         for id, at, data in chunk:
             slots += (id, "" if at is None else at, 0 if data is None else 1, data or b"")

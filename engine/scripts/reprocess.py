@@ -9,7 +9,7 @@ from engine.connection import Argument, Link
 from engine.errors import CorralError, JobNotFound, WrongState
 from engine.model.keys import Keys
 from engine.scripting.loader import Now, Script
-from engine.scripting.pace import LETTERS_PER_CALL, chunks
+from engine.scripting.pace import DEAD_LETTERS_PER_CALL, chunks
 
 _reprocess = Script(
     "reprocess",
@@ -42,7 +42,7 @@ async def reprocess(
     Attempts already made stay counted, as in BullMQ: a job that used them all runs once more. `reset` forgets them.
     """
     refused: dict[str, NotReprocessed] = {}
-    for chunk in chunks(jobs, LETTERS_PER_CALL):
+    for chunk in chunks(jobs, DEAD_LETTERS_PER_CALL):
         slots: list[Argument] = []
         for id, lifo in chunk:
             slots += (id, 1 if lifo else 0)

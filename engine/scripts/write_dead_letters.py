@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from engine.connection import Argument, Link
 from engine.model.keys import Keys
 from engine.scripting.loader import Now, Script
-from engine.scripting.pace import LETTERS_PER_CALL, chunks
+from engine.scripting.pace import DEAD_LETTERS_PER_CALL, chunks
 
 _write_dead_letters = Script("write_dead_letters", keys="failed jobs", args="now", rows="id error tenant")
 
@@ -18,7 +18,7 @@ async def write_dead_letters(link: Link, keys: Keys, jobs: Sequence[tuple[str, s
     A job that has not failed, or whose last failure has its letter, is skipped.
     """
     written = 0
-    for chunk in chunks(jobs, LETTERS_PER_CALL):
+    for chunk in chunks(jobs, DEAD_LETTERS_PER_CALL):
         slots: list[Argument] = [slot for job in chunk for slot in job]
         written += await _write_dead_letters(link, keys, now, rows=slots)
     return written

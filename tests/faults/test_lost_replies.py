@@ -17,7 +17,7 @@ from engine.errors import DeadLetterNotFound, LockLost, OutcomeUnknown
 from engine.model.options import Keep
 from engine.model.records import Claimed
 from engine.scripting.loader import loading
-from engine.scripting.pace import LETTERS_PER_CALL
+from engine.scripting.pace import DEAD_LETTERS_PER_CALL
 from engine.scripting.rows import Refusal
 from engine.scripts.claim import claim
 from engine.scripts.finish import finish
@@ -94,7 +94,7 @@ async def test_a_replay_with_a_lost_reply_runs_no_job_twice(direct: Queue, proxy
 
     def lose_one(letter: DeadLetter) -> int:
         """Called for each letter, so in the middle."""
-        proxy.drop_replies = int(letter.id[1:]) >= LETTERS_PER_CALL * replies
+        proxy.drop_replies = int(letter.id[1:]) >= DEAD_LETTERS_PER_CALL * replies
         return 1
 
     async with Queue("q", redis=through(proxy)) as queue:
@@ -103,10 +103,10 @@ async def test_a_replay_with_a_lost_reply_runs_no_job_twice(direct: Queue, proxy
         proxy.drop_replies = False
         report = await queue.dead_letters.replay(everything=True, data=lambda letter: 2)
     # The last call of the first replay was carried out, though nobody was told.
-    assert report.count == 250 - LETTERS_PER_CALL * (replies + 1)
+    assert report.count == 250 - DEAD_LETTERS_PER_CALL * (replies + 1)
     waiting = await direct.jobs("waiting", 0, 300)
     assert sorted(job.id for job in waiting) == sorted(f"j{n}" for n in range(250))
-    assert sum(job.data == 1 for job in waiting) == LETTERS_PER_CALL * (replies + 1)
+    assert sum(job.data == 1 for job in waiting) == DEAD_LETTERS_PER_CALL * (replies + 1)
 
 
 async def test_a_worker_recovers_a_claim_with_a_lost_reply(direct: Queue, proxy: Proxy) -> None:

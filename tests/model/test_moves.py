@@ -96,7 +96,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule(id=st.sampled_from("123xyz"))
     def replay(self, id: str) -> None:
-        letter = self.do(self.link.call("HMGET", self.keys.letter(id), "finishedOn", "replayedOn"))
+        letter = self.do(self.link.call("HMGET", self.keys.dead_letter(id), "finishedOn", "replayedOn"))
         has_failed = id in self.do(census(self.link, self.keys))["failed"]
         wanted = (
             NotReplayed.MISSING if letter[0] is None

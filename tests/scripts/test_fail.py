@@ -164,7 +164,7 @@ async def test_an_index_of_a_wrong_type_writes_nothing(link: Link, keys: Keys, n
 @pytest.mark.usefixtures("damaged")
 async def test_a_foreign_key_at_a_letters_place_costs_that_letter_only(link: Link, keys: Keys) -> None:
     await seed(link, keys, active={"a": Held(), "b": Held()})
-    await link.call("SET", keys.letter("a"), "foreign")
+    await link.call("SET", keys.dead_letter("a"), "foreign")
     assert await fail(link, keys, [(claimed(id), Failed("boom"), ALL, 1) for id in "ab"], dead_letters=ALL, now=7) == {}
     found = await stored_dead_letters(link, keys)
     assert (found["letter:a:record"], found["open"]) == ("foreign", {"b": 7})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.connection import Link
 from engine.model.keys import Keys
-from engine.scripts.get_results import Answer, get_results
+from engine.scripts.get_results import EndOfJob, get_results
 from tests.support.keyspace import dump
 from tests.support.seeding import Held, seed
 
@@ -17,13 +17,13 @@ async def test_each_end_has_its_answer(link: Link, keys: Keys) -> None:
     await link.call("HDEL", keys.job("void"), "returnvalue")
     before = await dump(link)
     assert await get_results(link, keys, ["ok", "void", "no", "a", "w", "d", "gone"]) == [
-        Answer("completed", b'{"n":[]}'),
-        Answer("completed", b"null"),
-        Answer("failed", reason="boom ä"),
-        Answer("pending"),
-        Answer("pending"),
-        Answer("pending"),
-        Answer("missing"),
+        EndOfJob("completed", b'{"n":[]}'),
+        EndOfJob("completed", b"null"),
+        EndOfJob("failed", reason="boom ä"),
+        EndOfJob("pending"),
+        EndOfJob("pending"),
+        EndOfJob("pending"),
+        EndOfJob("missing"),
     ]
     assert await dump(link) == before
     await link.call("HSET", keys.job("void"), "returnvalue", "1")

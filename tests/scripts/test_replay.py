@@ -141,8 +141,8 @@ async def test_a_structure_of_a_wrong_type_is_an_error_and_nothing_is_written(
 async def test_a_foreign_key_at_a_jobs_place_holds_up_no_other(link: Link, keys: Keys) -> None:
     await fail_jobs(link, keys, {"a": Death(3), "b": Death(4), "c": Death(5)})
     await link.call("SET", keys.job("a"), "not a hash")
-    await link.call("DEL", keys.letter("b"))
-    await link.call("SET", keys.letter("b"), "not a hash")
+    await link.call("DEL", keys.dead_letter("b"))
+    await link.call("SET", keys.dead_letter("b"), "not a hash")
     refused = await replay(link, keys, [(id, None, None) for id in "abc"], by="x", now=7)
     assert refused == {"a": NotReplayed.PRESENT, "b": NotReplayed.MISSING}
     assert (await census(link, keys))["wait"] == ["c"]

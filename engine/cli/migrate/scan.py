@@ -98,7 +98,7 @@ class QueueScan:
                     elif left == -2:
                         recheck.unlocked[id] = None
             case "failed":
-                dead_letters = await answers(self._link, [("EXISTS", raw(self._keys.letter(id))) for id in ids])
+                dead_letters = await answers(self._link, [("EXISTS", raw(self._keys.dead_letter(id))) for id in ids])
                 for id, there in zip(ids, dead_letters, strict=True):
                     if not there:
                         self._found.add("without-dead-letter", id)
