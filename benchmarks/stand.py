@@ -101,7 +101,7 @@ class Stand:
 
     def keep_no_events(self, queue: str) -> None:
         """Before its first job: whoever opens a queue first says how many events it keeps, and here that is the harness."""
-        self.redis.hset(f"bull:{queue}:meta", "silent", 1)
+        self.redis.hset(f"bull:{queue}:meta", "events", "none")
 
     def completed(self, queue: str) -> int:
         """Results that are kept, of a side on the wire."""

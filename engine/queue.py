@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Literal, Unpack, get_args, overload
 
 from msgspec import UNSET
 
@@ -28,7 +28,7 @@ from engine.metrics import (
 )
 from engine.middleware import AroundAdd, HookedAdds, check_middleware
 from engine.model import codec, wire
-from engine.model.checks import whole_number
+from engine.model.checks import did_you_mean, whole_number
 from engine.model.clock import duration_ms
 from engine.model.flow_rows import node_row
 from engine.model.keys import Keys, check_deduplication_id
@@ -63,6 +63,7 @@ from engine.scripts.reprocess import reprocess
 from engine.scripts.resume import resume
 
 State = Literal["waiting", "active", "delayed", "prioritized", "completed", "failed", "waiting-children", "paused"]
+Events = Literal["all", "results", "none"]
 
 
 MAX_REASON = 1_000
@@ -78,9 +79,12 @@ class Queue:
 
     redis: a URL (`redis:`, `rediss:`, `unix:`, `embedded:`), RedisSettings, or None for the environment's settings.
     prefix: what the Redis keys begin with, as in BullMQ. max_payload: bytes that a job's data may have.
+    events: which events Corral programs write for this queue, until a Queue sets another value: "all"; "results", only
+    what callers that wait for a job need (`completed`, `failed`, `removed`), which saves three of four entries; or "none":
+    `job.result()` then polls, and gets a stored result within about a second. None keeps the stored setting, "all" in a
+    new queue.
     max_events: entries kept in the queue's event stream, for every program that uses the queue; None keeps the stored
-    setting, 10,000 in a new queue. With 0 no Corral program writes events until a Queue sets another number; `job.result()`
-    then polls, and gets a stored result within about a second. (BullMQ's `maxLen: 0` differs: it keeps about 100 entries.)
+    setting, 10,000 in a new queue.
     wait: how long a call waits (ms or timedelta) while Redis cannot take it: no connection, loading, read-only, out of
     memory and so on. Then the error is raised, and nothing was written. 0 raises at once. If the server does not reply at
     all, OutcomeUnknown is raised after the same time, but at least a second.
@@ -97,6 +101,7 @@ class Queue:
         redis: str | RedisSettings | None = None,
         prefix: str = wire.DEFAULT_PREFIX,
         max_payload: int = codec.DEFAULT_MAX_PAYLOAD,
+        events: Events | None = None,
         max_events: int | None = None,
         wait: int | timedelta = DEFAULT_WAIT,
         link: Connection | RedisPyLink | None = None,
@@ -106,7 +111,10 @@ class Queue:
         self.keys = Keys(name, prefix)
         self._redis = link.settings if link is not None else RedisSettings.parse(redis)
         self._max_payload = max_payload
-        self._max_events = _events(max_events)
+        self._events = _check_events(events)
+        self._max_events = max_events
+        if max_events is not None:
+            whole_number("max_events", max_events, 1, hint='for a queue without events use events="none"')
         self._wait = duration_ms("wait", wait)
         self._shared = SharedLink(f"queue {name!r}", self._connect, prepare=self._prepare, lent=link)
         self._results: ResultWaiter | None = None
@@ -474,7 +482,9 @@ class Queue:
 
     async def _prepare(self, link: Link) -> None:
         await guard(link, self.keys)
-        await init_queue(link, self.keys, version=f"corral:{wire.VERSION}", max_events=self._max_events)
+        await init_queue(
+            link, self.keys, version=f"corral:{wire.VERSION}", max_events=self._max_events, events=self._events
+        )
 
     def _waiter(self) -> ResultWaiter:
         if self._results is None:
@@ -503,6 +513,8 @@ class Queue:
         )
 
 
-def _events(value: int | None) -> int | None:
-    hint = "0 writes no events, None keeps the stored setting"
-    return None if value is None else whole_number("max_events", value, hint=hint)
+def _check_events(value: Events | None) -> Events | None:
+    known = get_args(Events)
+    if value is None or value in known:
+        return value
+    raise InvalidOption(f'events: {value!r} is not "all", "results" or "none"{did_you_mean(str(value), known)}')

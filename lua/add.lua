@@ -62,8 +62,8 @@ for i = 3, #ARGV, stride do
   end
 end
 local any_special = next(specials) ~= nil
-local is_paused, room, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, room, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 local lists = any_special and { wait, active } or { wait }
 if is_paused then lists[#lists + 1] = paused end
 check_types(events, lists, any_special and { delayed, prioritized } or {}, marker, {}, any_special and { pc } or {})

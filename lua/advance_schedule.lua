@@ -52,7 +52,7 @@ starts = starts == '1'
 --@include next_free_time
 --@include make_run
 
-local is_paused, room, max_events = read_limits(meta, active)
+local is_paused, room, max_events, mode = read_limits(meta, active)
 check_types(events, { wait, paused }, { prioritized, delayed, schedules }, marker, {}, { pc })
 local hash = jobs .. 'repeat:' .. schedule
 local stored = redis.call('HMGET', hash, 'name', 'data', 'ic', 'overlap', 'running', 'queued')
@@ -80,7 +80,7 @@ if score and string.format('%.0f', score) == due then
   local time = next_free_time(jobs, runs, times)
   if time then
     local queue = { paused_list = is_paused and paused, wait = wait, paused = paused, prioritized = prioritized, pc = pc,
-      delayed = delayed, marker = marker, jobs = jobs, emit = emitter(events, max_events), now = clock(now),
+      delayed = delayed, marker = marker, jobs = jobs, emit = emitter(events, max_events, mode), now = clock(now),
       may_start = not is_paused and room > 0 }
     local there = find_waiting(queue, runs .. time)
     redis.call('INCR', counter)

@@ -55,8 +55,8 @@ local request_ms = 3600000
 
 now = clock(now)
 local now_text, job = string.format('%.0f', now), jobs .. id
-local is_paused, room, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, room, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed,
   marker = marker, jobs = jobs, emit = emit }
 check_types(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules, cancelling },

@@ -31,8 +31,8 @@ local now, id, delay = unpack(ARGV)
 --@include job_exists
 --@include due
 
-local _, _, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local _, _, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 check_types(events, {}, { delayed }, marker)
 if not job_exists(jobs, id) then return 2 end
 if not redis.call('ZSCORE', delayed, id) then return 1 end

@@ -47,8 +47,8 @@ local now, token, lock_ms, worker, count, worker_limit = unpack(ARGV)
 --@include rate
 
 now = clock(now)
-local is_paused, room, max_events, limits = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, room, max_events, mode, limits = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed }, marker, {}, { pc }, true)
 local queue = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
   emit = emit, jobs = jobs, paused_list = is_paused and paused }

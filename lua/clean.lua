@@ -46,8 +46,8 @@ local now, state, grace, skip, count = unpack(ARGV)
 --@include scheduled
 --@include delete_matching
 
-local _, _, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local _, _, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 check_types(events, { wait, paused, active }, { prioritized, delayed, completed, failed, schedules }, nil, { stalled })
 now = clock(now)
 local cutoff = now - grace

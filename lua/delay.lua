@@ -40,8 +40,8 @@ local stride, first = 7, 2
 --@include to_count
 
 local now = clock(ARGV[1])
-local is_paused, room, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, room, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 check_types(events, { active }, { delayed }, marker, { stalled })
 local good, fields, refused = check_claims(jobs, active, ARGV, first, stride)
 if #good == 0 then return refused end

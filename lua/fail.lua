@@ -70,8 +70,8 @@ local REASON, STACKTRACE, ATTEMPTS, ERROR, TENANT = 3, 5, 6, 7, 8
 
 local now = clock(ARGV[1])
 local now_text = string.format('%d', now)
-local is_paused, room, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, room, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 local queue = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
   emit = emit, jobs = jobs, paused_list = is_paused and paused }
 local count_failed = count_metrics(jobs, 'failed', ARGV[3])

@@ -58,8 +58,8 @@ local stride, first = 6, 3
 
 local now = clock(ARGV[1])
 local now_text = string.format('%d', now)
-local is_paused, room, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, room, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 local queue = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
   emit = emit, jobs = jobs, paused_list = is_paused and paused }
 local count_finished = count_metrics(jobs, 'completed', ARGV[2])

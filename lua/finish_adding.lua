@@ -70,8 +70,8 @@ local first = 7
 
 local now = clock(ARGV[1])
 local now_text = string.format('%d', now)
-local is_paused, room, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, room, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 local queue = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
   emit = emit, jobs = jobs, paused_list = is_paused and paused }
 check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })

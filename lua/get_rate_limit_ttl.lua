@@ -23,6 +23,6 @@ local now, worker_limit = unpack(ARGV)
 --@include read_limits
 --@include rate
 
-local _, _, _, limits = read_limits(meta, active)
+local _, _, _, _, limits = read_limits(meta, active)
 local limit = read_rate(meta, limiter, smoothed, limits, worker_limit, clock(now))
 return limit and limit.free == 0 and limit.wait or 0

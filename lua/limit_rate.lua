@@ -27,7 +27,7 @@ local _, max, duration, smooth = unpack(ARGV)
 
 --@include read_limits
 
-local is_paused, room, _, limits = read_limits(meta, active)
+local is_paused, room, _, _, limits = read_limits(meta, active)
 local waiting = redis.call('LLEN', wait) + redis.call('ZCARD', prioritized)
 redis.call('LLEN', active)
 redis.call('ZCARD', marker)

@@ -25,8 +25,8 @@ local meta, wait, paused, active, marker, events = unpack(KEYS)
 --@include check_types
 --@include merge_paused
 
-local was_paused, _, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local was_paused, _, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 check_types(events, { wait, paused }, {}, marker)
 
 -- DEL first: a full server allows it, and must not refuse to pause the queue that fills it.

@@ -31,8 +31,8 @@ local stride, first = 4, 2
 --@include job_exists
 --@include check_write
 
-local _, _, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local _, _, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 check_types(events, { active })
 local good, refused = {}, {}
 for i = first, #ARGV, stride do

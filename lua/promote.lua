@@ -32,8 +32,8 @@ local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs
 --@include enqueue
 --@include promote
 
-local is_paused, room, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, room, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 check_types(events, { wait, is_paused and paused or nil }, { prioritized, delayed }, marker, {}, { pc })
 local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc, delayed = delayed,
   marker = marker, emit = emit, jobs = jobs }

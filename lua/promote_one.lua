@@ -34,8 +34,8 @@ local id = ARGV[2]
 --@include merge_paused
 --@include enqueue
 
-local is_paused, room, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, room, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
 check_types(events, { wait, queue.paused_list or nil }, { prioritized, delayed }, marker, {}, { pc })
 if not job_exists(jobs, id) then return 2 end

@@ -41,8 +41,8 @@ local stride, first = 4, 2
 --@include enqueue
 
 local now = clock(ARGV[1])
-local is_paused, room, max_events, limits = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, room, max_events, mode, limits = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
 check_types(events, { wait, active, queue.paused_list or nil }, { prioritized }, marker, { stalled }, { pc, limiter })
 local good, fields, refused = check_claims(jobs, active, ARGV, first, stride)

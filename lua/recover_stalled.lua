@@ -55,8 +55,8 @@ skip, count = tonumber(skip) or 0, tonumber(count)
 --@include watch
 
 now = clock(now)
-local is_paused, room, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, room, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
 check_types(events, { wait, active, queue.paused_list or nil }, { prioritized, schedules }, marker, { stalled }, { pc })
 local seen = read_watch(watch, now, gap, grace, redis.call('LLEN', active) > 0)

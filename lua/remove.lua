@@ -49,8 +49,8 @@ local meta, wait, paused, active, prioritized, pc, delayed, waiting_children, co
 --@include release_parents
 --@include promote_deduplicated
 
-local is_paused, _, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, _, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 check_types(events, { wait, paused, active }, { prioritized, delayed, waiting_children, completed, failed, schedules }, marker, { stalled }, { pc })
 local now = clock(ARGV[1])
 local now_text = string.format('%d', now)

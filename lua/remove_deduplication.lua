@@ -36,8 +36,8 @@ local now, deduplication, owner = unpack(ARGV)
 --@include enqueue
 --@include promote_deduplicated
 
-local is_paused, _, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, _, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 check_types(events, { wait, is_paused and paused or nil }, { prioritized, delayed }, marker, {}, { pc })
 local owner_key = jobs .. 'de:' .. deduplication
 local owned_by = redis.call('GET', owner_key)

@@ -34,8 +34,8 @@ local schedule = ARGV[2]
 --@include pending
 --@include delete_run
 
-local _, _, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local _, _, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 check_types(events, { wait, paused }, { prioritized, delayed, schedules })
 local due = redis.call('ZSCORE', schedules, schedule)
 if not due then return 1 end

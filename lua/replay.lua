@@ -48,8 +48,8 @@ local by, stride, first = ARGV[2], 4, 3
 --@include mark_replayed
 
 local now_text = string.format('%d', clock(ARGV[1]))
-local is_paused, room, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, room, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
 check_types(events, { wait, queue.paused_list or nil }, { prioritized, failed }, marker, {}, { pc, counter })
 local good, seen, refused = {}, {}, {}

@@ -44,8 +44,8 @@ local stride, first = 2, 3
 --@include index_dead_letter
 --@include mark_replayed
 
-local is_paused, room, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, room, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
 check_types(events, { wait, queue.paused_list or nil }, { prioritized, completed, failed }, marker, {}, { pc })
 local good, seen, refused, letters = {}, {}, {}, {}

@@ -29,8 +29,8 @@ local meta, wait, paused, active, prioritized, delayed, marker, events = unpack(
 --@include due
 --@include merge_paused
 
-local was_paused, room, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local was_paused, room, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 check_types(events, { wait, paused }, { prioritized, delayed }, marker)
 local has_paused = redis.call('EXISTS', paused) == 1
 

@@ -41,8 +41,8 @@ local stride, first = 6, 2
 --@include merge_paused
 --@include enqueue
 
-local is_paused, room, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, room, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
 check_types(events, { wait, active, queue.paused_list or nil }, { prioritized }, marker, { stalled }, { pc })
 local good, fields, refused = check_claims(jobs, active, ARGV, first, stride)

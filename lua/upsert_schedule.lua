@@ -54,10 +54,10 @@ local now, schedule, due, keep, times, name, data, head, priority, lifo = unpack
 --@include delete_run
 --@include make_run
 
-local is_paused, room, max_events = read_limits(meta, active)
+local is_paused, room, max_events, mode = read_limits(meta, active)
 check_types(events, { wait, paused }, { prioritized, delayed, schedules }, marker, {}, { pc })
 local queue = { paused_list = is_paused and paused, wait = wait, paused = paused, prioritized = prioritized, pc = pc, delayed = delayed,
-  marker = marker, jobs = jobs, emit = emitter(events, max_events), now = clock(now), may_start = not is_paused and room > 0 }
+  marker = marker, jobs = jobs, emit = emitter(events, max_events, mode), now = clock(now), may_start = not is_paused and room > 0 }
 local hash, prefix = jobs .. 'repeat:' .. schedule, 'repeat:' .. schedule .. ':'
 local score = redis.call('ZSCORE', schedules, schedule)
 if (score and string.format('%.0f', score) or '') ~= due then return { 1 } end

@@ -60,8 +60,8 @@ local first = 5
 --@include insert_flow
 
 now = clock(now)
-local is_paused, room, max_events = read_limits(meta, active)
-local emit = emitter(events, max_events)
+local is_paused, room, max_events, mode = read_limits(meta, active)
+local emit = emitter(events, max_events, mode)
 local queue = { wait = wait, paused_list = is_paused and paused, prioritized = prioritized, pc = pc }
 check_types(events, { wait, active, queue.paused_list or nil }, { prioritized, waiting_children }, marker, { stalled }, { pc })
 local claim = { id, token, fence }

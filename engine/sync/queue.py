@@ -22,7 +22,7 @@ from engine.model import codec, wire
 from engine.model.limits import RateLimit
 from engine.model.options import AddOptions
 from engine.model.records import Counts, D, NewJob, R, Target
-from engine.queue import Queue, State
+from engine.queue import Events, Queue, State
 from engine.queue_events import QueueEvents
 from engine.scripts.cancel import Cancellation
 from engine.sync.views import SyncDeadLetters, SyncEvents, SyncFlows, SyncJob, SyncSchedules
@@ -53,6 +53,7 @@ class SyncQueue:
         redis: str | RedisSettings | None = None,
         prefix: str = wire.DEFAULT_PREFIX,
         max_payload: int = codec.DEFAULT_MAX_PAYLOAD,
+        events: Events | None = None,
         max_events: int | None = None,
         wait: int | timedelta = DEFAULT_WAIT,
         middleware: Sequence[AroundAdd] | None = None,
@@ -64,6 +65,7 @@ class SyncQueue:
             redis=redis,
             prefix=prefix,
             max_payload=max_payload,
+            events=events,
             max_events=max_events,
             wait=wait,
             middleware=middleware,

@@ -14,12 +14,17 @@ local function trim_large(events, id, bytes)
   if since then redis.pcall('XTRIM', events, 'MINID', '~', since, 'LIMIT', 100000) end
 end
 
--- Returns the function that writes an event: emit(name, field, value, ...). The first event of a call trims the stream to about
--- `max_events` entries. With `max_events` false it writes nothing.
-local function emitter(events, max_events)
-  if not max_events then return function() end end
+-- Returns emit(name, field, value, ...), which writes an event if `mode` asks for it; its first entry trims the stream to about
+-- `max_events`. With 'results' only events that end a job are written: completed, failed and removed.
+-- Returns also the key of the stream, or false, for loops that write small events by a cheaper XADD of their own: the first if all events
+-- are written, the second if those of results are. Such a loop writes its first event by `emit`, which trims, and large values too.
+local function emitter(events, max_events, mode)
+  if mode == 'none' then return function() end, false, false end
   local first = true
-  return function(name, ...)
+  -- What callers that wait for a job need: Node's `waitUntilFinished` reads the first two, ours all.
+  local wanted = mode == 'results' and { completed = true, failed = true, removed = true }
+  local function emit(name, ...)
+    if wanted and not wanted[name] then return end
     local id
     if first then
       first = false
@@ -32,4 +37,5 @@ local function emitter(events, max_events)
       if #value > 4096 then trim_large(events, id, #value) end
     end
   end
+  return emit, not wanted and events, events
 end

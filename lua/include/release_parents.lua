@@ -13,10 +13,10 @@ local function release_parents(now)
       local queue = { jobs = jobs, wait = jobs .. 'wait', prioritized = jobs .. 'prioritized', pc = jobs .. 'pc', delayed = jobs .. 'delayed',
         marker = jobs .. 'marker', waiting_children = jobs .. 'waiting-children' }
       local is_sound = pcall(function()
-        local is_paused, room, max_events = read_limits(jobs .. 'meta', jobs .. 'active')
+        local is_paused, room, max_events, mode = read_limits(jobs .. 'meta', jobs .. 'active')
         queue.paused_list = is_paused and jobs .. 'paused'
         queue.may_start = not is_paused and room > 0
-        queue.emit = emitter(jobs .. 'events', max_events)
+        queue.emit = emitter(jobs .. 'events', max_events, mode)
         check_types(jobs .. 'events', { queue.wait, queue.paused_list or nil },
           { queue.prioritized, queue.delayed, queue.waiting_children }, queue.marker, {}, { queue.pc })
       end)

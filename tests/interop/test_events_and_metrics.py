@@ -106,12 +106,27 @@ async def test_node_waits_for_us_under_a_stream_length_of_0(redis_url: str, node
         assert await link.call("HGET", Keys("q").meta, "opts.maxLenEvents") == b"0"
 
 
-async def test_a_silent_queue_stays_so_when_node_opens_it(redis_url: str, node: NodeSide, link: Link) -> None:
-    async with Queue("q", redis=redis_url, max_events=0) as queue, both(redis_url, node) as (ours, _):
+@pytest.mark.parametrize("events", ["all", "results", "none"])
+async def test_node_waits_for_us_by_the_events_of_results(
+    redis_url: str, node: NodeSide, link: Link, events: Literal["all", "results", "none"]
+) -> None:
+    async with Queue("q", redis=redis_url, events=events) as queue, both(redis_url, node) as (ours, _):
+        # Opened later, with options of its own, it does not change which events we write.
         await node.make("Queue", "queue", "q", streams={"events": {"maxLen": 500}})
-        await ours.work("q")
-        assert await (await queue.add("n", {"value": 7})).result(timeout=10_000) == 7
-        assert await link.call("XLEN", Keys("q").events) == 0
+        await node.make("QueueEvents", "events", "q")
+        jobs = [await queue.add("n", {"value": n}, delay=300) for n in range(5)]
+        jobs.append(await queue.add("n", {"do": "throw"}, delay=300))
+        await ours.work("q", concurrency=5)
+        if events == "none":
+            # Without events Node's wait ends only if the job has ended before it.
+            await counted(queue, completed=5, failed=1)
+        waits = [node.call("queue", "waitUntilFinished", job=job.id, with_="events") for job in jobs]
+        *values, failed = await asyncio.gather(*waits, return_exceptions=True)
+        assert values == list(range(5))
+        assert "boom" in str(failed)
+        names = {fields[1].decode() for _, fields in await link.call("XRANGE", Keys("q").events, "-", "+")}
+        assert (names == {"completed", "failed"}) is (events == "results")
+        assert bool(names) is (events != "none")
 
 
 async def test_node_hears_large_results_and_the_stream_is_bounded(redis_url: str, node: NodeSide, link: Link) -> None:

@@ -36,16 +36,22 @@ async def test_a_length_of_the_stream_that_is_asked_for_counts_from_then_on(link
     assert await link.call("HGET", keys.meta, "opts.maxLenEvents") == b"1"
 
 
-async def test_a_silent_queue_has_a_word_that_bullmq_does_not_write(link: Link, keys: Keys) -> None:
-    asked = ((70, "70", False), (0, "70", True), (None, "70", True), (80, "80", False))
-    for max_events, kept, silent in asked:
-        for written in (max_events is not None, False):
-            assert await init_queue(link, keys, version="corral:1.0.0", max_events=max_events, now=7) is written
-        found = await link.call("HMGET", keys.meta, "opts.maxLenEvents", "silent")
-        assert found == [kept.encode(), b"1" if silent else None]
+async def test_which_events_are_written_is_a_field_of_ours(link: Link, keys: Keys) -> None:
+    asked = (
+        ("results", b"results"),
+        (None, b"results"),
+        ("none", b"none"),
+        (None, b"none"),
+        ("all", None),
+        (None, None),
+    )
+    for events, stored in asked:
+        for written in (events is not None, False):
+            assert await init_queue(link, keys, version="corral:1.0.0", events=events, now=7) is written
+        assert await link.call("HMGET", keys.meta, "opts.maxLenEvents", "events") == [b"10000", stored]
 
 
-async def test_bullmqs_length_of_0_is_left_and_is_not_silence(link: Link, keys: Keys) -> None:
+async def test_bullmqs_length_of_0_is_left_as_it_is(link: Link, keys: Keys) -> None:
     await seed(link, keys, meta={"opts.maxLenEvents": 0, "version": "bullmq:6.2.0"})
     assert await init_queue(link, keys, version="corral:1.0.0", now=7) is True
-    assert await link.call("HMGET", keys.meta, "opts.maxLenEvents", "silent") == [b"0", None]
+    assert await link.call("HMGET", keys.meta, "opts.maxLenEvents", "events") == [b"0", None]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import pytest
 
 from engine import Job, Queue, QueueEvents, Worker, events
-from engine.errors import InvalidInput, InvalidOption
+from engine.errors import InvalidInput, InvalidOption, JobFailed
 from tests.support.running import running
 
 
@@ -39,6 +40,42 @@ async def test_each_step_of_a_job_is_an_event(redis_url: str) -> None:
         case other:
             raise AssertionError(other)
     assert abs(told[4].at - datetime.now(UTC)) < timedelta(seconds=30)
+
+
+async def test_a_queue_writes_only_the_events_of_results(redis_url: str) -> None:
+    async with (
+        Queue("q", redis=redis_url, events="results") as queue,
+        QueueEvents("q", redis=redis_url) as stream,
+        running(Worker("q", halve, redis=redis_url)),
+    ):
+        good, bad = await queue.add("halve", 4), await queue.add("halve", -4)
+        gone = await queue.add("halve", 1, delay=60_000)
+        assert await good.result(timeout=10_000) == 2.0
+        with pytest.raises(JobFailed, match="too small"):
+            await bad.result(timeout=10_000)
+        await queue.remove(gone.id)
+        reader = aiter(stream)
+        told = [await anext(reader) for _ in range(3)]
+    assert {(type(event).__name__, event.job_id) for event in told} == {
+        ("Completed", good.id), ("Failed", bad.id), ("Removed", gone.id),
+    }  # fmt: skip
+
+
+async def test_the_choice_of_events_holds_until_another_is_made(redis_url: str) -> None:
+    async def written(events: Literal["all", "results", "none"] | None) -> int:
+        async with Queue("q", redis=redis_url, events=events, max_events=500) as queue:
+            before = await queue.link.call("XLEN", queue.keys.events)
+            await queue.add("n")
+            return int(await queue.link.call("XLEN", queue.keys.events) - before)
+
+    assert [await written(events) for events in ("none", None, "results", None, "all", None)] == [0, 0, 0, 0, 2, 2]
+
+
+async def test_an_unknown_choice_of_events_is_refused() -> None:
+    with pytest.raises(
+        InvalidOption, match=r"""'result' is not "all", "results" or "none"; did you mean 'results'\?"""
+    ):
+        Queue("q", events="result")  # type: ignore[arg-type]  # what it is to refuse
 
 
 async def test_only_some_events_may_be_asked_for(redis_url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 import pytest
 
@@ -30,18 +31,26 @@ async def test_a_result_that_is_not_kept_arrives_too(redis_url: str) -> None:
             assert await job.result(timeout=10_000) == n
 
 
-async def test_results_arrive_without_events(
-    redis_url: str,
+@pytest.mark.parametrize(("written", "of_a_job"), [("all", 4), ("results", 1), ("none", 0)])
+async def test_results_arrive_whichever_events_are_written(
+    redis_url: str, written: Literal["all", "results", "none"], of_a_job: int
 ) -> None:
-    async with Queue("q", redis=redis_url, max_events=0) as queue, running(Worker("q", echo, redis=redis_url)):
+    async with Queue("q", redis=redis_url, events=written) as queue, running(Worker("q", echo, redis=redis_url)):
         jobs = await queue.add_many([NewJob("echo", n) for n in range(20)])
         assert await asyncio.gather(*(job.result(timeout=10_000) for job in jobs)) == list(range(20))
-        assert await queue.link.call("XLEN", queue.keys.events) == 0
+        entries = await queue.link.call("XRANGE", queue.keys.events, "-", "+")
+        assert len([fields for _, fields in entries if fields[1] != b"drained"]) == 20 * of_a_job
 
 
-async def test_a_negative_number_of_events_is_refused() -> None:
-    with pytest.raises(InvalidOption, match="max_events: -1 is not a whole number of 0 or more; 0 writes no events"):
-        Queue("q", max_events=-1)
+async def test_a_result_that_is_not_kept_needs_its_event_only(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url, events="results") as queue, running(Worker("q", echo, redis=redis_url)):
+        jobs = await queue.add_many([NewJob("echo", n, remove_on_complete=True) for n in range(20)])
+        assert await asyncio.gather(*(job.result(timeout=10_000) for job in jobs)) == list(range(20))
+
+
+async def test_a_number_of_events_below_1_is_refused() -> None:
+    with pytest.raises(InvalidOption, match=r'max_events: 0 is not .* for a queue without events use events="none"'):
+        Queue("q", max_events=0)
 
 
 async def test_waiting_ends_when_its_time_is_over(redis_url: str) -> None:
