@@ -19,7 +19,7 @@ KEYS
 ARGV
   now          int     ms, or empty for the server's time
 RETURNS
-  how many, 1,000 at most; ms until the next is due (0: more are), or -1
+  how many, 250 at most; ms until the next is due (0: more are), or -1
   Sent again it promotes jobs that became due since.
 ]]
 local meta, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)

@@ -14,6 +14,6 @@ _promote = Script(
 
 
 async def promote(link: Link, keys: Keys, *, now: Now = "") -> tuple[int, int | None]:
-    """How many were promoted, 1,000 at most, and milliseconds until the next is due (0: more are), or None."""
+    """How many were promoted, 250 at most, and milliseconds until the next is due (0: more are), or None."""
     count, next_due = await _promote(link, keys, now)
     return count, None if next_due < 0 else next_due

@@ -1,11 +1,11 @@
--- Enqueues the delayed jobs that are due, at most 1,000. Returns how many, and ms until the next is due (-1: no delayed job).
+-- Enqueues the delayed jobs that are due, at most 250: one takes 3 to 4 us. Returns how many, and ms until the next is due (-1: no delayed job).
 -- `may_start`: a claim could succeed, so an idle worker is woken. `queue` has what enqueue needs, delayed, marker, jobs, emit.
 local function promote(queue, now, may_start)
   local first = redis.call('ZRANGE', queue.delayed, 0, 0, 'WITHSCORES')
   if not first[1] then return 0, -1 end
   local due = math.floor(first[2] / 4096)
   if due > now then return 0, due - now end
-  local ids = redis.call('ZRANGEBYSCORE', queue.delayed, '-inf', string.format('%.0f', (now + 1) * 4096 - 1), 'LIMIT', 0, 1000)
+  local ids = redis.call('ZRANGEBYSCORE', queue.delayed, '-inf', string.format('%.0f', (now + 1) * 4096 - 1), 'LIMIT', 0, 250)
   local priorities, delays = {}, {}
   for i, id in ipairs(ids) do
     -- pcall: a foreign key at the place of one job must not stop the others; a claim drops the id.

@@ -124,12 +124,21 @@ async def test_a_limit_is_what_one_job_deletes_by_age(link: Link, keys: Keys, li
     assert (await census(link, keys))["completed"] == [*list(old)[6 - left :], "a", "b"]
 
 
-async def test_a_long_backlog_is_trimmed_a_thousand_a_call(link: Link, keys: Keys) -> None:
-    await seed(link, keys, active={"a": Held(), "b": Held()}, completed={f"c{n:04}": n for n in range(1_500)})
+async def test_a_call_trims_at_most_500_jobs(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held(), "b": Held()}, completed={f"c{n:04}": n for n in range(900)})
     await finish(link, keys, [(claimed("a"), b"1", Keep(count=1))], now=2_000)
-    assert await link.call("ZCARD", keys.completed) == 501
+    assert await link.call("ZCARD", keys.completed) == 401
     await finish(link, keys, [(claimed("b"), b"1", Keep(count=1))], now=2_001)
     assert (await census(link, keys))["completed"] == ["b"]
+
+
+async def test_all_rules_of_a_call_trim_500_together(link: Link, keys: Keys) -> None:
+    old = {f"c{n:04}": n for n in range(2_000)}
+    await seed(link, keys, active={"a": Held(), "b": Held()}, completed=old)
+    rules = [Keep(count=1, age=5_000), Keep(count=2, age=5_000)]
+    rows = [(claimed(id), b"1", rule) for id, rule in zip("ab", rules, strict=True)]
+    assert await finish(link, keys, rows, now=8_000) == {}
+    assert await link.call("ZCARD", keys.completed) == 1_502
 
 
 async def test_a_thousand_jobs_finish_in_one_call(link: Link, keys: Keys) -> None:
