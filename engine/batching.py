@@ -1,17 +1,23 @@
-"""Add batcher: concurrent `queue.add` calls leave together in one call of add.lua. Knows neither options nor Job objects."""
+"""Add batcher: concurrent `queue.add` calls leave together in one call, of add.lua or, if all are plain, its fast form.
+
+Knows neither options nor Job objects.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
 from engine.connection import Link, ProducerLink, Reply
+from engine.model.codec import DEFAULT_MAX_PAYLOAD
 from engine.model.keys import Keys
 from engine.model.records import NewRow
 from engine.scripting.pace import PER_CALL
-from engine.scripts.add import post_add, read_added
+from engine.scripting.rows import Added
+from engine.scripts.add import add, post_add, read_added
+from engine.scripts.add_plain import add_plain, is_plain, post_add_plain, read_added_plain
 
 _CALLS_IN_FLIGHT = 2
 """With this many calls in flight, jobs are collected until a reply arrives or `_PATIENCE` has passed."""
@@ -43,6 +49,12 @@ def batches(rows: Sequence[NewRow]) -> Iterator[Sequence[NewRow]]:
         size += len(row.data) if row.deduplication is None else len(row.data) + _DEDUPLICATION_BYTES
     if first < len(rows):
         yield rows[first:]
+
+
+async def add_rows(link: Link, keys: Keys, rows: Sequence[NewRow], *, cap: int = DEFAULT_MAX_PAYLOAD) -> Added:
+    """Add at most 1,000 jobs, all or none, by the script that fits them. Raises PayloadTooLarge."""
+    script = add_plain if all(map(is_plain, rows)) else add
+    return await script(link, keys, rows, cap=cap)
 
 
 class AddBatcher:
@@ -118,10 +130,12 @@ class AddBatcher:
         if not self._rows or self._link is None or self._full():
             return
         rows = next(batches(self._rows))
-        batch = _Batch(self, rows, self._futures[: len(rows)])
+        are_plain = all(map(is_plain, rows))
+        batch = _Batch(self, rows, self._futures[: len(rows)], read_added_plain if are_plain else read_added)
         del self._rows[: len(rows)], self._futures[: len(rows)]
         self._in_flight += 1
-        post_add(self._link, self._keys, rows, batch, cap=self.cap)
+        post = post_add_plain if are_plain else post_add
+        post(self._link, self._keys, rows, batch, cap=self.cap)
         if self._rows and self._in_flight < _CALLS_IN_FLIGHT:
             self._flush_soon()
 
@@ -139,14 +153,19 @@ class AddBatcher:
 class _Batch:
     """The rows of one call, with the future of each job's id."""
 
-    __slots__ = ("_batcher", "_futures", "_rows")
+    __slots__ = ("_batcher", "_futures", "_read", "_rows")
 
     def __init__(
-        self, batcher: AddBatcher, rows: Sequence[NewRow], futures: list[asyncio.Future[str | ExistingJob]]
+        self,
+        batcher: AddBatcher,
+        rows: Sequence[NewRow],
+        futures: list[asyncio.Future[str | ExistingJob]],
+        read: Callable[[Reply, Sequence[NewRow], int], Added],
     ) -> None:
         self._batcher = batcher
         self._rows = rows
         self._futures = futures
+        self._read = read
 
     def done(self) -> bool:
         # A cancelled add does not take its job back.
@@ -154,7 +173,7 @@ class _Batch:
 
     def set_result(self, reply: Reply) -> None:
         try:
-            added = read_added(reply, self._rows, self._batcher.cap)
+            added = self._read(reply, self._rows, self._batcher.cap)
             ids: Sequence[str | ExistingJob] = added.ids
             if added.known:
                 ids = [ExistingJob(id) if number in added.known else id for number, id in enumerate(added.ids)]

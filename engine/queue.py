@@ -11,7 +11,7 @@ from typing import Any, Literal, Unpack, get_args, overload
 
 from msgspec import UNSET
 
-from engine.batching import AddBatcher, ExistingJob, batches
+from engine.batching import AddBatcher, ExistingJob, add_rows, batches
 from engine.connection import DEFAULT_WAIT, Connection, Link, RedisPyLink, RedisSettings, SharedLink, open_link
 from engine.dead_letters import DeadLetters
 from engine.errors import InvalidInput, InvalidOption
@@ -40,7 +40,6 @@ from engine.schedules import Schedules
 from engine.scripting.key_types import call_typed
 from engine.scripting.loader import guard, loading
 from engine.scripting.pace import PER_CALL
-from engine.scripts.add import add
 from engine.scripts.add_flow import add_flow
 from engine.scripts.cancel import Cancellation, cancel
 from engine.scripts.change_delay import change_delay
@@ -214,7 +213,7 @@ class Queue:
             raise InvalidOption("parent: add_many does not take it; use queue.add(..., parent=...), or a FlowProducer")
 
         async def put(batch: Sequence[NewRow], jobs_of_batch: Sequence[NewJob]) -> list[Job[Any, Any]]:
-            added = await add(link, self.keys, batch, cap=self._max_payload)
+            added = await add_rows(link, self.keys, batch, cap=self._max_payload)
             made: list[Job[Any, Any]] = [
                 added_job(link, self.keys, job_id, job.name, job.data, job.options, results)
                 for job_id, job in zip(added.ids, jobs_of_batch, strict=True)
@@ -478,7 +477,7 @@ class Queue:
         return self._shared.link
 
     async def _connect(self) -> Connection | RedisPyLink:
-        return await open_link(self._redis, prelude=loading("add"), call_wait=self._wait / 1000)
+        return await open_link(self._redis, prelude=loading("add_plain", "add"), call_wait=self._wait / 1000)
 
     async def _prepare(self, link: Link) -> None:
         await guard(link, self.keys)

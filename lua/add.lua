@@ -49,6 +49,7 @@ local stride = 5
 --@include delete_jobs
 --@include remove_jobs
 --@include deduplicate
+--@include skip_parents
 
 local cap = tonumber(ARGV[2])
 local specials = {}
@@ -72,14 +73,7 @@ local now = clock(ARGV[1])
 local now_text = string.format('%d', now)
 local count = (#ARGV - 2) / stride
 local number = redis.call('INCRBY', counter, count) - count
-if number == 0 then
-  -- BullMQ's obliterate deletes the counter, but not the parents that wait for children: their numbers are taken.
-  local highest = 0
-  for _, id in ipairs(redis.pcall('ZRANGE', jobs .. 'waiting-children', 0, 999)) do
-    if string.find(id, '^[1-9]%d*$') then highest = math.max(highest, tonumber(id)) end
-  end
-  if highest > 0 then number = redis.call('INCRBY', counter, highest) - count end
-end
+if number == 0 then number = skip_parents(counter, jobs, count) end
 local ids, scores, last = {}, {}, {}
 local front, back, back_priorities = {}, {}, {}
 local owners = {}

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from benchmarks.micro.scripts import data
+from engine.batching import add_rows
 from engine.connection import Argument, Link, Reply, Waiter
 from engine.connection.stream import Stream, error_reply, pack
 from engine.job import claimed_job, stored_job
@@ -22,8 +23,7 @@ from engine.model.keys import Keys
 from engine.model.options import NO_OPTIONS, NO_OPTIONS_WIRE, JobOptions, Keep, decode_options, read_options
 from engine.model.payloads import JOB_TYPES, JobData, check
 from engine.model.records import Claimed, NewJob, NewRow, Snapshot
-from engine.scripting.rows import Refusals
-from engine.scripts.add import Added, add
+from engine.scripting.rows import Added, Refusals
 from engine.scripts.claim import ClaimReply, claim
 from engine.scripts.finish import finish
 from engine.scripts.get_jobs import get_jobs
@@ -104,7 +104,7 @@ async def sample(link: Link) -> Samples:
 
 
 async def _add(link: Link) -> Added:
-    return await add(link, _KEYS, _ROWS)
+    return await add_rows(link, _KEYS, _ROWS)
 
 
 async def _claim(link: Link) -> ClaimReply:

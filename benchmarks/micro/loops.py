@@ -1,4 +1,4 @@
-"""The scripts `add` and `turn` in a loop without a worker: jobs are added 1,000 a call, and finished 100 a call."""
+"""The scripts `add_plain` and `turn` in a loop without a worker: jobs are added 1,000 a call, and finished 100 a call."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from uuid import uuid4
 
+from engine.batching import add_rows
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.model.options import Keep
 from engine.model.records import Claimed, NewRow
-from engine.scripts.add import add
 from engine.scripts.turn import turn
 
 _IN_FLIGHT = 2
@@ -25,7 +25,7 @@ async def add_all(link: Link, keys: Keys, rows: Sequence[NewRow]) -> None:
 
     async def caller() -> None:
         for chunk in chunks:
-            await add(link, keys, chunk)
+            await add_rows(link, keys, chunk)
 
     await asyncio.gather(*[caller() for _ in range(_IN_FLIGHT)])
 

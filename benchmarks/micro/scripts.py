@@ -19,6 +19,7 @@ from engine.model.options import NO_OPTIONS_WIRE, Deduplication, Keep
 from engine.model.records import Claimed, Failed, Limited, NewRow, NodeRow, Retrying
 from engine.scripts.add import add
 from engine.scripts.add_flow import add_flow
+from engine.scripts.add_plain import add_plain
 from engine.scripts.advance_schedule import advance_schedule
 from engine.scripts.cancel import cancel
 from engine.scripts.change_delay import change_delay
@@ -259,6 +260,7 @@ def _if_no_error(seeded: Any, reply: Any) -> int:
 
 CASES: dict[str, Case] = {
     "add": Case(_rows, add, lambda seeded, added: len(added.ids)),
+    "add_plain": Case(_rows, add_plain, lambda seeded, added: len(added.ids)),
     "get_results": Case(
         _finished,
         get_results,

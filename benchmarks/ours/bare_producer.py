@@ -7,11 +7,11 @@ import time
 import msgspec
 
 from benchmarks.ours.orders import data, orders, run, say
+from engine.batching import add_rows
 from engine.connection import Link, open_link
 from engine.model.keys import Keys
 from engine.model.records import NewRow
 from engine.scripting.pace import PER_CALL
-from engine.scripts.add import add
 
 _ROWS_A_CALL = {"one": 1, "at once": 100, "bulk": PER_CALL}
 
@@ -30,7 +30,7 @@ async def main(url: str) -> None:
 async def _add_all(link: Link, keys: Keys, rows: list[NewRow], width: int) -> None:
     # One call in flight: every side waits for its lot before the next, and so does the limit.
     for first in range(0, len(rows), width):
-        await add(link, keys, rows[first : first + width])
+        await add_rows(link, keys, rows[first : first + width])
 
 
 if __name__ == "__main__":

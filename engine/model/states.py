@@ -45,6 +45,7 @@ EFFECTS: Final[dict[str, Moves]] = {
 
 OWN_MOVES: Final[dict[str, Moves]] = {
     "add": _moves((NEW,), *_QUEUED, "delayed"),
+    "add_plain": _moves((NEW,), "wait", "paused"),
     "add_flow": _moves((NEW,), *_QUEUED, "delayed", "waiting-children"),
     "claim": _moves(("wait", "prioritized"), "active"),
     "turn": _moves(("active",), "completed", GONE) | _moves(("wait", "prioritized"), "active"),
@@ -83,6 +84,7 @@ CAUSES: Final[dict[str, frozenset[str]]] = {
     verb: frozenset(effects.split())
     for verb, effects in {
         "add": "deduplicate release_parents merge_paused",
+        "add_plain": "merge_paused",
         "add_flow": "release_parents merge_paused",
         "claim": "promote merge_paused",
         "turn": "trim promote release_parents promote_deduplicated merge_paused",

@@ -1,4 +1,4 @@
-"""Rows that several scripts share: slots of claims and results, claimed jobs, refusals."""
+"""Rows that several scripts share: added jobs, slots of claims and results, claimed jobs, refusals."""
 
 from __future__ import annotations
 
@@ -6,9 +6,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import Any
 
+from msgspec import Struct
+
 from engine.connection import Argument
 from engine.model.options import Keep
 from engine.model.records import Claimed
+
+
+class Added(Struct, frozen=True):
+    """Ids of added jobs, in the order of their rows."""
+
+    ids: list[str]
+    known: frozenset[int]
+    """Numbers of the rows (from 0) that added no job: a job of their id exists, or another job owns their deduplication."""
 
 
 class Refusal(IntEnum):

@@ -14,6 +14,7 @@ from engine.model.keys import Keys
 from engine.model.options import Deduplication
 from engine.model.records import NewRow
 from engine.scripting.loader import Now, Script
+from engine.scripting.rows import Added
 
 _add = Script(
     "add",
@@ -24,14 +25,6 @@ _add = Script(
 
 
 _NONE: frozenset[int] = frozenset()
-
-
-class Added(Struct, frozen=True):
-    """Ids of added jobs, in the order of their rows."""
-
-    ids: list[str]
-    known: frozenset[int]
-    """Numbers of the rows (from 0) that added no job: a job of their id exists, or another job owns their deduplication."""
 
 
 async def add(

@@ -8,7 +8,8 @@ from engine.connection import Link
 from engine.errors import PayloadTooLarge
 from engine.model.keys import Keys
 from engine.model.records import NewRow
-from engine.scripts.add import Added, add
+from engine.scripting.rows import Added
+from engine.scripts.add import add
 from engine.scripts.claim import claim
 from tests.support.keyspace import census, dump, events, job, snapshot
 from tests.support.seeding import Held, seed

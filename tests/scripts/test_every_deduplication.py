@@ -14,8 +14,8 @@ from engine.errors import ServerError
 from engine.model.keys import Keys
 from engine.model.options import Deduplication, JobOptions, Keep
 from engine.model.records import Claimed, Failed, NewRow, Retrying
-from engine.scripting.rows import Refusal
-from engine.scripts.add import Added, add
+from engine.scripting.rows import Added, Refusal
+from engine.scripts.add import add
 from engine.scripts.claim import claim
 from engine.scripts.clean import clean
 from engine.scripts.delay import delay

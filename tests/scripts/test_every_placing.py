@@ -18,6 +18,7 @@ from engine.model.records import Failed, Limited, NewRow, Retrying
 from engine.scripting.loader import lua_folder
 from engine.scripts.add import add
 from engine.scripts.add_flow import add_flow
+from engine.scripts.add_plain import add_plain
 from engine.scripts.cancel import cancel
 from engine.scripts.change_priority import change_priority
 from engine.scripts.claim import claim
@@ -115,6 +116,9 @@ ROW = NewRow("b", "n", b"{}", b"{}")
 CASES: dict[str, Case] = {
     "add": Case(
         there(), lambda link, keys: add(link, keys, [ROW, NewRow("l", "n", b"{}", b"{}", lifo=True)], now=7), ("l",), ("b",)
+    ),
+    "add_plain": Case(
+        there(), lambda link, keys: add_plain(link, keys, [NewRow("", "n", b"{}", b"{}")] * 2, now=7), back=("1", "2")
     ),
     "add_flow": Case(
         there(), lambda link, keys: add_flow(link, keys, [node("b"), node("l", lifo=True)], now=7), ("l",), ("b",)

@@ -169,7 +169,7 @@ async def test_a_full_server_refuses_what_brings_data_and_lets_the_queue_drain(
     before = await dump(link)
     await link.call("CONFIG", "SET", "maxmemory", 1)
     try:
-        if verb in ("add", "claim", "promote"):
+        if verb in ("add", "add_plain", "claim", "promote"):
             with pytest.raises(ServerBusy):
                 await CALLS[verb](link, keys)
             assert await dump(link) == before

@@ -12,6 +12,7 @@ from engine.model.options import Keep
 from engine.model.records import Failed, Limited, NewRow, Retrying
 from engine.scripting.loader import Script
 from engine.scripts.add import add
+from engine.scripts.add_plain import add_plain
 from engine.scripts.claim import claim
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
@@ -34,6 +35,7 @@ NEW = [
     NewRow("ranked", "n", b"{}", b"{}", priority=4),
     NewRow("much-later", "n", b"{}", b"{}", delay=500),
 ]
+PLAIN = [NewRow("", "n", b"{}", b"{}"), NewRow("", "m", b"1", b"{}")]
 HELD = [claimed("a"), claimed("b"), claimed("r")]
 KEEPS = [Keep(count=1), Keep(count=1), Keep(count=0)]
 LIMITS = [Limited(50), Limited(60), Limited(40)]
@@ -59,6 +61,7 @@ async def seed_for_all(link: Link, keys: Keys) -> None:
 
 CALLS: dict[str, Call] = {
     "add": lambda link, keys: add(link, keys, NEW, now=7),
+    "add_plain": lambda link, keys: add_plain(link, keys, PLAIN, now=7),
     "claim": lambda link, keys: claim(link, keys, token="t2", lock_ms=9_000, worker="w", count=10, now=7),
     "finish": lambda link, keys: finish(link, keys, RESULTS, now=7),
     "turn": lambda link, keys: turn(link, keys, RESULTS, token="t2", lock_ms=9_000, worker="w", count=10, now=7),
