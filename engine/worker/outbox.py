@@ -25,7 +25,7 @@ from engine.model.records import (
     Retrying,
     WaitingChildren,
 )
-from engine.scripting.pace import FAILED_PER_CALL, PER_CALL
+from engine.scripting.pace import ATTEMPTS_PER_CALL, FAILED_PER_CALL, PER_CALL
 from engine.scripting.rows import Refusals
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
@@ -73,10 +73,10 @@ class Outbox:
         self._keep_failed = keep_failed
         self._dead_letters = dead_letters
         self._metrics = metrics
-        failed_per_call = PER_CALL if dead_letters is None else FAILED_PER_CALL
+        failed_per_call = ATTEMPTS_PER_CALL if dead_letters is None else FAILED_PER_CALL
         self._failed = _AckQueue("fail", self._fail, acknowledged, report, failed_per_call)
-        self._retried = _AckQueue("retry", self._retry, acknowledged, report)
-        self._delayed = _AckQueue("delay", self._delay, acknowledged, report)
+        self._retried = _AckQueue("retry", self._retry, acknowledged, report, ATTEMPTS_PER_CALL)
+        self._delayed = _AckQueue("delay", self._delay, acknowledged, report, ATTEMPTS_PER_CALL)
         self._released = _ReleaseQueue("release", self._release, acknowledged, report)
         self._limited = _ReleaseQueue("rate_limit", self._rate_limit, acknowledged, report)
         # A call with new jobs takes one outcome: the jobs that it brings may be many.
