@@ -17,9 +17,9 @@ ARGV
   now          int     ms, or empty for the server's time
   state        str     structure to drain
   skip         int     jobs at its old end to skip
-  count        int     jobs to check in this call, at most 1,000
+  count        int     jobs to check in this call, at most 1,000, those above them included
 RETURNS
-  how many of that structure were deleted; how many were checked and stay; how many parents were deleted
+  how many of that structure were deleted; how many were checked and stay; how many parents were deleted; whether there may be more
   Sent again it deletes more.
 ]]
 local wait, paused, prioritized, delayed, schedules, jobs = unpack(KEYS)
@@ -41,8 +41,27 @@ local now, state, skip, count = unpack(ARGV)
 
 redis.call('ZCARD', schedules)
 local key = ({ wait = wait, paused = paused, prioritized = prioritized, delayed = delayed })[state]
-local function matches(id) return not scheduled(schedules, jobs, id) end
 local parents, waiting_children = {}, jobs .. 'waiting-children'
+local may_have_parents, left, counted = redis.call('EXISTS', waiting_children) == 1, tonumber(count), {}
+-- With a job its whole line of parents may be deleted: they count too, so that the call stays short.
+local function count_parents(job)
+  if left <= 0 then return end
+  local stored = redis.pcall('HMGET', job, 'parentKey', 'also')
+  for _, parent in ipairs(stored.err and {} or parent_keys(stored[1], stored[2])) do
+    if not counted[parent] and string.match(parent, '^(.*:)[^:]+$') == jobs then
+      counted[parent] = true
+      left = left - 1
+      count_parents(parent)
+    end
+  end
+end
+local function matches(id)
+  if left <= 0 then return nil end
+  left = left - 1
+  if scheduled(schedules, jobs, id) then return false end
+  if may_have_parents then count_parents(jobs .. id) end
+  return true
+end
 local function deletes_parent(parent)
   local prefix, id = string.match(parent, '^(.*:)([^:]+)$')
   if prefix ~= jobs or not redis.call('ZSCORE', waiting_children, id) then return false end
@@ -52,7 +71,7 @@ local function deletes_parent(parent)
 end
 local flow = release_parents(clock(now))
 local is_list = state == 'wait' or state == 'paused'
-local deleted, stayed = delete_matching(key, is_list, jobs, tonumber(skip), tonumber(count), matches, flow, deletes_parent)
+local deleted, stayed, more = delete_matching(key, is_list, jobs, tonumber(skip), tonumber(count), matches, flow, deletes_parent)
 local taken = 0
 while #parents > 0 do
   -- Their own parents are collected for the next round.
@@ -62,4 +81,4 @@ while #parents > 0 do
   remove_jobs(jobs, these, flow, deletes_parent)
   redis.call('ZREM', waiting_children, unpack(these))
 end
-return { #deleted, stayed, taken }
+return { #deleted, stayed, taken, more and 1 or 0 }

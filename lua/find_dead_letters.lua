@@ -21,7 +21,7 @@ ARGV
   cursor_at    int     time and id of the last letter that an earlier call read; empty to begin
   cursor_id    str
   scan         int     letters to read in this call
-  most         int     letters to find in this call
+  most         int     letters to find in this call; with records it ends after 1 MiB of them
 RETURNS
   how many were found; for ids and records the letters, each an id and the time of its failure or the record as names and values;
   time and id of the last letter read, or two empty texts after the last; the server's time, ms
@@ -82,7 +82,8 @@ local function fits(id)
   end
   return true
 end
-local found, rows, last = 0, {}, 0
+-- A larger reply would block the server for too long: the walk goes on from the cursor.
+local found, rows, last, bytes, most_bytes = 0, {}, 0, 0, 1048576
 for n, id in ipairs(ids) do
   last = n
   if fits(id) then
@@ -92,8 +93,9 @@ for n, id in ipairs(ids) do
     elseif what == 'records' then
       local record = redis.pcall('HGETALL', record_of(jobs, id))
       rows[found] = { id, record.err and {} or record }
+      for i = 2, #record, 2 do bytes = bytes + #record[i] end
     end
-    if found == most then break end
+    if found == most or bytes > most_bytes then break end
   end
 end
 if is_over and last == #ids then return { found, rows, '', '', now_text } end

@@ -20,7 +20,7 @@ ARGV
 ROWS
   id                str
 RETURNS
-  for each id: nothing where there is no such job, else id, hash as names and values in turn, and state (see include/state)
+  for the first ids, all of them unless the rows have over 1 MiB: nothing where there is no such job, else id, hash as names and values in turn, and state (see include/state)
 ]]
 local wait, paused, active, prioritized, delayed, waiting_children, completed, failed, jobs = unpack(KEYS)
 
@@ -30,10 +30,12 @@ local wait, paused, active, prioritized, delayed, waiting_children, completed, f
 
 local queue = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
   waiting_children = waiting_children, completed = completed, failed = failed, jobs = jobs, reach = 100000 }
-local rows = {}
+local rows, bytes = {}, 0
 for i = 2, #ARGV do
-  local row = job_exists(jobs, ARGV[i]) and snapshot(jobs, ARGV[i])
+  if bytes > REPLY_BYTES then break end
+  local row, size = false, 0
+  if job_exists(jobs, ARGV[i]) then row, size = snapshot(jobs, ARGV[i]) end
   if row then row[3] = state(queue, ARGV[i]) end
-  rows[i - 1] = row
+  rows[i - 1], bytes = row, bytes + size
 end
 return rows

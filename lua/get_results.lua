@@ -14,12 +14,14 @@ ARGV
 ROWS
   id         str
 RETURNS
-  two items for each id: 0 no such job, 1 completed, 2 failed or 3 not ended; then the result (JSON), the reason, or nothing
+  two items for each of the first ids, for all of them unless the values have over 1 MiB: 0 no such job, 1 completed, 2 failed or 3 not ended; then the result (JSON), the reason, or nothing
 ]]
 local completed, failed, jobs = unpack(KEYS)
 
-local answers = {}
+local answers, bytes = {}, 0
 for i = 2, #ARGV do
+  -- A larger reply would block the server for too long.
+  if bytes > 1048576 then break end
   local job, code, value = jobs .. ARGV[i], 3, false
   if redis.call('EXISTS', job) == 0 then
     code = 0
@@ -30,5 +32,6 @@ for i = 2, #ARGV do
   end
   answers[#answers + 1] = code
   answers[#answers + 1] = value
+  bytes = bytes + #(value or '')
 end
 return answers

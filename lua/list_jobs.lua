@@ -22,7 +22,8 @@ ARGV
   count             int     jobs to return at most
   ascending         int     1: next to run, next due or oldest first; 0: reversed
 RETURNS
-  rows as in get_jobs, without the state; of an id without a hash only the id
+  rows as in get_jobs, without the state; of an id without a hash only the id; after them 1 where the page continues, because
+  its rows have over 1 MiB
 ]]
 local wait, paused, active, prioritized, delayed, waiting_children, completed, failed, jobs = unpack(KEYS)
 local _, state, start, count, ascending = unpack(ARGV)
@@ -33,6 +34,13 @@ local _, state, start, count, ascending = unpack(ARGV)
 local keys = { wait = wait, paused = paused, active = active, prioritized = prioritized, delayed = delayed,
   ['waiting-children'] = waiting_children, completed = completed, failed = failed }
 local ids = ids_in_state(keys, state, tonumber(start), tonumber(count), ascending == '1')
-local rows = {}
-for i, id in ipairs(ids) do rows[i] = snapshot(jobs, id) or { id } end
+local rows, bytes = {}, 0
+for i, id in ipairs(ids) do
+  if bytes > REPLY_BYTES then
+    rows[i] = 1
+    break
+  end
+  local row, size = snapshot(jobs, id)
+  rows[i], bytes = row or { id }, bytes + size
+end
 return rows

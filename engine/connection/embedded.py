@@ -39,6 +39,10 @@ _START_TIMEOUT = 60.0  # seconds; a large append-only file takes its time to loa
 _STOP_TIMEOUT = 30.0
 _SIGNAL_AGAIN = 0.5
 _POLL = 0.005
+_MALLOC = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=10000"}
+"""The wheel's server uses glibc's malloc, whose threads keep 7 free blocks of a size. A call of 100 jobs frees thousands: with room for
+10,000 adding and running a job take 0.90 of the server's CPU time, for some 15 to 40 MB more memory. A server with another malloc
+ignores it."""
 
 
 # --- finding ----------------------------------------------------------------------------------------------------------
@@ -226,6 +230,7 @@ class _Site:
                     stderr=log,
                     pass_fds=[held],
                     start_new_session=True,
+                    env=_MALLOC | os.environ,
                 )
             _children[self.folder] = child
             self._pid.write_text(str(child.pid))

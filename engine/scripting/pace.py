@@ -14,6 +14,10 @@ the server for long."""
 DEAD_LETTERS_PER_CALL: Final = 10
 """Dead letters that an operator's call writes, replays or deletes: each takes 80 to 250 us, the most with a million of them."""
 
+ATTEMPTS_PER_CALL: Final = 100
+"""Jobs in one call that records failed attempts: each may bring a reason and stack traces of 20 KiB together, release a parent or add
+the job that a deduplication kept, which takes 20 to 40 us."""
+
 FAILED_PER_CALL: Final = 20
 """Jobs that fail in one call of a worker, each with its letter; retention may delete a few more letters. With fewer a call each would
 cost more: letters of one call are often alike, and what they share is done once."""

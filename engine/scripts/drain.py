@@ -19,8 +19,8 @@ async def drain(link: Link, keys: Keys, *, delayed: bool = False, count: int = P
     """
     deleted = 0
     for state in (*_WAITING, "delayed") if delayed else _WAITING:
-        skip, seen = 0, count
-        while seen == count:
-            gone, stayed, parents = await _drain(link, keys, now, state, skip, count)
-            deleted, skip, seen = deleted + gone + parents, skip + stayed, gone + stayed
+        skip, more = 0, 1
+        while more:
+            gone, stayed, parents, more = await _drain(link, keys, now, state, skip, count)
+            deleted, skip = deleted + gone + parents, skip + stayed
     return deleted

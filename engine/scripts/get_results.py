@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -28,10 +28,13 @@ class EndOfJob(Struct, frozen=True):
     """Why a failed job failed."""
 
 
-async def get_results(link: Link, keys: Keys, ids: Iterable[str], *, now: Now = "") -> list[EndOfJob]:
+async def get_results(link: Link, keys: Keys, ids: Sequence[str], *, now: Now = "") -> list[EndOfJob]:
     """How at most 1,000 jobs ended, in the order of `ids`."""
-    flat = await _get_results(link, keys, now, rows=ids)
-    return [_read(_ENDS[code], value) for code, value in zip(flat[::2], flat[1::2], strict=True)]
+    answers: list[EndOfJob] = []
+    while len(answers) < len(ids):
+        flat = await _get_results(link, keys, now, rows=ids[len(answers) :])
+        answers += [_read(_ENDS[code], value) for code, value in zip(flat[::2], flat[1::2], strict=True)]
+    return answers
 
 
 def _read(end: End, value: bytes | None) -> EndOfJob:

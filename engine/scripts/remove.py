@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Final
 
 from engine.connection import Link
 from engine.errors import CorralError, JobLocked, JobNotFound, WrongState
 from engine.model.keys import Keys
 from engine.scripting.loader import Now, Script
-from engine.scripting.pace import PER_CALL
 
 _remove = Script(
     "remove",
@@ -17,6 +17,9 @@ _remove = Script(
     args="now",
     rows="id",
 )
+
+_PER_CALL: Final = 100
+"""Jobs that one call deletes: each may release a parent, or add the job that its deduplication kept."""
 
 
 class NotRemoved(IntEnum):
@@ -48,7 +51,7 @@ async def remove(link: Link, keys: Keys, ids: Sequence[str], *, now: Now = "") -
     left = list(ids)
     refused: dict[str, NotRemoved] = {}
     while left:
-        handled, codes = await _remove(link, keys, now, rows=left[:PER_CALL])
+        handled, codes = await _remove(link, keys, now, rows=left[:_PER_CALL])
         refused |= {left[codes[i]]: NotRemoved(codes[i + 1]) for i in range(0, len(codes), 2)}
         del left[:handled]
     return refused

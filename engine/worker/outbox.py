@@ -25,7 +25,7 @@ from engine.model.records import (
     Retrying,
     WaitingChildren,
 )
-from engine.scripting.pace import FAILED_PER_CALL, PER_CALL
+from engine.scripting.pace import ATTEMPTS_PER_CALL, FAILED_PER_CALL, PER_CALL
 from engine.scripting.rows import Refusals
 from engine.scripts.delay import delay
 from engine.scripts.fail import fail
@@ -46,6 +46,9 @@ Acknowledged = Callable[[Sequence[Ended[Outcome]], Refusals], None]
 
 NOT_DONE = (ServerBusy, ConnectFailed, LinkClosed)
 """Errors after which nothing was carried out. After any other error the call may have been."""
+
+_MAX_BYTES = 1024 * 1024
+"""Data of the failed jobs of one call, in bytes; a larger job leaves alone."""
 
 
 class Outbox:
@@ -73,10 +76,10 @@ class Outbox:
         self._keep_failed = keep_failed
         self._dead_letters = dead_letters
         self._metrics = metrics
-        failed_per_call = PER_CALL if dead_letters is None else FAILED_PER_CALL
-        self._failed = _AckQueue("fail", self._fail, acknowledged, report, failed_per_call)
-        self._retried = _AckQueue("retry", self._retry, acknowledged, report)
-        self._delayed = _AckQueue("delay", self._delay, acknowledged, report)
+        failed_per_call = ATTEMPTS_PER_CALL if dead_letters is None else FAILED_PER_CALL
+        self._failed = _FailQueue("fail", self._fail, acknowledged, report, failed_per_call)
+        self._retried = _AckQueue("retry", self._retry, acknowledged, report, ATTEMPTS_PER_CALL)
+        self._delayed = _AckQueue("delay", self._delay, acknowledged, report, ATTEMPTS_PER_CALL)
         self._released = _ReleaseQueue("release", self._release, acknowledged, report)
         self._limited = _ReleaseQueue("rate_limit", self._rate_limit, acknowledged, report)
         # A call with new jobs takes one outcome: the jobs that it brings may be many.
@@ -250,6 +253,18 @@ class _AckQueue(Generic[SomeOutcome]):
 
     def _put_back(self, sent: list[Ended[SomeOutcome]]) -> None:
         self._ended.extendleft(reversed(sent))
+
+
+class _FailQueue(_AckQueue[Failed]):
+    """Bounds a call by the jobs' data too: a dead letter holds a copy."""
+
+    def _next(self) -> list[Ended[Failed]]:
+        sent: list[Ended[Failed]] = []
+        size = 0
+        while self._ended and len(sent) < self._per_call and size < _MAX_BYTES:
+            sent.append(self._ended.popleft())
+            size += len(sent[-1][0].claimed.data)
+        return sent
 
 
 class _ReleaseQueue(_AckQueue[SomeOutcome]):

@@ -3,6 +3,12 @@
 -- `types`, `errors` and `tenants` hold how many open letters each has.
 local function record_of(jobs, id) return jobs .. 'corral:dead:letter:' .. id .. ':record' end
 
+-- Whether a field of any program is a time that an index can hold.
+local function is_time(text)
+  if not text or not string.find(text, '^-?%d+%.?%d*$') then return false end
+  return math.abs(tonumber(text)) < 2 ^ 53
+end
+
 -- The indexes of an open letter with this type, error and tenant, each with its `key`: first `open`, last the one of all three. An index
 -- of a single group also has `groups`, the key of the counts, and `group`, its name. Lengths keep values with colons apart.
 local function indexes_of(jobs, letter)

@@ -7,7 +7,7 @@ local function prepare_dead_letter(jobs, id, error_name, tenant, at, reason, sta
   if job.err or not job[1] then return nil end
   local old = read_dead_letter(jobs, id)
   at = at or job[10]
-  if old.foreign or not at then return nil end
+  if old.foreign or not is_time(at) then return nil end
   local fields = {}
   local function add_field(name, value)
     if value and value ~= '' then

@@ -6,8 +6,7 @@ local function read_dead_letter(jobs, id)
   if stored.err then return { id = id, foreign = true } end
   if not stored[1] then return { id = id } end
   -- Nor is a hash without a time: no index could hold it.
-  local at = tonumber(stored[1])
-  if not (at and at > -2 ^ 53 and at < 2 ^ 53) then return { id = id, foreign = true } end
+  if not is_time(stored[1]) then return { id = id, foreign = true } end
   return { id = id, at = stored[1], type = stored[2] or '', error = stored[3] or '', tenant = stored[4] or '',
     replayed = stored[5] or nil, by = stored[6] or nil, times = tonumber(stored[7]) or 1 }
 end

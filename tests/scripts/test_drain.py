@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from engine.connection import Link
 from engine.model.keys import Keys
+from engine.model.records import NewRow, NodeRow
+from engine.scripts.add_flow import add_flow
 from engine.scripts.drain import drain
 from tests.support.keyspace import census, dump
 from tests.support.seeding import Held, seed
@@ -52,3 +56,21 @@ async def test_more_than_one_call_takes(link: Link, keys: Keys) -> None:
     await seed(link, keys, wait=[f"w{n}" for n in range(600)], prioritized={f"p{n}": 1 for n in range(500)})
     assert await drain(link, keys, now=7) == 1_100
     assert set(await dump(link)) == {keys.pc}
+
+
+async def test_parents_count_as_jobs_of_a_call(link: Link, keys: Keys) -> None:
+    for tree in "abcd":
+        ids = [f"{tree}{n}" for n in range(10)]
+        parents = ["", *map(keys.job, ids)]
+        rows = [NewRow(id, "n", b"{}", b"{}") for id in ids]
+        last = rows[-1]
+        nodes = [
+            NodeRow(keys.jobs, row, parent, waits=row is not last) for row, parent in zip(rows, parents, strict=False)
+        ]
+        assert await add_flow(link, keys, nodes) == ids
+    await link.call("CONFIG", "RESETSTAT")
+    assert await drain(link, keys, count=5, now=7) == 40
+    stats = (await link.call("INFO", "commandstats")).decode()
+    assert sum(map(int, re.findall(r"cmdstat_eval(?:sha)?:calls=(\d+)", stats))) >= 6, "a line of parents fills a call"
+    assert not await link.call("EXISTS", keys.wait, keys.waiting_children)
+    assert await link.call("KEYS", keys.jobs + "[a-d][0-9]*") == []

@@ -52,3 +52,11 @@ async def test_a_later_failure_overwrites_the_letter(link: Link, keys: Keys) -> 
     found = await stored_dead_letters(link, keys)
     assert (found["errors"], found["open"], found.get("tenants")) == ({"New": 1}, {"f": 9}, None)
     assert found["letter:f:record"]["times"] == "2"
+
+
+async def test_a_time_that_no_index_can_hold_is_skipped(link: Link, keys: Keys) -> None:
+    times = {"a": " 7 ", "b": "0x10", "c": "soon", "d": "1e300", "good": "8"}
+    jobs = {id: {"finishedOn": at} for id, at in times.items()}
+    await seed(link, keys, failed=dict.fromkeys(times, 3), jobs=jobs)
+    assert await write_dead_letters(link, keys, [(id, "E", "") for id in times], now=9) == 1
+    assert (await stored_dead_letters(link, keys))["open"] == {"good": 8}

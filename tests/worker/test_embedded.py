@@ -162,6 +162,18 @@ def test_the_server_is_durable_private_and_evicts_nothing(tmp_path: Path) -> Non
         assert Path(unquote(urlsplit(url).path)).stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc and glibc are Linux's")
+@pytest.mark.parametrize("own", [None, "glibc.malloc.arena_max=1"])
+def test_the_servers_malloc_keeps_more_blocks(own: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if own:
+        monkeypatch.setenv("GLIBC_TUNABLES", own)
+    with EmbeddedServer() as server:
+        env = Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")
+    wanted = own or "glibc.malloc.tcache_count=10000"
+    assert f"GLIBC_TUNABLES={wanted}".encode() in env, "the user's own setting wins"
+
+
 def test_a_folder_too_deep_for_a_socket_gets_one_elsewhere(tmp_path: Path) -> None:
     folder = tmp_path / ("a folder " * 12)
     with users(folder, 1) as (user,):

@@ -12,6 +12,7 @@ import pytest
 from engine import Job, NewJob, Queue, Worker, errors, processor
 from engine.connection import Link
 from engine.model.keys import Keys
+from engine.scripting.loader import all_scripts
 from tests.support.keyspace import job as stored
 from tests.support.running import until
 
@@ -297,3 +298,27 @@ async def test_wrong_options_are_refused_at_once(options: dict[str, Any], proble
 
     with pytest.raises(errors.InvalidOption, match=problem):
         Worker("q", run, **options)
+
+
+async def test_large_jobs_fail_in_several_calls(queue: Queue, redis_url: str, link: Link) -> None:
+    ended = asyncio.Event()
+
+    @processor("x", attempts=1)
+    async def together(job: Job[Any]) -> None:
+        if job.id == "20":
+            ended.set()
+        await ended.wait()
+        raise ValueError("no")
+
+    await queue.add_many([NewJob("x", "x" * 400_000) for _ in range(20)])
+    (_, before) = await link.call("CONFIG", "GET", "slowlog-log-slower-than")
+    await link.call("CONFIG", "SET", "slowlog-log-slower-than", 0, "slowlog-max-len", 10_000)
+    try:
+        async with Worker("q", together, redis=redis_url, concurrency=20) as worker:
+            await until(lambda: worker.counters.failed == 20, "all have failed")
+        digest = next(one for one in all_scripts() if one.name == "fail").digest.encode()
+        entries = [entry[3] for entry in await link.call("SLOWLOG", "GET", -1)]
+    finally:
+        await link.call("CONFIG", "SET", "slowlog-log-slower-than", before, "slowlog-max-len", 128)
+    calls = [entry for entry in entries if entry[0] == b"EVALSHA" and entry[1] == digest]
+    assert len(calls) >= 5, "three jobs have over 1 MiB"
