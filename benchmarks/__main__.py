@@ -1,25 +1,21 @@
-"""The command: runs a scenario, sets two reports side by side, draws reports."""
+"""The command: runs a scenario, writes the tables of the READMEs, sets two reports side by side, draws reports."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import machine, plots
+from benchmarks import plots, tables
 from benchmarks.compare import compare
-from benchmarks.ours import BARE, ENGINE
 from benchmarks.peers import PEERS
-from benchmarks.program import ProgramFailed
-from benchmarks.progress import progress
-from benchmarks.report import UNITS, Report, lacks, ratios, read, rows, table, write
-from benchmarks.rounds import Rounds, able
-from benchmarks.scenario import Scenario, Variant
+from benchmarks.program import ROOT
+from benchmarks.report import Report, read, table, write
+from benchmarks.rounds import REPEATS, SLICES
+from benchmarks.scenario import Scenario
 from benchmarks.scenarios import SCENARIOS
-from benchmarks.side import Side
-from benchmarks.stand import Stand, stand
+from benchmarks.session import Setup, chosen, run, sides_of
 
 _PEERS_HELP = (
     f"install these rivals, or all, into benchmarks/.peers/ and run them in turn with ours: {', '.join(PEERS)}"
@@ -35,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             plots.require()
             for file in args.reports:
                 _draw(read(file), args.to, file.stem)
+        case "tables":
+            _tables(args)
         case scenario:
             _run(SCENARIOS[scenario], args)
     return 0
@@ -43,42 +41,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(scenario: Scenario, args: argparse.Namespace) -> None:
     if args.plot is not None:
         plots.require()
-    variants = _chosen(scenario, args.only)
-    sides = _sides(scenario, args.peers)
-    about = machine.describe()
-    made = datetime.now(UTC).isoformat(timespec="seconds")
-    running = [side for side in sides if any(able(side, variant) for variant in variants)]
-    for side in running:
-        side.install()
-    with stand(program=args.server, tcp=not args.unix, fsync=args.fsync, place=args.cores) as on:
-        versions = {side.name: _versions(on, side) for side in running}
-        rounds = Rounds(scenario, on, running, args.repeat, args.jobs, calm=args.calm)
-        with progress(rounds.steps(variants)) as shown:
-            rounds.run(variants, shown)
-        report = Report(
-            scenario=scenario.name,
-            summary=scenario.summary,
-            main=scenario.main,
-            shown=list(scenario.shown),
-            units={**UNITS, **scenario.units},
-            variants={variant.name: variant.settings for variant in variants},
-            made=made,
-            commit=machine.commit(),
-            machine=about,
-            server=on.settings(),
-            versions=versions,
-            notes={side.name: side.notes for side in running},
-            lacks=lacks(sides, variants),
-            failures=rounds.failures,
-            rows=rows(rounds.runs),
-            ratios=ratios(rounds.runs),
-            runs=rounds.runs,
-        )
+    setup = Setup(
+        server=args.server,
+        tcp=not args.unix,
+        fsync=args.fsync,
+        place=args.cores,
+        repeat=args.repeat,
+        seconds=args.seconds,
+        jobs=args.jobs,
+        calm=args.calm,
+    )
+    report = run(scenario, chosen(scenario, args.only), sides_of(scenario, args.peers), setup)
     print(table(report))
     if args.json is not None:
         write(report, args.json)
     if args.plot is not None:
         _draw(report, args.plot, scenario.name)
+
+
+def _tables(args: argparse.Namespace) -> None:
+    if args.measure:
+        setup = Setup(server=args.server, calm=args.calm, repeat=args.repeat, seconds=args.seconds)
+        tables.measure(args.part, args.root, setup, every=args.all, small=args.small)
+    for file in tables.write(args.root):
+        print(f"wrote {file}", file=sys.stderr)
+    print(tables.bars_shown(tables.stored(args.root)))
 
 
 def _draw(report: Report, folder: Path, stem: str) -> None:
@@ -95,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Measures the engine, the bare loop that is its limit, and its rivals.",
         epilog="example: python -m benchmarks drain --peers --only concurrency=100 --json drain.json",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="SCENARIO | compare | plot")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="SCENARIO | tables | compare | plot")
     options = _run_options()
     for name, scenario in SCENARIOS.items():
         summary = scenario.summary.replace("%", "%%")
@@ -108,6 +95,20 @@ def _parser() -> argparse.ArgumentParser:
     plotting = commands.add_parser("plot", help="draw reports: throughput by concurrency, latency, growth")
     plotting.add_argument("reports", type=Path, nargs="+", metavar="REPORT.json")
     plotting.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="write SVG files there")
+
+    tabling = commands.add_parser(
+        "tables", help="write the figures of both READMEs and their chart from benchmarks/results/, and print the bars"
+    )
+    add = tabling.add_argument
+    add("--measure", action="store_true", help="make the reports first: some 20 minutes on two calm cores")
+    add("--part", action="append", default=[], metavar="NAME", help="measure only this part; repeatable")
+    add("--all", action="store_true", help="measure the parts that no bar needs as well: other rivals, scaling out")
+    add("--small", action="store_true", help="a few jobs of each, to see that all runs; the figures mean nothing")
+    add("--calm", action="store_true", help="run a pair of slices again if something disturbed it")
+    add("--server", metavar="PROGRAM", help="server program, instead of the one that comes with the embedded extra")
+    add("--repeat", type=_positive, metavar="N", help="runs or slices of each side, instead of each part's own number")
+    add("--seconds", type=float, metavar="S", help="length of a slice, instead of each part's own")
+    add("--root", type=Path, default=ROOT, metavar="FOLDER", help="a tree with the READMEs, instead of this one")
     return parser
 
 
@@ -117,7 +118,13 @@ def _run_options() -> argparse.ArgumentParser:
     add("--peers", nargs="*", choices=PEERS, metavar="NAME", help=_PEERS_HELP)
     add("--json", type=Path, metavar="FILE", help="write the report there as well")
     add("--plot", type=Path, metavar="FOLDER", help="draw the report there as SVG; needs the bench extra")
-    add("--repeat", type=_positive, default=3, metavar="N", help="runs of each side (3)")
+    add(
+        "--repeat",
+        type=_positive,
+        metavar="N",
+        help=f"runs of each side ({REPEATS}), or slices where sides alternate ({SLICES})",
+    )
+    add("--seconds", type=float, metavar="S", help="length of a slice (1)")
     add(
         "--calm",
         action="store_true",
@@ -139,30 +146,6 @@ def _positive(text: str) -> int:
     if number < 1:
         raise ValueError(text)
     return number
-
-
-def _chosen(scenario: Scenario, only: Sequence[str]) -> list[Variant]:
-    chosen = [variant for variant in scenario.variants if set(only) <= set(variant.name.split(", "))]
-    if not chosen:
-        every = "; ".join(variant.name for variant in scenario.variants)
-        raise SystemExit(f"--only: no variant of {scenario.name} has {' and '.join(only)}; there are {every}")
-    return chosen
-
-
-def _sides(scenario: Scenario, peers: Sequence[str] | None) -> list[Side]:
-    if scenario.alone and peers is not None:
-        raise SystemExit(f"--peers: {scenario.name} asks about the engine only; leave it out")
-    limit = [BARE] if scenario.has_limit else []
-    asked = () if peers is None else peers or tuple(PEERS)
-    return [ENGINE, *limit, *(PEERS[name] for name in asked)]
-
-
-def _versions(on: Stand, side: Side) -> dict[str, str]:
-    try:
-        with on.producer(side) as producer:
-            return producer.versions
-    except ProgramFailed as error:
-        raise SystemExit(f"{side.name} cannot be run here: {error}") from None
 
 
 if __name__ == "__main__":

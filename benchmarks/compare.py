@@ -60,7 +60,8 @@ def _ratio(a: Spread, b: Spread) -> tuple[str, str]:
     overlap = "" if a.high < b.low or b.high < a.low else "brackets overlap"
     if a.low <= 0:
         return "-", overlap
-    return shown(Spread(b.median / a.median, b.low / a.high, b.high / a.low, min(a.runs, b.runs))), overlap
+    low, high = b.low / a.high, b.high / a.low
+    return shown(Spread(b.median / a.median, low, high, min(a.runs, b.runs), (low, high))), overlap
 
 
 def _unmatched(a: Report, b: Report) -> Iterator[str]:

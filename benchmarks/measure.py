@@ -7,6 +7,7 @@ import os
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,42 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Spread(Struct, frozen=True):
-    """The median of several runs, and the lowest and highest of them."""
+    """The median of several runs, the lowest and highest of them, and an interval for the median."""
 
     median: float
     low: float
     high: float
     runs: int
+    interval: tuple[float, float] = (0.0, 0.0)
+    """Holds the true median with a probability of 95 % or more, whatever the distribution; of fewer than six runs
+    the lowest and highest, which hold it with less: 94 % of five, 75 % of three."""
+
+    @property
+    def width(self) -> float:
+        """Of the interval, as a part of the median; 0 if the median is 0."""
+        return (self.interval[1] - self.interval[0]) / abs(self.median) if self.median else 0.0
 
 
 def spread(values: Sequence[float]) -> Spread:
-    return Spread(statistics.median(values), min(values), max(values), len(values))
+    ranked = sorted(values)
+    outside = _outside(len(ranked))
+    return Spread(
+        statistics.median(ranked), ranked[0], ranked[-1], len(ranked), (ranked[outside], ranked[-1 - outside])
+    )
+
+
+def _outside(count: int) -> int:
+    """How many of the lowest, and as many of the highest, an interval of 95 % for the median leaves out.
+
+    Each value is below the true median with probability one half, so the number below it is binomial.
+    """
+    outside, below = 0, 0.5**count
+    while outside < (count - 1) // 2:
+        below += math.comb(count, outside + 1) * 0.5**count
+        if 2 * below > 0.05:
+            break
+        outside += 1
+    return outside
 
 
 def percentile(values: Sequence[float], part: float) -> float:
@@ -53,19 +80,30 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time that a process and its descendants have used with all their threads, in the kernel too. Steps of 10 ms.
+    """CPU time that a process and its descendants have used with all their threads, in the kernel too.
 
-    A child that has ended counts once its parent has waited for it.
+    To the millisecond or so; in steps of 10 ms of a process that has ended threads or children. A child that has ended
+    counts once its parent has waited for it.
     """
-    return sum(_own_and_waited_for(member) for member in family(pid))
-
-
-def _own_and_waited_for(pid: int) -> float:
-    return sum(map(int, _stat(Path(f"/proc/{pid}"))[11:15])) / _TICKS
+    return sum(_own(member) + _waited_for(member) for member in family(pid))
 
 
 def _own(pid: int) -> float:
-    return sum(map(int, _stat(Path(f"/proc/{pid}"))[11:13])) / _TICKS
+    # The kernel counts exactly for each living thread, and in ticks for a process with its ended ones.
+    return max(sum(map(int, _stat(Path(f"/proc/{pid}"))[11:13])) / _TICKS, _of_living_threads(pid))
+
+
+def _of_living_threads(pid: int) -> float:
+    spent = 0
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                spent += int((thread / "schedstat").read_text().split()[0])
+    return spent / 1e9
+
+
+def _waited_for(pid: int) -> float:
+    return sum(map(int, _stat(Path(f"/proc/{pid}"))[13:15])) / _TICKS
 
 
 def _parent(folder: Path) -> int:
@@ -81,10 +119,11 @@ def _stat(folder: Path) -> list[str]:
         return ["X", *["0"] * 20]
 
 
-def machine_busy() -> float:
-    """CPU time that all processors together have spent on anything but idling, in seconds; with what a host took away."""
+def machine_busy() -> tuple[float, float]:
+    """CPU time that all processors together have spent on anything but idling, in seconds, and how much of it another
+    guest of the same host took (steal)."""
     user, nice, system, _idle, _wait, irq, softirq, steal = Path("/proc/stat").read_text().split()[1:9]
-    return sum(map(int, (user, nice, system, irq, softirq, steal))) / _TICKS
+    return sum(map(int, (user, nice, system, irq, softirq, steal))) / _TICKS, int(steal) / _TICKS
 
 
 class Watch:
@@ -93,7 +132,7 @@ class Watch:
     def __init__(self, *pids: int) -> None:
         self._pids = pids
         self._began = time.monotonic()
-        self._busy = machine_busy()
+        self._busy, self._stolen = machine_busy()
         self._own = self._own_cpu()
 
     def _own_cpu(self) -> float:
@@ -102,8 +141,24 @@ class Watch:
 
     def others(self) -> float:
         """Processors that were busy with what is not ours, on average since the start. Over 0.1 the figures are not good."""
-        used = machine_busy() - self._busy - (self._own_cpu() - self._own)
+        used = machine_busy()[0] - self._busy - (self._own_cpu() - self._own)
         return max(0.0, round(used / (time.monotonic() - self._began), 3))
+
+    def steal(self) -> float:
+        """Processors that the host gave to other guests, on average since the start. `others` has them too."""
+        return round((machine_busy()[1] - self._stolen) / (time.monotonic() - self._began), 3)
+
+
+def loop_seconds() -> float:
+    """CPU time of a fixed loop on the core that this runs on, the best of three: longer when the core is slowed down,
+    by its clock or by what runs on its other half."""
+    times = []
+    for _ in range(3):
+        began = time.thread_time()
+        for _ in range(60_000):
+            pass
+        times.append(time.thread_time() - began)
+    return min(times)
 
 
 def peak_memory_mb(pid: int) -> float:
@@ -111,15 +166,20 @@ def peak_memory_mb(pid: int) -> float:
 
     Pages that forked processes share are counted in each of them.
     """
-    return sum(map(_peak_mb, family(pid)))
+    return sum(_memory_mb(member, "VmHWM:") for member in family(pid))
 
 
-def _peak_mb(pid: int) -> float:
+def memory_mb(pid: int) -> float:
+    """The memory that they have resident now, likewise."""
+    return sum(_memory_mb(member, "VmRSS:") for member in family(pid))
+
+
+def _memory_mb(pid: int, word: str) -> float:
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    return sum(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:"))
+    return sum(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(word))
 
 
 class Counters(Struct, frozen=True):

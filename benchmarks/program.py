@@ -39,11 +39,17 @@ def placed(cores: frozenset[int]) -> Iterator[None]:
 
 
 class Program:
-    """A running program. Ends with the `with` block, by closing its input and, if that does not do, by force."""
+    """A running program. Ends with the `with` block, by closing its input and, if that does not do, by force.
+
+    One that `stays` outlives the block, until `end`.
+    """
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str], cores: frozenset[int]) -> None:
         self.command = command
         self.versions: dict[str, str] = {}
+        self.stays = False
+        self.warm = False
+        """Set by a scenario after the run that loads and compiles what a timed run needs."""
         self._heard = b""
         with placed(cores):
             self._child = subprocess.Popen(
@@ -57,6 +63,10 @@ class Program:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self.stays:
+            self.end()
+
+    def end(self) -> None:
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         with suppress(BrokenPipeError):

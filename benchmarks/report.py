@@ -9,12 +9,14 @@ import msgspec
 from msgspec import Struct
 
 from benchmarks.measure import PERCENTS, Spread, spread
-from benchmarks.rounds import DISTURBED, Failure, Run, able
+from benchmarks.rounds import DISTURBED, SLOWED, STOLEN, Failure, Run, able
 from benchmarks.scenario import Setting, Variant
 from benchmarks.side import OURS, Side
+from benchmarks.verdict import Pair, chosen, judge
 
 UNITS = {
     "rate": "jobs/s",
+    "cpu_rate": "jobs/s by CPU",
     "seconds": "seconds",
     **{f"p{percent:g}_ms": f"p{percent:g}, ms" for percent in PERCENTS},
     "max_ms": "max, ms",
@@ -23,6 +25,7 @@ UNITS = {
     "offered": "offered jobs/s",
     "server_us": "server CPU, us/job",
     "add_server_us": "server CPU of adding, us/job",
+    "both_server_us": "server CPU of both, us/job",
     "worker_us": "worker CPU, us/job",
     "producer_us": "producer CPU, us/job",
     "commands": "commands/job",
@@ -34,6 +37,16 @@ UNITS = {
     "lost": "LOST",
     "twice": "TWICE",
     "others": "others, cores",
+    "steal": "taken by the host, cores",
+    "slowdown": "slowdown",
+}
+_ABOUT_THE_MACHINE = ("others", "steal", "slowdown")
+_JUDGED = ("rate", "cpu_rate", "server_us", "both_server_us", "worker_us", "producer_us")
+"""Figures whose ratio has a line about its trust, beside the main one."""
+_LIMITS = {
+    "others": f"other programs used over {DISTURBED} cores",
+    "steal": f"the host took over {STOLEN} cores",
+    "slowdown": f"a fixed loop took over {SLOWED} times its best",
 }
 _IF_ANY = ("slow", "lost", "twice")
 """Figures that stand in the table where one of them is not 0."""
@@ -52,6 +65,11 @@ class Ratio(Struct, frozen=True):
     variant: str
     against: str
     figures: dict[str, Spread]
+    verdicts: dict[str, str] = {}
+    """Figure -> `trusted`, or why it is not."""
+    pairs: int = 0
+    """Of which the figures are made, and how many there are."""
+    of: int = 0
 
 
 class Lack(Struct, frozen=True):
@@ -119,22 +137,36 @@ def rows(runs: Sequence[Run]) -> list[Row]:
 
 
 def ratios(runs: Sequence[Run]) -> list[Ratio]:
-    groups = _grouped(runs)
-    return [
-        Ratio(variant, side, dict(_divided(groups[variant, OURS], group)))
-        for (variant, side), group in groups.items()
-        if side != OURS and (variant, OURS) in groups
-    ]
+    return [_ratio(variant, side, pairs) for (variant, side), pairs in _paired(runs).items()]
 
 
-def _divided(ours: Sequence[Run], others: Sequence[Run]) -> Iterator[tuple[str, Spread]]:
-    for name in ours[0].figures:
-        if name == "others" or name not in others[0].figures:
+def _paired(runs: Sequence[Run]) -> dict[tuple[str, str], list[Pair]]:
+    """Our run and the other side's of each repeat, by variant and other side."""
+    ours = {(run.variant, run.against, run.repeat): run for run in runs if run.counted and run.side == OURS}
+    pairs: dict[tuple[str, str], list[Pair]] = {}
+    for run in runs:
+        our = ours.get((run.variant, run.side if run.against else "", run.repeat))
+        if run.counted and run.side != OURS and our is not None:
+            pairs.setdefault((run.variant, run.side), []).append((our, run))
+    return pairs
+
+
+def _ratio(variant: str, side: str, pairs: Sequence[Pair]) -> Ratio:
+    used = chosen(pairs)
+    figures = dict(_divided(used))
+    verdicts = {name: judge(name, value, used) for name, value in figures.items()}
+    return Ratio(variant, side, figures, verdicts, len(used), len(pairs))
+
+
+def _divided(pairs: Sequence[Pair]) -> Iterator[tuple[str, Spread]]:
+    our, other = pairs[0]
+    for name in our.figures:
+        if name in _ABOUT_THE_MACHINE or name not in other.figures:
             continue
-        pairs = [(our.figures[name], other.figures[name]) for our, other in zip(ours, others, strict=True)]
+        values = [(our.figures[name], other.figures[name]) for our, other in pairs]
         # Else there is nothing to divide by: the run was too short for the clock of the CPU time.
-        if all(other for _, other in pairs):
-            yield name, spread([our / other for our, other in pairs])
+        if all(other for _, other in values):
+            yield name, spread([our / other for our, other in values])
 
 
 def _grouped(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
@@ -169,12 +201,25 @@ def table(report: Report) -> str:
     lines += _figures(report, ["variant", "side", "jobs"], names, measured)
     lines += [*_missing(report), *_warnings(report.runs)]
     if report.ratios:
-        # How busy others were is no side's own figure.
-        names = [name for name in report.shown if name != "others"]
+        names = [name for name in report.shown if name not in _ABOUT_THE_MACHINE]
         lines += ["", f"{OURS} divided by the other side, pair by pair", ""]
         divided = [([ratio.variant, ratio.against], ratio.figures) for ratio in report.ratios]
-        lines += _figures(report, ["variant", "against"], names, divided)
+        lines += [*_figures(report, ["variant", "against"], names, divided), "", *_verdicts(report)]
     return "\n".join(lines)
+
+
+def _verdicts(report: Report) -> Iterator[str]:
+    """Which ratios hold here: one line each."""
+    for ratio in report.ratios:
+        used = f"{ratio.pairs} pairs" if ratio.pairs == ratio.of else f"the {ratio.pairs} calm pairs of {ratio.of}"
+        yield f"{ratio.variant}, against {ratio.against}, {used}:"
+        names = [name for name in dict.fromkeys((report.main, *_JUDGED)) if name in report.shown]
+        lines = [
+            [f"  {report.units.get(name, name)}", shown(ratio.figures[name]), ratio.verdicts.get(name, "")]
+            for name in names
+            if name in ratio.figures
+        ]
+        yield from columns(lines) if lines else []
 
 
 def _figures(
@@ -195,7 +240,7 @@ def _told(report: Report) -> Iterator[str]:
         used = ", ".join(f"{name} {number}" for name, number in report.versions[side].items())
         yield f"{side}: {used}; {note}"
     yield ""
-    yield f"commit {report.commit or 'unknown'}; median (lowest-highest) of the repeats"
+    yield f"commit {report.commit or 'unknown'}; median (an interval that holds it with 95 %; of fewer than six, lowest-highest)"
 
 
 def _missing(report: Report) -> list[str]:
@@ -215,11 +260,11 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
     dropped = len(runs) - len(counted)
     lines = []
     if dropped:
-        lines.append(
-            f"{dropped} further runs were dropped: others used over {DISTURBED} cores in a run of their repeat"
-        )
+        lines.append(f"{dropped} further runs were dropped: a run of their repeat was disturbed")
     if disturbed:
-        lines.append(f"NOT CALM: in {disturbed} of {len(counted)} runs other processes used over {DISTURBED} cores")
+        causes = {name: sum(name in run.disturbances for run in counted) for name in _ABOUT_THE_MACHINE}
+        counts = ", ".join(f"{_LIMITS[name]} in {count}" for name, count in causes.items() if count)
+        lines.append(f"NOT CALM: {disturbed} of {len(counted)} runs were disturbed: {counts}")
     return ["", *lines] if lines else []
 
 
@@ -228,7 +273,8 @@ def _high(row: Row, name: str) -> float:
 
 
 def shown(value: Spread) -> str:
-    return f"{number(value.median)} ({number(value.low)}-{number(value.high)})"
+    low, high = value.interval
+    return f"{number(value.median)} ({number(low)}-{number(high)})"
 
 
 def number(value: float) -> str:

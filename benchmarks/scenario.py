@@ -49,6 +49,9 @@ class Scenario(Struct, frozen=True):
     """The bare loop has an answer to it."""
     alone: bool = False
     """It asks about the engine only; no rival runs."""
+    sliced: bool = False
+    """It is about throughput: sides alternate in short slices, each in processes that stay. Every run has `seconds` and
+    `rate`, and a run that finds its programs warm leaves out the warming."""
     units: Mapping[str, str] = {}
     """Titles of figures that only this scenario has."""
 

@@ -48,11 +48,11 @@ LIMIT = "bare"
 Skill = Literal[
     "one", "at once", "bulk", "sync",
     "keep all", "keep some", "keep none",
-    "work", "pace", "delay", "retry", "recover", "queues", "wire", "no events",
+    "work", "pace", "delay", "retry", "recover", "queues", "wire", "no events", "result events",
 ]  # fmt: skip
 """What a scenario may need of a side: a way to add; a way to keep results; handlers that obey the data at all; adding at a
 pace; delayed jobs; attempts; a job given to another worker after its worker was killed; one worker process for many
-queues; jobs that lie in Redis as BullMQ lays them; no events where the queue's meta key says that none are kept."""
+queues; jobs that lie in Redis as BullMQ lays them; no events, or only those of results, where the queue's meta key says so."""
 
 
 def _nothing_to_install() -> None:

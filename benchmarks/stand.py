@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from copy import copy
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import redis
 
-from benchmarks.measure import Counters, Watch, cpu_seconds
+from benchmarks.measure import Counters, Watch, cpu_seconds, loop_seconds
 from benchmarks.program import PATIENCE, Program, placed
 from benchmarks.side import Side
 from engine.connection.embedded import EmbeddedServer
@@ -34,32 +36,68 @@ _SETTINGS = (
 class Stand:
     """The server and how processes are placed. `apart` gives the server the first core and all others the second."""
 
-    def __init__(self, server: EmbeddedServer, place: Place) -> None:
+    def __init__(self, server: EmbeddedServer, place: Place, another: Callable[[], EmbeddedServer]) -> None:
         self.url = server.url
         self._server = server
+        self._another = another
         self.redis: Any = redis.Redis.from_url(server.unix_url, decode_responses=True)
         self.place = place
         self.between: tuple[Program, ...] = ()
         self._cores = client_cores(place)
+        self._kept: dict[tuple[str, ...], Program] | None = None
+        self._best_loop = min(self._loops() for _ in range(5))
 
     def close(self) -> None:
         self.redis.close()
 
     def worker(self, side: Side, *, url: str | None = None) -> Program:
         """One more worker of that side; `url` if it is to reach the server by another way."""
-        return self._start(side.worker, side.env, url)
+        return self._start(side, side.worker, url)
 
     def producer(self, side: Side, *, url: str | None = None) -> Program:
-        return self._start(side.producer, side.env, url)
+        return self._start(side, side.producer, url)
 
-    def _start(self, command: Sequence[str], env: Mapping[str, str], url: str | None) -> Program:
-        program = Program([*command, url or self.url], env=env, cores=self._cores)
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Programs of a side stay between runs inside: a run has the one that the run before it had, warm. So a side has
+        one worker and one producer."""
+        self._kept = {}
+        try:
+            yield
+        finally:
+            kept, self._kept = self._kept, None
+            with ExitStack() as ending:
+                for program in kept.values():
+                    ending.callback(program.end)
+
+    def _start(self, side: Side, command: Sequence[str], url: str | None) -> Program:
+        key = (*command, url or self.url)
+        if self._kept is not None and key in self._kept:
+            return self._kept[key]
+        program = Program(key, env=side.env, cores=self._cores)
         try:
             program.versions = program.hear("ready")
         except BaseException:
-            program.__exit__()
+            program.end()
             raise
+        if self._kept is not None:
+            program.stays = True
+            self._kept[key] = program
         return program
+
+    def slowdown(self) -> float:
+        """How much longer a fixed loop takes now, on the slowest of the cores in use, than it took at its best here: 1.0 on
+        a calm machine."""
+        now = self._loops()
+        self._best_loop = min(self._best_loop, now)
+        return now / self._best_loop
+
+    def _loops(self) -> float:
+        slowest = 0.0
+        for cores in (server_cores(self.place), self._cores):
+            with placed(cores):
+                slowest = max(slowest, loop_seconds())
+        return slowest
 
     def through(self, url: str, *between: Program) -> Stand:
         """The same server, which programs reach by another address; meters count what stands `between` among ours."""
@@ -67,6 +105,29 @@ class Stand:
         other.url = url
         other.between = between
         return other
+
+    @contextmanager
+    def beside(self, count: int) -> Iterator[list[Stand]]:
+        """This stand and others, `count` in all, each with a server of its own that has the same settings."""
+        with ExitStack() as running:
+            stands = [self]
+            for _ in range(count - 1):
+                server = self._another()
+                running.enter_context(_started(server, self.place))
+                stands.append(Stand(server, self.place, self._another))
+                running.callback(stands[-1].close)
+            yield stands
+
+    @contextmanager
+    def on_all_cores(self, *pids: int) -> Iterator[None]:
+        """Let the server, and these processes, run on every core; afterwards the server where it was."""
+        before = os.sched_getaffinity(self.server_pid)
+        for pid in (self.server_pid, *pids):
+            _place(pid, os.sched_getaffinity(0))
+        try:
+            yield
+        finally:
+            _place(self.server_pid, before)
 
     def empty(self) -> None:
         """Remove everything, and wait until the memory is given back."""
@@ -99,9 +160,10 @@ class Stand:
             return int(self.redis.llen(f"bull:{queue}:wait"))
         return int(producer.ask("waiting", do="waiting", queue=queue))
 
-    def keep_no_events(self, queue: str) -> None:
-        """Before its first job: whoever opens a queue first says how many events it keeps, and here that is the harness."""
-        self.redis.hset(f"bull:{queue}:meta", "events", "none")
+    def set_events(self, queue: str, events: str) -> None:
+        """Before its first job: which events the engine writes for a queue is stored with the queue, and here the harness
+        stores it."""
+        self.redis.hset(f"bull:{queue}:meta", "events", events)
 
     def completed(self, queue: str) -> int:
         """Results that are kept, of a side on the wire."""
@@ -156,12 +218,24 @@ class Meter:
         }
 
     def read(self, jobs: int, *, seconds: float | None = None) -> dict[str, float]:
-        """Figures of this many jobs so far. `seconds`, where another clock than this one has timed them."""
+        """Figures of this many jobs so far. `seconds`, where another clock than this one has timed them.
+
+        `cpu_rate` is the rate that the busier of two cores allows: the server's, and the one that our programs share.
+        """
         seconds = self.elapsed if seconds is None else seconds
-        others = self._watch.others()
+        others, steal = self._watch.others(), self._watch.steal()
         spent = {name: (cpu - self._cpu[name]) / jobs * 1e6 for name, cpu in self._spent().items()}
         counted = self._stand.counters().per_job(self._counters, jobs)
-        return {"rate": jobs / seconds, "seconds": seconds, "others": others, **spent, **counted}
+        busier = max(counted["server_us"], sum(spent.values()))
+        return {
+            "rate": jobs / seconds,
+            "cpu_rate": 1e6 / busier if busier else 0.0,
+            "seconds": seconds,
+            "others": others,
+            "steal": steal,
+            **spent,
+            **counted,
+        }
 
 
 def server_cores(place: Place) -> frozenset[int]:
@@ -191,12 +265,25 @@ def stand(*, program: str | None, tcp: bool, fsync: Fsync, place: Place) -> Iter
     # A rewrite would fall into the run of one side and not of the other.
     options += ["--auto-aof-rewrite-percentage", "0"]
     options += ["--slowlog-log-slower-than", str(SLOW_MS * 1000), "--slowlog-max-len", str(_SLOW_KEPT)]
-    server = EmbeddedServer(program=program, tcp=tcp, extra_args=options)
-    with placed(server_cores(place)):
-        server.start()
-    with server:
-        standing = Stand(server, place)
+    another = partial(EmbeddedServer, program=program, tcp=tcp, extra_args=options)
+    server = another()
+    with _started(server, place):
+        standing = Stand(server, place, another)
         try:
             yield standing
         finally:
             standing.close()
+
+
+@contextmanager
+def _started(server: EmbeddedServer, place: Place) -> Iterator[None]:
+    with placed(server_cores(place)):
+        server.start()
+    with server:
+        yield
+
+
+def _place(pid: int, cores: set[int]) -> None:
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread.name), cores)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import sys
+from inspect import signature
 
-from benchmarks.side import LIMIT, OURS, Side
+from benchmarks.side import LIMIT, OURS, Side, Skill
+from engine import Queue
+
+ENGINE_EVENTS = ("results", "none") if "events" in signature(Queue).parameters else ("none",)
+"""What a queue may have instead of all events."""
+_EVENTS: tuple[Skill, ...] = ("no events", "result events") if "results" in ENGINE_EVENTS else ("no events",)
 
 
 def _module(name: str) -> tuple[str, ...]:
@@ -19,7 +25,7 @@ ENGINE = Side(
     can=frozenset(
         {
             *("one", "at once", "bulk", "sync", "keep all", "keep some", "keep none"),
-            *("work", "pace", "delay", "retry", "recover", "queues", "wire", "no events"),
+            *("work", "pace", "delay", "retry", "recover", "queues", "wire", *_EVENTS),
         }
     ),
 )
@@ -30,5 +36,5 @@ BARE = Side(
     producer=_module("bare_producer"),
     notes="the engine's scripts in a loop with no worker around them: no payload is decoded, no handler called, no "
     "lock renewed. Two turns in flight, each for as many jobs as the concurrency says (one in flight at concurrency 1)",
-    can=frozenset({"one", "at once", "bulk", "keep all", "keep some", "keep none", "wire", "no events"}),
+    can=frozenset({"one", "at once", "bulk", "keep all", "keep some", "keep none", "wire", *_EVENTS}),
 )

@@ -17,6 +17,7 @@ from benchmarks.scenarios.network import NETWORK
 from benchmarks.scenarios.recovery import RECOVERY
 from benchmarks.scenarios.retries import RETRIES
 from benchmarks.scenarios.scale import SCALE
+from benchmarks.scenarios.scale_servers import SCALE_SERVERS
 
 _ALL = (
     ENQUEUE,
@@ -29,6 +30,7 @@ _ALL = (
     MANY_QUEUES,
     NETWORK,
     SCALE,
+    SCALE_SERVERS,
     GROWTH,
     MEMORY,
     MICRO,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from benchmarks.measure import cpu_seconds, peak_memory_mb
+from benchmarks.measure import cpu_seconds, memory_mb, peak_memory_mb
 from benchmarks.program import Program
 from benchmarks.scenario import Figures, Scenario, Variant, keeping
 from benchmarks.side import Side
@@ -20,10 +20,17 @@ def _measure(stand: Stand, side: Side, variant: Variant, jobs: int) -> Figures:
     count, idle = int(variant.settings["queues"] or 1), int(variant.settings["idle"] or 1)
     with stand.producer(side) as producer, stand.worker(side) as worker:
         _work_off(stand, side, producer, worker, ["warm"], min(_WARM, jobs), 0)
+        small = memory_mb(worker.pid)
         # One job a queue next: what it takes is the start of so many workers, which the timed run has in it as well.
         start, _ = _work_off(stand, side, producer, worker, [f"start-{n}" for n in range(count)], count, 0)
         timed, fleet = _work_off(stand, side, producer, worker, [f"bench-{n}" for n in range(count)], jobs, idle)
-        return {**timed, **fleet, "start_s": start["seconds"], "worker_mb": peak_memory_mb(worker.pid)}
+        return {
+            **timed,
+            **fleet,
+            "start_s": start["seconds"],
+            "worker_mb": peak_memory_mb(worker.pid),
+            "queue_kb": (fleet["idle_mb"] - small) / count * 1000,
+        }
 
 
 def _work_off(
@@ -46,10 +53,13 @@ def _work_off(
 
 
 def _idle(stand: Stand, worker: Program, queues: int, seconds: int) -> Figures:
+    links = int(stand.redis.info("clients")["connected_clients"])
     before, cpu, began = stand.counters(), cpu_seconds(worker.pid), time.monotonic()
     time.sleep(seconds)
     after, used, lasted = stand.counters(), cpu_seconds(worker.pid) - cpu, time.monotonic() - began
     return {
+        "idle_links": links / queues,
+        "idle_mb": memory_mb(worker.pid),
         "idle_commands": (after.commands - before.commands) / lasted / queues,
         "idle_server_ms": (after.cpu - before.cpu) / lasted * 1000,
         "idle_worker_ms": used / lasted * 1000,
@@ -59,17 +69,21 @@ def _idle(stand: Stand, worker: Program, queues: int, seconds: int) -> Figures:
 MANY_QUEUES = Scenario(
     "many-queues",
     "one worker process for many queues: jobs a second over all of them, its start in it; then idle for some seconds",
-    variants=(Variant({"queues": 200, "idle": 5}, needs=frozenset({"queues", keeping(None)})),),
+    variants=tuple(
+        Variant({"queues": queues, "idle": 2}, needs=frozenset({"queues", keeping(None)})) for queues in (200, 1_000)
+    ),
     measure=_measure,
     main="rate",
     shown=(
-        *("rate", "start_s", "server_us", "worker_us", "commands", "reads", "worker_mb"),
-        *("idle_commands", "idle_server_ms", "idle_worker_ms", "others"),
+        *("rate", "cpu_rate", "start_s", "server_us", "worker_us", "commands", "reads", "worker_mb"),
+        *("queue_kb", "idle_links", "idle_commands", "idle_server_ms", "idle_worker_ms", "others"),
     ),
     jobs=40_000,
     has_limit=False,
     units={
         "start_s": "start and a job a queue, s",
+        "queue_kb": "worker memory, kB a queue",
+        "idle_links": "connections a queue",
         "idle_commands": "idle, commands/s a queue",
         "idle_server_ms": "idle, server CPU, ms/s",
         "idle_worker_ms": "idle, worker CPU, ms/s",

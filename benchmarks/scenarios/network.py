@@ -51,7 +51,7 @@ NETWORK = Scenario(
     measure=_measure,
     main="rate",
     shown=(
-        *("rate", "p50_ms", "p99_ms", "server_us", "worker_us", "producer_us"),
+        *("rate", "cpu_rate", "p50_ms", "p99_ms", "server_us", "worker_us", "producer_us"),
         *("commands", "reads", "bytes", "others"),
     ),
     has_limit=False,

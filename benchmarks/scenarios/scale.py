@@ -1,4 +1,4 @@
-"""How far 1, 2 and 4 worker processes on one queue come, beside one process in the same run.
+"""How far 1 to 8 worker processes on one queue come, beside one process in the same run.
 
 The cores are left to the kernel here, whatever --cores says: `apart` would squeeze all workers into one. Server and workers
 then share the cores there are, so `times_one` cannot reach the number of processes on a small machine: `times_most` is
@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from benchmarks.program import PATIENCE, Program
 from benchmarks.scenario import Figures, Scenario, Variant
@@ -37,8 +36,8 @@ def _measure(stand: Stand, side: Side, variant: Variant, jobs: int) -> Figures:
             )
         for n, _ in enumerate(workers):
             producer.ask("seconds", do="add", queue=f"warm-{n}", jobs=warm, way="bulk")
-        running.enter_context(_on_all_cores(stand.server_pid, *(worker.pid for worker in workers)))
-        # Few at a time where they take long, lest one process be left with the last hundred.
+        running.enter_context(stand.on_all_cores(*(worker.pid for worker in workers)))
+        # Few at a time where they take long, so that no process is left with the last hundred.
         concurrency = 10 if burns else 100
         for n, worker in enumerate(workers):
             _work_off(stand, side, [worker], f"warm-{n}", warm, concurrency)
@@ -75,31 +74,13 @@ def _work_off(stand: Stand, side: Side, workers: Sequence[Program], queue: str, 
     return figures
 
 
-@contextmanager
-def _on_all_cores(*pids: int) -> Iterator[None]:
-    """Let these processes run on every core; afterwards the first of them, which lives on, where it was."""
-    before = os.sched_getaffinity(pids[0])
-    for pid in pids:
-        _place(pid, os.sched_getaffinity(0))
-    try:
-        yield
-    finally:
-        _place(pids[0], before)
-
-
-def _place(pid: int, cores: set[int]) -> None:
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(ProcessLookupError):
-            os.sched_setaffinity(int(thread.name), cores)
-
-
 SCALE = Scenario(
     "scale",
-    "jobs worked off a second by 1, 2 and 4 worker processes; handlers that burn 1 ms of CPU, and that do nothing",
+    "jobs worked off a second by 1 to 8 worker processes on one queue; handlers that burn 1 ms of CPU, and that do nothing",
     variants=tuple(
         Variant({"work": work, "processes": processes}, trial=trial)
         for work, trial in (("1 ms", 500), ("none", 10_000))
-        for processes in (1, 2, 4)
+        for processes in (1, 2, 4, 8)
     ),
     measure=_measure,
     main="rate",

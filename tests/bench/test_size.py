@@ -20,6 +20,7 @@ from benchmarks.scenarios.growth import GROWTH, check_memory
 from benchmarks.scenarios.memory import MEMORY
 from benchmarks.scenarios.micro import MICRO
 from benchmarks.scenarios.scale import SCALE
+from benchmarks.scenarios.scale_servers import SCALE_SERVERS
 from benchmarks.stand import Stand, stand
 from engine.connection import Link
 from engine.model.keys import Keys
@@ -77,7 +78,7 @@ async def test_a_line_carries_what_a_reader_reads_and_the_server_said(link: Link
 
 
 def test_variants_can_be_chosen_by_their_settings() -> None:
-    for scenario in (MICRO, GROWTH, MEMORY, SCALE, FLOOR):
+    for scenario in (MICRO, GROWTH, MEMORY, SCALE, SCALE_SERVERS, FLOOR):
         for variant in scenario.variants:
             assert len(variant.name.split(", ")) == len(variant.settings)
 
@@ -138,6 +139,18 @@ def test_scale_sets_several_processes_beside_one() -> None:
         assert os.sched_getaffinity(apart.server_pid) == before
     assert figures["times_one"] > 0
     assert 0 < figures["times_most"] <= 2
+
+
+def test_queues_on_several_servers_are_processed_side_by_side() -> None:
+    with stand(program=None, tcp=True, fsync="off", place="apart") as apart:
+        before = os.sched_getaffinity(apart.server_pid)
+        figures = measured(apart, SCALE_SERVERS, 300, queues=4, servers=2)
+        assert os.sched_getaffinity(apart.server_pid) == before
+        # Of two servers each has two of the queues.
+        assert sorted(apart.redis.scan_iter("bull:all-*:completed")) == ["bull:all-0:completed", "bull:all-2:completed"]
+    assert figures["rate"] > 0
+    assert figures["times_one"] > 0
+    assert figures["times_most"] > 0
 
 
 # --- floor ------------------------------------------------------------------------------------------------------------
