@@ -35,7 +35,8 @@ RETURNS
   Sent again it adds the jobs without an id or a deduplication a second time.
 ]]
 local meta, counter, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)
-local stride = 5
+local rows, stride = ARGV, 5
+local call = redis.call
 
 --@include clock
 --@include read_limits
@@ -51,27 +52,27 @@ local stride = 5
 --@include deduplicate
 --@include skip_parents
 
-local cap = tonumber(ARGV[2])
+local cap = tonumber(rows[2])
 local specials = {}
-for i = 3, #ARGV, stride do
-  if #ARGV[i + 2] > cap then return (i - 3) / stride end
-  if ARGV[i + 4] ~= '' then
-    local special = cjson.decode(ARGV[i + 4])
+for i = 3, #rows, stride do
+  if #rows[i + 2] > cap then return (i - 3) / stride end
+  if rows[i + 4] ~= '' then
+    local special = cjson.decode(rows[i + 4])
     specials[i] = special
     -- A foreign type must raise before the first write.
     if special.de then redis.call('GET', jobs .. 'de:' .. special.de.id) end
   end
 end
 local any_special = next(specials) ~= nil
-local is_paused, room, max_events, mode = read_limits(meta, active)
-local emit = emitter(events, max_events, mode)
+local is_paused, room, max_events, mode = read_limits(meta, active, true)
+local emit, stream = emitter(events, max_events, mode)
 local lists = any_special and { wait, active } or { wait }
 if is_paused then lists[#lists + 1] = paused end
 check_types(events, lists, any_special and { delayed, prioritized } or {}, marker, {}, any_special and { pc } or {})
 
-local now = clock(ARGV[1])
+local now = clock(rows[1])
 local now_text = string.format('%d', now)
-local count = (#ARGV - 2) / stride
+local count = (#rows - 2) / stride
 local number = redis.call('INCRBY', counter, count) - count
 if number == 0 then number = skip_parents(counter, jobs, count) end
 local ids, scores, last = {}, {}, {}
@@ -92,8 +93,8 @@ local function flush()
   scores, front, back, back_priorities = {}, {}, {}, {}
 end
 
-for i = 3, #ARGV, stride do
-  local id, name = ARGV[i], ARGV[i + 1]
+for i = 3, #rows, stride do
+  local id, name = rows[i], rows[i + 1]
   local timestamp, delay, priority, lifo = now_text, '0', '0', false
   local special, owner = specials[i], nil
   if special then
@@ -112,7 +113,7 @@ for i = 3, #ARGV, stride do
     if special and special.de then
       -- The owner may be a job of this call.
       flush()
-      owner = deduplicate(queue, special.de, { id = id, name = name, data = ARGV[i + 2], opts = ARGV[i + 3], delay = delay,
+      owner = deduplicate(queue, special.de, { id = id, name = name, data = rows[i + 2], opts = rows[i + 3], delay = delay,
         due = timestamp + delay }, last)
     end
     if owner then
@@ -120,10 +121,14 @@ for i = 3, #ARGV, stride do
       owners[#owners + 1] = owner
     else
       ids[#ids + 1] = id
-      redis.call('HSET', jobs .. id, 'name', name, 'data', ARGV[i + 2], 'opts', ARGV[i + 3],
+      call('HSET', jobs .. id, 'name', name, 'data', rows[i + 2], 'opts', rows[i + 3],
         'timestamp', timestamp, 'delay', delay, 'priority', priority)
       if special and special.de then redis.call('HSET', jobs .. id, 'deid', special.de.id) end
-      emit('added', 'jobId', id, 'name', name)
+      if i == 3 or not stream or #name > 4096 then
+        emit('added', 'jobId', id, 'name', name)
+      else
+        call('XADD', stream, '*', 'event', 'added', 'jobId', id, 'name', name)
+      end
       if delay ~= '0' then
         local due = timestamp + delay
         scores[#scores + 1] = due_score(delayed, due, last)
@@ -136,7 +141,7 @@ for i = 3, #ARGV, stride do
           back[#back + 1] = id
           back_priorities[#back] = priority
         end
-        emit('waiting', 'jobId', id)
+        if stream then call('XADD', stream, '*', 'event', 'waiting', 'jobId', id) end
       end
     end
   end

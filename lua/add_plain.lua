@@ -27,13 +27,14 @@ RETURNS
   Sent again it adds the jobs a second time.
 ]]
 local meta, counter, wait, paused, active, marker, events, jobs = unpack(KEYS)
-local rows, stride, first = ARGV, 3, 3
+local rows, stride = ARGV, 3
 local call, text = redis.call, string.format
 
+--@include clock
 --@include read_limits
 
 local cap, count = tonumber(rows[2]), 0
-for i = first, #rows, stride do
+for i = 3, #rows, stride do
   if #rows[i + 1] > cap then return -1 - count end
   count = count + 1
 end
@@ -45,23 +46,20 @@ call('LLEN', wait)
 if is_paused then call('LLEN', paused) end
 call('ZCARD', marker)
 
-local now = rows[1]
-if now == '' then
-  local time = call('TIME')
-  now = time[1] .. string.sub('00000' .. time[2], -6, -4)
-end
-local number = call('INCRBY', counter, text('%d', count)) - count
+local now_text = text('%d', clock(rows[1]))
+local number = call('INCRBY', counter, count == 1 and '1' or text('%d', count)) - count
 if number == 0 then
 --@include skip_parents
   number = skip_parents(counter, jobs, count)
 end
 local ids = {}
-for i = first, #rows, stride do
-  local n = #ids + 1
+for n = 1, count do
+  local i = n * stride
   local id, name = text('%d', number + n), rows[i]
   ids[n] = id
-  call('HSET', jobs .. id, 'name', name, 'data', rows[i + 1], 'opts', rows[i + 2], 'timestamp', now, 'delay', '0', 'priority', '0')
+  call('HSET', jobs .. id, 'name', name, 'data', rows[i + 1], 'opts', rows[i + 2], 'timestamp', now_text, 'delay', '0', 'priority', '0')
   if has_events then
+    -- The first event of each fifty jobs trims the stream, of which whole nodes of a hundred entries are removed.
     if n == 1 and number % 50 + count >= 50 then
       call('XADD', events, 'MAXLEN', '~', max_events, '*', 'event', 'added', 'jobId', id, 'name', name)
     else
