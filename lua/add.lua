@@ -36,7 +36,7 @@ RETURNS
 ]]
 local meta, counter, wait, paused, active, prioritized, pc, delayed, marker, events, jobs = unpack(KEYS)
 local rows, stride = ARGV, 5
-local call = redis.call
+local call, text = redis.call, string.format
 
 --@include clock
 --@include read_limits
@@ -53,27 +53,33 @@ local call = redis.call
 --@include skip_parents
 
 local cap = tonumber(rows[2])
-local specials = {}
+local specials, has_delay, has_priority, has_deduplication = {}, false, false, false
 for i = 3, #rows, stride do
   if #rows[i + 2] > cap then return (i - 3) / stride end
   if rows[i + 4] ~= '' then
     local special = cjson.decode(rows[i + 4])
     specials[i] = special
-    -- A foreign type must raise before the first write.
-    if special.de then redis.call('GET', jobs .. 'de:' .. special.de.id) end
+    has_delay, has_priority = has_delay or special.delay, has_priority or special.priority
+    if special.de then
+      has_deduplication = true
+      -- A foreign type must raise before the first write.
+      call('GET', jobs .. 'de:' .. special.de.id)
+    end
   end
 end
-local any_special = next(specials) ~= nil
 local is_paused, room, max_events, mode = read_limits(meta, active, true)
 local emit, stream = emitter(events, max_events, mode)
-local lists = any_special and { wait, active } or { wait }
-if is_paused then lists[#lists + 1] = paused end
-check_types(events, lists, any_special and { delayed, prioritized } or {}, marker, {}, any_special and { pc } or {})
+local lists, zsets, counters = { wait }, {}, {}
+if is_paused then lists[2] = paused end
+if has_deduplication then lists[#lists + 1] = active end
+if has_deduplication or has_delay then zsets[1] = delayed end
+if has_deduplication or has_priority then zsets[#zsets + 1], counters[1] = prioritized, pc end
+check_types(events, lists, zsets, marker, {}, counters)
 
 local now = clock(rows[1])
-local now_text = string.format('%d', now)
+local now_text = text('%d', now)
 local count = (#rows - 2) / stride
-local number = redis.call('INCRBY', counter, count) - count
+local number = call('INCRBY', counter, text('%d', count)) - count
 if number == 0 then number = skip_parents(counter, jobs, count) end
 local ids, scores, last = {}, {}, {}
 local front, back, back_priorities = {}, {}, {}
@@ -89,23 +95,23 @@ local function flush()
   -- Pushed one after the other: of several the last runs first, as if each had been added alone.
   if #front > 0 then push(queue, front, true) end
   if #back > 0 then enqueue(queue, back, back_priorities, false) end
-  if #front + #back > 0 and not is_paused and room > 0 then redis.call('ZADD', marker, 0, '0') end
+  if #front + #back > 0 and not is_paused and room > 0 then call('ZADD', marker, '0', '0') end
   scores, front, back, back_priorities = {}, {}, {}, {}
 end
 
 for i = 3, #rows, stride do
   local id, name = rows[i], rows[i + 1]
-  local timestamp, delay, priority, lifo = now_text, '0', '0', false
+  local timestamp, delay, priority, lifo, due = now_text, '0', '0', false, now
   local special, owner = specials[i], nil
   if special then
-    if special.timestamp then timestamp = string.format('%.0f', special.timestamp) end
-    delay = string.format('%.0f', special.delay or 0)
-    priority = string.format('%d', special.priority or 0)
+    if special.timestamp then due, timestamp = special.timestamp, text('%d', special.timestamp) end
+    if special.delay then due, delay = due + special.delay, text('%d', special.delay) end
+    if special.priority then priority = text('%d', special.priority) end
     lifo = special.lifo
   end
   number = number + 1
   local has_id = id ~= ''
-  if not has_id then id = string.format('%d', number) end
+  if not has_id then id = text('%d', number) end
   if has_id and redis.call('EXISTS', jobs .. id) == 1 then
     ids[#ids + 1] = 0
     emit('duplicated', 'jobId', id)
@@ -114,7 +120,7 @@ for i = 3, #rows, stride do
       -- The owner may be a job of this call.
       flush()
       owner = deduplicate(queue, special.de, { id = id, name = name, data = rows[i + 2], opts = rows[i + 3], delay = delay,
-        due = timestamp + delay }, last)
+        due = due }, last)
     end
     if owner then
       ids[#ids + 1] = 1
@@ -130,10 +136,9 @@ for i = 3, #rows, stride do
         call('XADD', stream, '*', 'event', 'added', 'jobId', id, 'name', name)
       end
       if delay ~= '0' then
-        local due = timestamp + delay
         scores[#scores + 1] = due_score(delayed, due, last)
         scores[#scores + 1] = id
-        emit('delayed', 'jobId', id, 'delay', due)
+        emit('delayed', 'jobId', id, 'delay', text('%d', due))
       else
         if lifo and priority == '0' then
           front[#front + 1] = id
