@@ -1,0 +1,103 @@
+"""Sends the commands of a tape over a bare socket: one after the other, or all in one write."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from collections.abc import Sequence
+from typing import Any, Self
+
+import hiredis
+
+from benchmarks.micro.tapes import Command, Recording, Tape, same_shape
+
+_PATIENCE = 300.0
+
+
+class Player:
+    """A connection to the server on a unix socket. Raises RuntimeError for an error reply."""
+
+    def __init__(self, path: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(_PATIENCE)
+        self._socket.connect(path)
+        self._reader: Any = hiredis.Reader()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def send(self, command: Command) -> Any:
+        """Send one command and wait for its reply."""
+        self._socket.sendall(packed(command))
+        return self._reply()
+
+    def send_each(self, commands: Sequence[Command]) -> list[Any]:
+        """One after the other."""
+        return [self.send(command) for command in commands]
+
+    def send_all(self, commands: Sequence[Command]) -> list[Any]:
+        """Without waiting for a reply in between."""
+        left = memoryview(b"".join(map(packed, commands)))
+        replies: list[Any] = []
+        with selectors.DefaultSelector() as selector:
+            self._socket.setblocking(False)
+            selector.register(self._socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
+            while len(replies) < len(commands):
+                ready = 0
+                for _, ready in selector.select(_PATIENCE):
+                    pass
+                if not ready:
+                    raise RuntimeError(f"the server was silent for {_PATIENCE:.0f} s")
+                if ready & selectors.EVENT_WRITE:
+                    left = left[self._socket.send(left) :]
+                    if not left:
+                        selector.modify(self._socket, selectors.EVENT_READ)
+                if ready & selectors.EVENT_READ:
+                    self._read()
+                    while (reply := self._next()) is not _NO_REPLY:
+                        replies.append(reply)
+        self._socket.settimeout(_PATIENCE)
+        return replies
+
+    def _reply(self) -> Any:
+        while (reply := self._next()) is _NO_REPLY:
+            self._read()
+        return reply
+
+    def _read(self) -> None:
+        piece = self._socket.recv(1 << 16)
+        if not piece:
+            raise RuntimeError("the server closed the connection")
+        self._reader.feed(piece)
+
+    def _next(self) -> Any:
+        reply = self._reader.gets() if self._reader.has_data() else False
+        if isinstance(reply, hiredis.ReplyError):
+            raise RuntimeError(f"the server answered {reply}")
+        return _NO_REPLY if reply is False else reply
+
+    # --- tapes --------------------------------------------------------------------------------------------------------
+
+    def set_up(self, recording: Recording, tape: Tape) -> None:
+        """Prepare an empty queue for the calls of the tape, on a server that knows its scripts and no others."""
+        self.send([b"SCRIPT", b"FLUSH", b"SYNC"])
+        self.send_each([*tape.load, recording.clear, *tape.setup])
+        # Else one run has a cycle of Lua's collector more than another.
+        self.send([b"EVAL", b"collectgarbage()", b"0"])
+
+
+def packed(command: Command) -> bytes:
+    return b"*%d\r\n" % len(command) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in command)
+
+
+def check(name: str, tape: Tape, replies: Sequence[Any]) -> None:
+    """Raise RuntimeError where the calls of a tape did not do what they did when they were recorded."""
+    for reply, recorded in zip(replies, tape.replies, strict=True):
+        if not same_shape(reply, recorded):
+            raise RuntimeError(f"{name}: a call returned {reply!r:.300} where {recorded!r:.300} was recorded")
+
+
+_NO_REPLY = object()
