@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import plots, tables
 from benchmarks.compare import compare
 from benchmarks.instructions import command as instructions
+from benchmarks.micro import calls
 from benchmarks.peers import PEERS
 from benchmarks.program import ROOT
 from benchmarks.report import Report, read, table, write
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _tables(args)
         case "instructions":
             return instructions.run(args)
+        case "calls":
+            return calls.run(args)
         case scenario:
             _run(SCENARIOS[scenario], args)
     return 0
@@ -85,11 +88,14 @@ def _parser() -> argparse.ArgumentParser:
         description="Measures the engine, the bare loop that is its limit, and its rivals.",
         epilog="example: python -m benchmarks drain --peers --only concurrency=100 --json drain.json",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="SCENARIO | instructions | tables | compare | plot")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="SCENARIO | calls | instructions | tables | compare | plot")
     options = _run_options()
     for name, scenario in SCENARIOS.items():
         summary = scenario.summary.replace("%", "%%")
         commands.add_parser(name, help=summary, description=summary, parents=[options])
+
+    calling = commands.add_parser("calls", help=calls.SUMMARY, description=calls.SUMMARY)
+    calls.add_options(calling)
 
     counting = commands.add_parser("instructions", help=instructions.SUMMARY, description=instructions.SUMMARY)
     instructions.add_options(counting)

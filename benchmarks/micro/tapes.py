@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from benchmarks.micro.scripts import CASES as SCRIPTS
 from benchmarks.micro.scripts import data
@@ -135,7 +136,7 @@ def _delayed(number: int) -> NewRow:
 
 
 def _due(number: int) -> NewRow:
-    return msgspec.structs.replace(_delayed(number), timestamp=1)
+    return replace(_delayed(number), timestamp=1)
 
 
 def _deduplicated(number: int) -> NewRow:
@@ -288,7 +289,7 @@ CASES: dict[str, Case] = {
     "add 250, prioritized": _adding(_prioritized, 250, 2),
     "add 250, delayed": _adding(_delayed, 250, 2),
     "add 100, deduplicated": _adding(_deduplicated, 100, 2),
-    "add 250, paused": msgspec.structs.replace(_adding(_plain, 250, 2), seed=_add_paused),
+    "add 250, paused": replace(_adding(_plain, 250, 2), seed=_add_paused),
     "turn 1": _turning(1, 100, quick=True),
     "turn 1, without events": _turning(1, 100, queue=_SILENT),
     "turn 100": _turning(100, 3, quick=True),
@@ -351,7 +352,7 @@ _CLEAR = (
 )
 
 
-async def _record(names: Sequence[str]) -> Recording:
+async def _record(names: Sequence[str], calls: int) -> Recording:
     keys = Keys(QUEUE)
     load = {_digest(command[-1]): _plain_bytes(command) for command in loading(*SCRIPTS)}
     fill = _plain_bytes(("EVAL", _FILL, 1, keys.events, _EVENTS))
@@ -363,7 +364,8 @@ async def _record(names: Sequence[str]) -> Recording:
             tapes = {}
             for name in names:
                 await link.call(*clear)
-                tapes[name] = await _tape(link, keys, CASES[name], load)
+                case = CASES[name]
+                tapes[name] = await _tape(link, keys, replace(case, calls=calls or case.calls), load)
             return Recording(fill, clear, tapes)
         finally:
             await link.close()
@@ -384,27 +386,30 @@ async def _tape(link: Link, keys: Keys, case: Case, load: Mapping[bytes, Command
     return Tape(loads, setup.commands, calls.commands, calls.replies, case.rows * case.calls)
 
 
-def main(names: Sequence[str]) -> None:
+def main(names: Sequence[str], calls: int) -> None:
     """Write the tapes of these cases to standard output."""
-    sys.stdout.buffer.write(msgspec.msgpack.encode(asyncio.run(_record(names))))
+    sys.stdout.buffer.write(msgspec.msgpack.encode(asyncio.run(_record(names, calls))))
 
 
 # The engine is the tree's, the benchmark is this one.
 _RECORD = """
 import sys
-tree, here, *names = sys.argv[1:]
+tree, here, calls, *names = sys.argv[1:]
 sys.path.insert(0, tree)
 import engine
 sys.path.insert(0, here)
 from benchmarks.micro.tapes import main
-main(names)
+main(names, int(calls))
 """
 
 
-def record(tree: Path, names: Sequence[str]) -> Recording:
-    """The tapes of these cases by the bindings and scripts of a source tree. Raises SystemExit where they do not run there."""
+def record(tree: Path, names: Sequence[str], *, calls: int = 0) -> Recording:
+    """The tapes of these cases by the bindings and scripts of a source tree. `calls`: of each tape, 0 for those of its case.
+
+    Raises SystemExit where the cases do not run there.
+    """
     made = subprocess.run(
-        [sys.executable, "-c", _RECORD, str(tree.resolve()), str(ROOT), *names],
+        [sys.executable, "-c", _RECORD, str(tree.resolve()), str(ROOT), str(calls), *names],
         capture_output=True,
         cwd=tree,
         check=False,
