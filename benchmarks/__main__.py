@@ -88,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Measures the engine, the bare loop that is its limit, and its rivals.",
         epilog="example: python -m benchmarks drain --peers --only concurrency=100 --json drain.json",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="SCENARIO | calls | instructions | tables | compare | plot")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="SCENARIO | calls | instructions | tables | compare | plot"
+    )
     options = _run_options()
     for name, scenario in SCENARIOS.items():
         summary = scenario.summary.replace("%", "%%")

@@ -33,13 +33,14 @@ class Counter:
     def __init__(self, server: EmbeddedServer) -> None:
         self._server = server
         self.socket = str(server.directory / "v.sock")
+        self._own = 0
         self._last = self._total()
         self._own = min(self.read() for _ in range(5))
 
     def read(self) -> int:
         """Instructions of the server's main thread since the last read."""
         before, self._last = self._last, self._total()
-        return self._last - before - getattr(self, "_own", 0)
+        return self._last - before - self._own
 
     def _total(self) -> int:
         told = subprocess.run(

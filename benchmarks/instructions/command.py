@@ -11,7 +11,8 @@ from pathlib import Path
 from benchmarks.instructions.callgrind import MISSING, Counter, counted, is_installed
 from benchmarks.instructions.counts import FILE, read_counts, table, updated, verdict, write_counts
 from benchmarks.micro.player import Player, check
-from benchmarks.micro.tapes import CASES, ROOT, Recording, record
+from benchmarks.micro.tapes import CASES, Recording, record
+from benchmarks.program import ROOT
 
 SUMMARY = "instructions that the server takes for a job, script by script, against the counts in the repository"
 _REPEATS = 5
@@ -23,8 +24,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--only", action="append", default=[], metavar="WORDS", help="only cases that begin with these; repeatable")
     add("--quick", action="store_true", help="only the cases that CI counts, under a minute")
     add("--repeat", type=int, default=_REPEATS, metavar="N", help=f"times that each case is counted ({_REPEATS})")
-    add("--write", action="store_true", help=f"store counts that are new or moved by over 2 %% in {FILE.name}")
+    add("--write", action="store_true", help="store counts that are new or moved by over 2 %%")
     add("--reason", default="", metavar="WHY", help="why counts are higher than before; stored beside each of them")
+    add(
+        "--counts",
+        type=Path,
+        default=FILE,
+        metavar="FILE",
+        help=f"another file of counts than {FILE.relative_to(ROOT)}",
+    )
     add("--tree", type=Path, metavar="PATH", help="count another source tree too, in turn with this one")
 
 
@@ -45,14 +53,14 @@ def run(args: argparse.Namespace) -> int:
     measured = {name: statistics.median(figures) for name, figures in counts[0].items()}
     spreads = {name: (max(figures) - min(figures)) / min(figures) for name, figures in counts[0].items()}
     beside = {name: statistics.median(figures) for name, figures in counts[-1].items()} if args.tree else {}
-    servers = read_counts(FILE.read_text())
+    servers = read_counts(args.counts)
     stored = servers.get(server, {})
     print(f"{server}; median of {args.repeat}; spread: from the lowest to the highest of them")
     print(table({name: (measured[name], spreads[name]) for name in names}, stored, beside))
     if args.write:
         servers[server] = updated(stored, measured, args.reason)
-        FILE.write_text(write_counts(servers))
-        print(f"stored in {FILE.relative_to(ROOT)}")
+        args.counts.write_text(write_counts(servers))
+        print(f"stored in {args.counts}")
         return 0
     wrong = verdict(measured, stored)
     print("\n".join(wrong or ["all within 2 % of the stored counts"]))

@@ -35,11 +35,11 @@ Counts = dict[str, Count]
 """Case -> its count, of one server."""
 
 
-def read_counts(text: str) -> dict[str, Counts]:
-    """Server -> its counts. Raises SystemExit for a line that is neither a server nor a count."""
+def read_counts(file: Path) -> dict[str, Counts]:
+    """Server -> its counts; none if there is no file. Raises SystemExit for a line that is neither a server nor a count."""
     servers: dict[str, Counts] = {}
     counts: Counts = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(file.read_text().splitlines() if file.exists() else (), 1):
         if not line.strip() or line.startswith("#"):
             continue
         if section := _SECTION.fullmatch(line.strip()):
@@ -47,7 +47,9 @@ def read_counts(text: str) -> dict[str, Counts]:
         elif (found := _COUNT.fullmatch(line.strip())) and servers:
             counts[found[2]] = Count(int(found[1].replace(",", "")), found[3] or "")
         else:
-            raise SystemExit(f"{FILE.name}:{number}: {line!r} is no count; a line is COUNT, two spaces, CASE, | REASON")
+            raise SystemExit(
+                f"{file}:{number}: {line!r} is not a count; write COUNT, two spaces, CASE, and | REASON if there is one"
+            )
     return servers
 
 

@@ -15,13 +15,13 @@ from msgspec import Struct
 
 from benchmarks.measure import Spread, spread
 from benchmarks.micro.player import Player, check
-from benchmarks.micro.tapes import CASES, ROOT, Command, Recording, Tape, record
-from benchmarks.program import placed
+from benchmarks.micro.tapes import Command, Recording, Tape, record
+from benchmarks.program import ROOT, placed
 from benchmarks.report import columns, shown
 from engine.connection.embedded import EmbeddedServer
 
 SUMMARY = "CPU time of the server for calls with one job: in a pipeline, one by one, and with cold caches"
-LONE = tuple(name for name, case in CASES.items() if case.rows == 1)
+LONE = ("add 1", "turn 1")
 
 _SLICES = 9
 _CALLS = 200

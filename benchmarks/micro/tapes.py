@@ -20,15 +20,15 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from benchmarks.micro.scripts import CASES as SCRIPTS
-from benchmarks.micro.scripts import data
+from benchmarks.micro.payload import data
+from benchmarks.program import ROOT
 from engine.connection import Argument, Link, Reply, Waiter, open_link
 from engine.connection.embedded import EmbeddedServer
 from engine.model.keys import Keys
 from engine.model.limits import RateLimit
 from engine.model.options import Deduplication, JobOptions, Keep
 from engine.model.records import Claimed, Failed, NewRow, NodeRow, Retrying
-from engine.scripting.loader import loading
+from engine.scripting.loader import all_scripts, loading
 from engine.scripts.add import add
 from engine.scripts.add_flow import add_flow
 from engine.scripts.claim import claim
@@ -44,7 +44,14 @@ from engine.scripts.renew import renew
 from engine.scripts.retry import retry
 from engine.scripts.turn import turn
 
-ROOT = Path(__file__).parents[2]
+try:
+    from engine.scripts.add_plain import add_plain, is_plain
+except ImportError:
+    # A tree from before plain jobs had a script of their own.
+    def is_plain(row: NewRow) -> bool:
+        return False
+
+
 QUEUE = "micro"
 _LOCK_MS = 3_600_000
 _HOUR_MS = 3_600_000
@@ -82,16 +89,19 @@ class Recording(Struct, frozen=True):
 class Queue(Struct, frozen=True):
     """How the queue of a case is set up."""
 
-    events: bool = True
+    events: str = "all"
     rate: RateLimit | None = None
 
     async def open(self, link: Link, keys: Keys) -> None:
-        await init_queue(link, keys, version="corral:1", max_events=None if self.events else 0)
+        await init_queue(link, keys, version="corral:1")
+        if self.events != "all":
+            await init_queue(link, keys, version="corral:1", events=self.events)
         if self.rate is not None:
             await limit_rate(link, keys, self.rate)
 
 
-_SILENT = Queue(events=False)
+_RESULTS = Queue(events="results")
+_SILENT = Queue(events="none")
 _RATED = Queue(rate=RateLimit(1_000_000, _HOUR_MS))
 _KEEP_ALL = Keep()
 _KEEP_10 = Keep(count=10)
@@ -153,8 +163,10 @@ def _token(number: int) -> str:
 
 
 async def _add(link: Link, keys: Keys, jobs: Jobs, first: int, count: int) -> None:
+    """By the script that a queue chooses for them, at most 250 a call."""
     for start in range(first, first + count, 250):
-        await add(link, keys, [jobs(n) for n in range(start, min(start + 250, first + count))])
+        rows = [jobs(n) for n in range(start, min(start + 250, first + count))]
+        await (add_plain if is_plain(rows[0]) else add)(link, keys, rows)
 
 
 async def _claim(link: Link, keys: Keys, number: int, count: int) -> list[Claimed]:
@@ -171,7 +183,7 @@ def _adding(jobs: Jobs, rows: int, calls: int, **more: Any) -> Case:
         await _add(link, keys, jobs, 0, rows)
 
     async def call(link: Link, keys: Keys, before: None, rows: int, number: int) -> None:
-        await add(link, keys, [jobs((number + 1) * rows + n) for n in range(rows)])
+        await _add(link, keys, jobs, (number + 1) * rows, rows)
 
     return Case(seed, call, rows, calls, **more)
 
@@ -284,20 +296,23 @@ async def _promote(link: Link, keys: Keys, before: object, rows: int, number: in
 CASES: dict[str, Case] = {
     "add 1": _adding(_plain, 1, 100, quick=True),
     "add 250": _adding(_plain, 250, 2, quick=True),
-    "add 250, without events": _adding(_plain, 250, 2, queue=_SILENT),
+    "add 250, events results": _adding(_plain, 250, 2, queue=_RESULTS),
+    "add 250, events none": _adding(_plain, 250, 2, queue=_SILENT),
     "add 250, ids of the producer": _adding(_named, 250, 2),
     "add 250, prioritized": _adding(_prioritized, 250, 2),
     "add 250, delayed": _adding(_delayed, 250, 2),
     "add 100, deduplicated": _adding(_deduplicated, 100, 2),
     "add 250, paused": replace(_adding(_plain, 250, 2), seed=_add_paused),
     "turn 1": _turning(1, 100, quick=True),
-    "turn 1, without events": _turning(1, 100, queue=_SILENT),
+    "turn 1, events none": _turning(1, 100, queue=_SILENT),
     "turn 100": _turning(100, 3, quick=True),
     "turn 100, keep 10": _turning(100, 3, keep=_KEEP_10, quick=True),
     "turn 100, keep none": _turning(100, 3, keep=_KEEP_NONE, quick=True),
-    "turn 100, without events": _turning(100, 3, queue=_SILENT),
-    "turn 100, without events, keep 10": _turning(100, 3, keep=_KEEP_10, queue=_SILENT),
-    "turn 100, without events, keep none": _turning(100, 3, keep=_KEEP_NONE, queue=_SILENT),
+    "turn 100, events results": _turning(100, 3, queue=_RESULTS),
+    "turn 100, events results, keep none": _turning(100, 3, keep=_KEEP_NONE, queue=_RESULTS),
+    "turn 100, events none": _turning(100, 3, queue=_SILENT),
+    "turn 100, events none, keep 10": _turning(100, 3, keep=_KEEP_10, queue=_SILENT),
+    "turn 100, events none, keep none": _turning(100, 3, keep=_KEEP_NONE, queue=_SILENT),
     "turn 100, prioritized": _turning(100, 3, jobs=_prioritized),
     "turn 100, deduplicated": _turning(100, 3, jobs=_deduplicated),
     "turn 100, children of one parent": Case(_family, _turn, 100, 3),
@@ -354,7 +369,9 @@ _CLEAR = (
 
 async def _record(names: Sequence[str], calls: int) -> Recording:
     keys = Keys(QUEUE)
-    load = {_digest(command[-1]): _plain_bytes(command) for command in loading(*SCRIPTS)}
+    load = {
+        _digest(command[-1]): _plain_bytes(command) for command in loading(*(script.name for script in all_scripts()))
+    }
     fill = _plain_bytes(("EVAL", _FILL, 1, keys.events, _EVENTS))
     clear = _plain_bytes(("EVAL", _CLEAR, 2, keys.jobs, keys.events))
     with EmbeddedServer() as server:
@@ -408,6 +425,8 @@ def record(tree: Path, names: Sequence[str], *, calls: int = 0) -> Recording:
 
     Raises SystemExit where the cases do not run there.
     """
+    if not (tree / "engine" / "scripts").is_dir():
+        raise SystemExit(f"--tree: {tree} has no engine/scripts; give the folder of a checkout")
     made = subprocess.run(
         [sys.executable, "-c", _RECORD, str(tree.resolve()), str(ROOT), str(calls), *names],
         capture_output=True,
