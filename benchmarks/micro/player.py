@@ -21,6 +21,8 @@ class Player:
         self._socket.settimeout(_PATIENCE)
         self._socket.connect(path)
         self._reader: Any = hiredis.Reader()
+        self.scripts = 0
+        """Scripts called so far, but for those of `send_all`."""
 
     def __enter__(self) -> Self:
         return self
@@ -30,6 +32,7 @@ class Player:
 
     def send(self, command: Command) -> Any:
         """Send one command and wait for its reply."""
+        self.scripts += command[0] in (b"EVAL", b"EVALSHA")
         self._socket.sendall(packed(command))
         return self._reply()
 

@@ -294,7 +294,7 @@ async def _promote(link: Link, keys: Keys, before: object, rows: int, number: in
 
 
 CASES: dict[str, Case] = {
-    "add 1": _adding(_plain, 1, 100, quick=True),
+    "add 1": _adding(_plain, 1, 45, quick=True),
     "add 250": _adding(_plain, 250, 2, quick=True),
     "add 250, events results": _adding(_plain, 250, 2, queue=_RESULTS),
     "add 250, events none": _adding(_plain, 250, 2, queue=_SILENT),
@@ -303,8 +303,8 @@ CASES: dict[str, Case] = {
     "add 250, delayed": _adding(_delayed, 250, 2),
     "add 100, deduplicated": _adding(_deduplicated, 100, 2),
     "add 250, paused": replace(_adding(_plain, 250, 2), seed=_add_paused),
-    "turn 1": _turning(1, 100, quick=True),
-    "turn 1, events none": _turning(1, 100, queue=_SILENT),
+    "turn 1": _turning(1, 45, quick=True),
+    "turn 1, events none": _turning(1, 45, queue=_SILENT),
     "turn 100": _turning(100, 3, quick=True),
     "turn 100, keep 10": _turning(100, 3, keep=_KEEP_10, quick=True),
     "turn 100, keep none": _turning(100, 3, keep=_KEEP_NONE, quick=True),
