@@ -32,7 +32,7 @@ class Counter:
 
     def __init__(self, server: EmbeddedServer) -> None:
         self._server = server
-        self.socket = str(server.directory / "v.sock")
+        self.url = server.unix_url
         self._own = 0
         self._last = self._total()
         self._own = min(self.read() for _ in range(5))

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.instructions.callgrind import MISSING, Counter, counted, is_installed
 from benchmarks.instructions.counts import FILE, read_counts, table, updated, verdict, write_counts
 from benchmarks.micro.player import Player, check
-from benchmarks.micro.tapes import CASES, Command, Recording, record
+from benchmarks.micro.tapes import CASES, Command, Recording, chosen, record
 from benchmarks.program import ROOT
 
 SUMMARY = "instructions that the server takes for a job, script by script, against the counts in the repository"
@@ -38,12 +38,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the counts. 1 if they are not those that are stored."""
-    names = _chosen(args.only, args.quick)
+    names = chosen([name for name, case in CASES.items() if case.quick or not args.quick], args.only)
     if not is_installed():
         print(MISSING)
         return 0
     recordings = [record(tree, names) for tree in filter(None, (ROOT, args.tree))]
-    with counted(args.server) as counter, Player(counter.socket) as player:
+    with counted(args.server) as counter, Player(counter.url) as player:
         server = _server(player)
         player.send(recordings[0].fill)
         counts: list[dict[str, list[float]]] = [{} for _ in recordings]
@@ -111,11 +111,3 @@ def _server(player: Player) -> str:
     if "valkey_version" in about:
         name, version = "Valkey", about["valkey_version"]
     return f"{name} {'.'.join(version.split('.')[:2])} {platform.machine()}"
-
-
-def _chosen(only: Sequence[str], quick: bool) -> list[str]:
-    chosen = [name for name, case in CASES.items() if case.quick or not quick]
-    chosen = [name for name in chosen if not only or name.startswith(tuple(only))]
-    if not chosen:
-        raise SystemExit(f"--only: no case begins with {' or '.join(only)}; there are {'; '.join(CASES)}")
-    return chosen

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from benchmarks.measure import Spread, spread
 from benchmarks.micro.player import Player, check
-from benchmarks.micro.tapes import Command, Recording, Tape, record
+from benchmarks.micro.tapes import Command, Recording, Tape, chosen, record
 from benchmarks.program import ROOT, placed
 from benchmarks.report import columns, shown
 from engine.connection.embedded import EmbeddedServer
@@ -46,9 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    names = [name for name in LONE if not args.only or name.startswith(tuple(args.only))]
-    if not names:
-        raise SystemExit(f"--only: no case begins with {' or '.join(args.only)}; there are {'; '.join(LONE)}")
+    names = chosen(LONE, args.only)
     sides = [Side("this", record(ROOT, names, calls=_WARM + _CALLS))]
     if args.tree is not None:
         sides.append(Side("other", record(args.tree, names, calls=_WARM + _CALLS)))
@@ -58,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     with (
         placed(core),
         EmbeddedServer(program=args.server, extra_args=("--appendonly", "no")) as server,
-        Player(str(server.directory / "v.sock")) as player,
+        Player(server.unix_url) as player,
     ):
         bench = _Bench(player, server.pid)
         bench.prepare(sides, names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from typing import Any, Self
+from urllib.parse import unquote
 
 import hiredis
 
@@ -14,12 +15,12 @@ _PATIENCE = 300.0
 
 
 class Player:
-    """A connection to the server on a unix socket. Raises RuntimeError for an error reply."""
+    """A connection to the server of a `unix://` URL. Raises RuntimeError for an error reply."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, url: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(_PATIENCE)
-        self._socket.connect(path)
+        self._socket.connect(unquote(url.removeprefix("unix://")))
         self._reader: Any = hiredis.Reader()
         self.scripts = 0
         """Scripts called so far, but for those of `send_all`."""

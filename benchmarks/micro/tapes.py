@@ -330,6 +330,18 @@ CASES: dict[str, Case] = {
 """Script, rows a call, state -> how it is measured. A new state is a line here; write its count with `instructions --write`."""
 
 
+def chosen(names: Sequence[str], only: Sequence[str]) -> list[str]:
+    """The names that begin with the words of one of `only`; all if it is empty. Raises SystemExit if there are none."""
+    starts = [_WORDS.findall(start) for start in only]
+    found = [name for name in names if not only or any(_WORDS.findall(name)[: len(start)] == start for start in starts)]
+    if not found:
+        raise SystemExit(f"--only: no case begins with {' or '.join(only)}; there are {'; '.join(names)}")
+    return found
+
+
+_WORDS = re.compile(r"[^ ,]+")
+
+
 # --- recording --------------------------------------------------------------------------------------------------------
 
 

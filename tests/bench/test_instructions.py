@@ -16,7 +16,7 @@ from benchmarks.instructions.callgrind import is_installed
 from benchmarks.instructions.counts import FILE, Count, Counts, read_counts, updated, verdict, write_counts
 from benchmarks.micro.calls import LONE, WAYS
 from benchmarks.micro.player import Player, check
-from benchmarks.micro.tapes import CASES, Recording, record, same_shape
+from benchmarks.micro.tapes import CASES, Recording, chosen, record, same_shape
 from benchmarks.program import ROOT
 from engine.connection.embedded import EmbeddedServer, find_server
 
@@ -35,7 +35,7 @@ def recording() -> Recording:
 
 @pytest.fixture(scope="module")
 def player() -> Iterator[Player]:
-    with EmbeddedServer() as server, Player(str(server.directory / "v.sock")) as playing:
+    with EmbeddedServer() as server, Player(server.unix_url) as playing:
         yield playing
 
 
@@ -74,6 +74,13 @@ def test_a_tree_that_cannot_run_a_case_says_why(tmp_path: Path) -> None:
     (tmp_path / "engine" / "__init__.py").touch()
     with pytest.raises(SystemExit, match="the cases cannot be recorded there: ModuleNotFoundError"):
         record(tmp_path, ["add 1"])
+
+
+def test_cases_are_chosen_by_their_first_words() -> None:
+    names = ["turn 1", "turn 1, events none", "turn 100", "add 1"]
+    assert chosen(names, ["turn 1"]) == names[:2]
+    assert chosen(names, ["turn 1, events", "add"]) == [names[1], names[3]]
+    assert chosen(names, []) == names
 
 
 # --- stored counts ----------------------------------------------------------------------------------------------------
