@@ -14,7 +14,7 @@ DEMO := .venv/.has-demo
 ALL := .venv/.has-all
 GROUND := pyproject.toml constraints.txt
 
-.PHONY: help .venv demo test check format docs bench constraints clean
+.PHONY: help .venv demo test check format docs bench instructions constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ docs: $(ALL) ## build the documentation into dist/site; a link or an anchor that
 
 bench: $(ALL) ## run the benchmarks: make bench ARGS="drain --peers"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+instructions: $(ALL) ## compare the server's instructions for a job with those in the repository; needs valgrind
+	@$(BIN)/python -m benchmarks instructions $(ARGS)
 
 .venv: $(ALL) ## make or update .venv with all that development needs
 

@@ -1,4 +1,4 @@
-"""The command: runs a scenario, writes the tables of the READMEs, sets two reports side by side, draws reports."""
+"""The command: runs a scenario, counts instructions, writes the tables of the READMEs, sets two reports side by side, draws reports."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 from benchmarks import plots, tables
 from benchmarks.compare import compare
+from benchmarks.instructions import command as instructions
+from benchmarks.micro import calls
 from benchmarks.peers import PEERS
 from benchmarks.program import ROOT
 from benchmarks.report import Report, read, table, write
@@ -33,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _draw(read(file), args.to, file.stem)
         case "tables":
             _tables(args)
+        case "instructions":
+            return instructions.run(args)
+        case "calls":
+            return calls.run(args)
         case scenario:
             _run(SCENARIOS[scenario], args)
     return 0
@@ -82,11 +88,19 @@ def _parser() -> argparse.ArgumentParser:
         description="Measures the engine, the bare loop that is its limit, and its rivals.",
         epilog="example: python -m benchmarks drain --peers --only concurrency=100 --json drain.json",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="SCENARIO | tables | compare | plot")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="SCENARIO | calls | instructions | tables | compare | plot"
+    )
     options = _run_options()
     for name, scenario in SCENARIOS.items():
         summary = scenario.summary.replace("%", "%%")
         commands.add_parser(name, help=summary, description=summary, parents=[options])
+
+    calling = commands.add_parser("calls", help=calls.SUMMARY, description=calls.SUMMARY)
+    calls.add_options(calling)
+
+    counting = commands.add_parser("instructions", help=instructions.SUMMARY, description=instructions.SUMMARY)
+    instructions.add_options(counting)
 
     comparing = commands.add_parser("compare", help="set two reports of one scenario side by side")
     comparing.add_argument("a", type=Path, metavar="A.json")

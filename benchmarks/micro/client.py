@@ -13,7 +13,7 @@ import hiredis
 import msgspec
 from msgspec import Struct
 
-from benchmarks.micro.scripts import data
+from benchmarks.micro.payload import data
 from engine.batching import add_rows
 from engine.connection import Argument, Link, Reply, Waiter
 from engine.connection.stream import Stream, error_reply, pack

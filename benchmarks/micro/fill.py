@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from benchmarks.micro.scripts import data
+from benchmarks.micro.payload import data
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.model.options import JobOptions

@@ -16,7 +16,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from benchmarks.micro.scripts import data
+from benchmarks.micro.payload import data
 from engine.connection import Link, RedisSettings, open_link
 from engine.connection.embedded import EmbeddedServer
 from engine.dead_letters import DeadLetters

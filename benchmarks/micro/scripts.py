@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from benchmarks.micro.payload import data
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.model.limits import RateLimit
@@ -95,11 +96,6 @@ class Case(Struct, frozen=True):
 
 
 # --- seeds ------------------------------------------------------------------------------------------------------------
-
-
-def data(number: int) -> bytes:
-    """A payload of some 100 bytes, the one that all scenarios use."""
-    return msgspec.json.encode({"n": number, "text": "x" * 80})
 
 
 async def _nothing(link: Link, keys: Keys, rows: int) -> int:
