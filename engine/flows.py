@@ -95,6 +95,7 @@ class FlowProducer:
     async def add(self, tree: FlowJob[Data, Result]) -> FlowNode[Data, Result]:
         """Add a tree of at most 500 jobs in one step, all or nothing; returns the tree of added jobs.
 
+        It has at most 700 links between jobs, 50 queues and 2 MiB of data, so that the call does not block the server for long.
         Jobs with children are in `waiting-children` until the children finish; jobs without children are ready to run at once.
         If a job with a given `job_id` exists, it stays unchanged and its Job has `deduplicated` True; its parent in the tree
         waits for it, or gets its result at once. Raises InvalidInput before anything is written; WrongState if an existing

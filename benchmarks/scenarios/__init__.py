@@ -9,6 +9,7 @@ from benchmarks.scenarios.enqueue import ENQUEUE
 from benchmarks.scenarios.floor import FLOOR
 from benchmarks.scenarios.growth import GROWTH
 from benchmarks.scenarios.latency import LATENCY
+from benchmarks.scenarios.longest import LONGEST
 from benchmarks.scenarios.many_queues import MANY_QUEUES
 from benchmarks.scenarios.memory import MEMORY
 from benchmarks.scenarios.micro import MICRO
@@ -34,6 +35,7 @@ _ALL = (
     GROWTH,
     MEMORY,
     MICRO,
+    LONGEST,
     FLOOR,
 )
 

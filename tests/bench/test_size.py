@@ -12,11 +12,13 @@ import pytest
 import engine.scripts
 from benchmarks.micro.client import MANY, OPERATIONS, sample
 from benchmarks.micro.fill import STATES, State, fill, row
+from benchmarks.micro.largest import LARGEST
 from benchmarks.micro.scripts import CASES
 from benchmarks.ours import ENGINE
 from benchmarks.scenario import Figures, Scenario, Setting, Variant
 from benchmarks.scenarios.floor import FLOOR
 from benchmarks.scenarios.growth import GROWTH, check_memory
+from benchmarks.scenarios.longest import LONGEST
 from benchmarks.scenarios.memory import MEMORY
 from benchmarks.scenarios.micro import MICRO
 from benchmarks.scenarios.scale import SCALE
@@ -65,6 +67,13 @@ def test_the_call_of_a_case_carries_out_all_its_rows(ground: Stand, script: str)
     assert figures["call_us"] * figures["script_calls"] == pytest.approx(figures["row_us"] * rows)
 
 
+@pytest.mark.parametrize("name", LARGEST)
+def test_the_largest_calls_are_measured(ground: Stand, name: str) -> None:
+    figures = measured(ground, LONGEST, 1, call=name)
+    assert figures["longest_ms"] > 0
+    assert figures["commands"] >= 20
+
+
 def test_every_operation_of_the_client_has_its_time(ground: Stand) -> None:
     for name in OPERATIONS:
         assert measured(ground, MICRO, 200, client=name)["row_us"] > 0
@@ -78,7 +87,7 @@ async def test_a_line_carries_what_a_reader_reads_and_the_server_said(link: Link
 
 
 def test_variants_can_be_chosen_by_their_settings() -> None:
-    for scenario in (MICRO, GROWTH, MEMORY, SCALE, SCALE_SERVERS, FLOOR):
+    for scenario in (MICRO, LONGEST, GROWTH, MEMORY, SCALE, SCALE_SERVERS, FLOOR):
         for variant in scenario.variants:
             assert len(variant.name.split(", ")) == len(variant.settings)
 

@@ -303,6 +303,8 @@ async def test_a_wrong_flow_is_refused_before_any_write(redis_url: str) -> None:
             FlowJob("x", "work", children=[FlowJob("y", "work", children=leaves) for _ in range(8)]),
             "more than 700 links",
         ),
+        (FlowJob("x", "work", children=[FlowJob("y", f"w{n}") for n in range(50)]), "more than 50 queues"),
+        (FlowJob("x", "work", children=[FlowJob("y", "work", "x" * 700_000) for _ in range(3)]), "2,097,152 bytes"),
     ]
     async with FlowProducer(redis=redis_url) as flows, Queue("work", redis=redis_url) as queue:
         for tree, said in trees:
