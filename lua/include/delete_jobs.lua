@@ -1,5 +1,6 @@
 -- Deletes the hashes of jobs and the keys beside them. At most 1,000 ids.
 local function delete_jobs(jobs, ids)
+  if #ids == 0 then return end
   local structures = ' meta id wait paused active prioritized pc delayed waiting-children completed failed stalled stalled-check marker '
     .. 'events limiter repeat de dn metrics priority delay '
   local keys = {}
