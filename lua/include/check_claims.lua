@@ -7,13 +7,14 @@ local ATM, DEID, PRIORITY, ATS, OWNER, FINISHED_ON, PARENT_KEY, PARENT, DEFA, AL
 --   refused: for each other row its number from 0, then a code: 1 lost (another claim holds the job, or none does), 2 missing (no such
 --     job), 3 done (this claim finished it before); with `made` also 4 doomed (a child failed that it needs) and 7 pending
 --     (children that it needs are not done)
---   suspects, locks: with `made`, whether the set `stalled` has members, and the lock keys of all rows
+--   suspects: with `made`, whether the set `stalled` has members; locks: with `made` or `brief`, the lock keys of all rows
 -- A lock that has the token proves the claim if the fence matches too. Without a lock, `owner` in the hash decides: an expired lock
 -- only suggests that the worker died, and the owner keeps the job until another claim takes it.
 -- `made` is given for jobs that are to be completed: the offset in a row of the `atm` that the claim read. A row that has it takes the
 -- short way: only the fence is read, and what others may have written since: a parent, or a reason to fail. Children that were added
 -- while the job ran leave nothing in its hash, so one EXISTS asks for those of all jobs, and for `stalled`.
-local function check_claims(jobs, active, rows, first, stride, made, stalled)
+-- `brief`: the caller needs no fields, so of a job whose lock has the token only the fence is read.
+local function check_claims(jobs, active, rows, first, stride, made, stalled, brief)
   local call, attempt = redis.call, redis.pcall
   local keys, locks, rare, seen, good, fields, refused = {}, {}, { stalled }, {}, {}, {}, {}
   local count, good_count = 0, 0
@@ -28,7 +29,14 @@ local function check_claims(jobs, active, rows, first, stride, made, stalled)
   for n = 1, count do
     local i, holder = first + (n - 1) * stride, holders[n]
     local id, token, code = rows[i], rows[i + 1], 0
-    local short = made and holder == token and rows[i + made] ~= '' and attempt('HMGET', keys[n], 'ats', 'parentKey', 'defa')
+    local short
+    if holder == token then
+      if brief then
+        short = { attempt('HGET', keys[n], 'ats') }
+      elseif made and rows[i + made] ~= '' then
+        short = attempt('HMGET', keys[n], 'ats', 'parentKey', 'defa')
+      end
+    end
     if seen[id] then
       code = 3
     elseif not short or short[1] ~= rows[i + 2] or short[2] or short[3] then
@@ -59,7 +67,7 @@ local function check_claims(jobs, active, rows, first, stride, made, stalled)
       refused[#refused + 1] = code
     end
   end
-  if not made or good_count == 0 then return good, fields, refused end
+  if not made or good_count == 0 then return good, fields, refused, nil, brief and locks end
 
   local found = call('EXISTS', unpack(rare))
   if found == 0 then return good, fields, refused, false, locks end
