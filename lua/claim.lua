@@ -26,8 +26,8 @@ ARGV
   count        int     jobs to claim at most
   worker_limit str     MAX,MS of the worker's own rate limit, or empty
 RETURNS
-  four values: a row for each claimed job (name data opts timestamp fence id; of a job that ran before, has a progress or is to fail
-  without running, also progress defa priority atm stc stacktrace);
+  five values: the claimed jobs as one list (name data opts timestamp fence id of each); of those that ran before, have a progress or are
+  to fail without running, another list (number of the job in the first list from 0, progress defa priority atm stc stacktrace of each);
   ms until the next delayed job is due, or -1; 1 if more jobs wait that may be claimed now, else 0;
   ms until a rate limit lets one of the waiting jobs start, else 0
   Sent again with the same token it claims more jobs; `recover_claim` finds those of a call whose reply was lost.
@@ -46,24 +46,27 @@ local now, token, lock_ms, worker, count, worker_limit = unpack(ARGV)
 --@include claim
 --@include rate
 
-now = clock(now)
+local now_text
+now, now_text = clock(now)
+count = tonumber(count)
 local is_paused, room, max_events, mode, limits = read_limits(meta, active)
-local emit = emitter(events, max_events, mode)
-check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed }, marker, {}, { pc }, true)
+local emit, all_events = emitter(events, max_events, mode)
+check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed }, marker, {}, { pc })
 local queue = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  emit = emit, jobs = jobs, paused_list = is_paused and paused }
+  emit = emit, all_events = all_events, jobs = jobs, paused_list = is_paused and paused }
 local limit = (limits or worker_limit ~= '') and read_rate(meta, limiter, smoothed, limits, worker_limit, now)
 
 local open = not is_paused and room > 0
 local promoted, next_due = promote(queue, now, open)
-local rows, more, limited_ms = {}, false, 0
+local rows, details, more, started, limited_ms = {}, {}, false, 0, 0
 if open then
-  rows, more = claim(queue, string.format('%d', now), token, lock_ms, worker, math.min(tonumber(count), room, limit and limit.free or room))
-  if limit then limited_ms = count_starts(limit, rows, now) end
+  rows, details, more, started = claim(queue, now_text, token, lock_ms, worker, math.min(count, room, limit and limit.free or room),
+    redis.call('LRANGE', wait, -count - 1, -1))
+  if limit then limited_ms = count_starts(limit, started, now) end
 end
 -- A worker that leaves jobs which another could claim wakes the next worker.
-more = more and room > #rows
+more = more and room > #rows / 6
 -- So does the one that used up a rate limit: the other reads how long to wait, so that no job depends on this worker alone. And so does
 -- a worker that only its own limit stops.
 if more and (limited_ms == 0 or #rows > 0 or not limits) then redis.call('ZADD', marker, 0, '0') end
-return { rows, next_due, more and limited_ms == 0 and 1 or 0, more and limited_ms or 0 }
+return { rows, details, next_due, more and limited_ms == 0 and 1 or 0, more and limited_ms or 0 }

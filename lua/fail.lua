@@ -71,9 +71,9 @@ local REASON, STACKTRACE, ATTEMPTS, ERROR, TENANT = 3, 5, 6, 7, 8
 local now = clock(ARGV[1])
 local now_text = string.format('%d', now)
 local is_paused, room, max_events, mode = read_limits(meta, active)
-local emit = emitter(events, max_events, mode)
+local emit, _, result_events = emitter(events, max_events, mode)
 local queue = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  emit = emit, jobs = jobs, paused_list = is_paused and paused }
+  emit = emit, result_events = result_events, jobs = jobs, paused_list = is_paused and paused }
 local count_failed = count_metrics(jobs, 'failed', ARGV[3])
 check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, failed }, marker, { stalled }, { pc })
 local good, fields, refused = check_claims(jobs, active, ARGV, first, stride)
@@ -117,7 +117,7 @@ local function emit_exhausted(i, made)
   end
 end
 finish_jobs(queue, ARGV, good, fields, { set = failed, field = 'failedReason', event = 'failed', now_text = now_text,
-  notify_parents = notify_parents, unlink = unlink, count = count_failed, after = emit_exhausted })
+  notify_parents = notify_parents, end_deduplication = end_deduplication, unlink = unlink, count = count_failed, after = emit_exhausted })
 emit_drained(queue, is_paused, room + #good)
 if letters ~= '' then trim_dead_letters(jobs, now_text, letters, #good + 5) end
 return refused

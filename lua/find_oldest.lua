@@ -32,7 +32,8 @@ for _ = 1, count do
   ids[#ids + 1] = first[1]
   from = (math.floor(first[2] / 4294967296) + 1) * 4294967296
 end
-local answer = { clock(ARGV[1]) }
+local now = clock(ARGV[1])
+local answer = { now }
 for _, id in ipairs(ids) do
   -- pcall: a foreign key at the place of one job must not hide the others.
   local job = redis.pcall('HMGET', jobs .. id, 'name', 'timestamp', 'processedOn', 'opts')

@@ -59,9 +59,9 @@ local stride, first = 6, 3
 local now = clock(ARGV[1])
 local now_text = string.format('%d', now)
 local is_paused, room, max_events, mode = read_limits(meta, active)
-local emit = emitter(events, max_events, mode)
+local emit, _, result_events = emitter(events, max_events, mode)
 local queue = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  emit = emit, jobs = jobs, paused_list = is_paused and paused }
+  emit = emit, result_events = result_events, jobs = jobs, paused_list = is_paused and paused }
 local count_finished = count_metrics(jobs, 'completed', ARGV[2])
 check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
 local good, fields, refused, suspects, locks = check_claims(jobs, active, ARGV, first, stride, 5, stalled)
@@ -74,6 +74,6 @@ local function notify_parents(i)
 end
 unlock(jobs, stalled, ARGV, good, suspects, locks)
 finish_jobs(queue, ARGV, good, fields, { set = completed, field = 'returnvalue', event = 'completed', now_text = now_text,
-  notify_parents = notify_parents, count = count_finished })
+  notify_parents = notify_parents, end_deduplication = end_deduplication, count = count_finished })
 emit_drained(queue, is_paused, room + #good)
 return refused

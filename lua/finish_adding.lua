@@ -71,9 +71,9 @@ local first = 7
 local now = clock(ARGV[1])
 local now_text = string.format('%d', now)
 local is_paused, room, max_events, mode = read_limits(meta, active)
-local emit = emitter(events, max_events, mode)
+local emit, _, result_events = emitter(events, max_events, mode)
 local queue = { wait = wait, active = active, prioritized = prioritized, pc = pc, delayed = delayed, marker = marker,
-  emit = emit, jobs = jobs, paused_list = is_paused and paused }
+  emit = emit, result_events = result_events, jobs = jobs, paused_list = is_paused and paused }
 check_types(events, is_paused and { wait, paused, active } or { wait, active }, { prioritized, delayed, completed }, marker, { stalled }, { pc })
 local row = { unpack(ARGV, 2, 6) }
 row[6] = ''
@@ -87,6 +87,6 @@ local function notify_parents() flow.completed(jobs .. row[1], fields[1][PARENT_
 unlock(jobs, stalled, row, good, suspects)
 insert_flow(flow, ARGV, plan, now)
 finish_jobs(queue, row, good, fields, { set = completed, field = 'returnvalue', event = 'completed', now_text = now_text,
-  notify_parents = notify_parents })
+  notify_parents = notify_parents, end_deduplication = end_deduplication })
 emit_drained(queue, is_paused, room + 1)
 return 0

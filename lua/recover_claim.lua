@@ -15,7 +15,7 @@ ARGV
   skip         int     ids at the new end of `active` that were read before
   count        int     ids to read in this call
 RETURNS
-  rows as in `claim`; ids to skip in the next call, or -1 when all were read
+  the jobs as two lists, as in `claim`; ids to skip in the next call, or -1 when all were read
   Sent again it returns the same rows.
 ]]
 local active, jobs = unpack(KEYS)
@@ -23,7 +23,7 @@ local _, token, lock_ms, skip, count = unpack(ARGV)
 skip, count = tonumber(skip), tonumber(count)
 
 local ids = redis.call('LRANGE', active, skip, skip + count - 1)
-local rows = {}
+local rows, details = {}, {}
 -- From the old end: in the order in which they were claimed.
 for n = #ids, 1, -1 do
   local id = ids[n]
@@ -34,9 +34,11 @@ for n = #ids, 1, -1 do
   local lock = jobs .. id .. ':lock'
   local holder = redis.pcall('GET', lock)
   if not job.err and job[6] == token and (holder == token or not holder) then
+    details[#details + 1] = #rows / 6
+    for field = 7, 12 do details[#details + 1] = job[field] end
     job[6] = id
-    rows[#rows + 1] = job
+    for field = 1, 6 do rows[#rows + 1] = job[field] end
     if redis.call('PEXPIRE', lock, lock_ms) == 0 then redis.call('SET', lock, token, 'PX', lock_ms, 'NX') end
   end
 end
-return { rows, #ids < count and -1 or skip + #ids }
+return { rows, details, #ids < count and -1 or skip + #ids }

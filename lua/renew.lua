@@ -26,16 +26,17 @@ local stride, first = 3, 3
 
 --@include check_claims
 
-redis.call('SCARD', stalled)
-local good, _, refused = check_claims(jobs, active, ARGV, first, stride)
+local call, lock_ms = redis.call, ARGV[2]
+local suspects = call('SCARD', stalled) > 0
+local good, _, refused, _, locks = check_claims(jobs, active, ARGV, first, stride, nil, nil, true)
 local had_expired = false
 for _, i in ipairs(good) do
-  local lock = jobs .. ARGV[i] .. ':lock'
-  redis.call('SREM', stalled, ARGV[i])
+  local lock = locks[(i - first) / stride + 1]
+  if suspects then call('SREM', stalled, ARGV[i]) end
   -- PEXPIRE first: a full server refuses SET as the first write. check_claims proved that the job is still this claim's, so SET may set
   -- an expired lock again.
-  if redis.call('PEXPIRE', lock, ARGV[2]) == 0 then
-    redis.call('SET', lock, ARGV[i + 1], 'PX', ARGV[2], 'NX')
+  if call('PEXPIRE', lock, lock_ms) == 0 then
+    call('SET', lock, ARGV[i + 1], 'PX', lock_ms, 'NX')
     had_expired = true
   end
 end

@@ -44,7 +44,7 @@ Refusals = dict[int, Refusal]
 """Number of a row (from 0) -> why it was refused."""
 
 
-def read_refusals(reply: Sequence[int]) -> Refusals:
+def read_refusals(reply: Sequence[int] | None) -> Refusals:
     return {reply[i]: Refusal(reply[i + 1]) for i in range(0, len(reply), 2)} if reply else {}
 
 
@@ -81,14 +81,35 @@ def claim_slots(jobs: Sequence[Claimed]) -> Iterator[Argument]:
         yield job.fence
 
 
-def read_claimed(rows: Sequence[Sequence[Any]], token: str) -> list[Claimed]:
-    """The jobs of a claim's reply."""
-    return [_claimed(row, token) for row in rows]
+def read_claimed(rows: Sequence[Any] | None, details: Sequence[Any] | None, token: str) -> list[Claimed]:
+    """The jobs of a claim's reply: six items of each, and seven more of some (lua/include/claim.lua)."""
+    if not rows:
+        return []
+    if not details:
+        return [_claimed(token, *row) for row in _batched(rows, 6)]
+    more = {number: rest for number, *rest in _batched(details, 7)}
+    return [_claimed(token, *row, *more.get(number, ())) for number, row in enumerate(_batched(rows, 6))]
 
 
-def _claimed(row: Sequence[Any], token: str) -> Claimed:
-    name, data, opts, timestamp, fence, id = row[:6]
-    progress, deferred, priority, made, stalls, stacktrace = row[6:] or _FRESH
+def _batched(items: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:
+    return zip(*[iter(items)] * size, strict=True)
+
+
+def _claimed(
+    token: str,
+    name: bytes | None,
+    data: bytes | None,
+    opts: bytes | None,
+    timestamp: bytes | None,
+    fence: bytes,
+    id: bytes,
+    progress: bytes | None = None,
+    deferred: bytes | None = None,
+    priority: bytes | None = None,
+    made: bytes | None = None,
+    stalls: bytes | None = None,
+    stacktrace: bytes | None = None,
+) -> Claimed:
     broken = None
     if name is None:
         broken, name = "name: the job has none; its hash was half written or damaged", b""
@@ -112,9 +133,6 @@ def _claimed(row: Sequence[Any], token: str) -> Claimed:
         broken,
         raw,
     )
-
-
-_FRESH = (None,) * 6
 
 
 def _number(text: bytes | None) -> int:

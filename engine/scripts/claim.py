@@ -36,5 +36,7 @@ async def claim(
 
     own: the worker's own rate limit, MAX,MS.
     """
-    rows, next_due, more, limited_ms = await _claim(link, keys, now, token, lock_ms, worker, count, worker_limit)
-    return ClaimReply(read_claimed(rows, token), None if next_due < 0 else next_due, more == 1, limited_ms)
+    rows, details, next_due, more, limited_ms = await _claim(
+        link, keys, now, token, lock_ms, worker, count, worker_limit
+    )
+    return ClaimReply(read_claimed(rows, details, token), None if next_due < 0 else next_due, more == 1, limited_ms)

@@ -19,6 +19,6 @@ async def recover_claim(
     found: list[Claimed] = []
     skip = 0
     while skip >= 0:
-        rows, skip = await _recover_claim(link, keys, now, token, lock_ms, skip, count)
-        found[:0] = read_claimed(rows, token)
+        rows, details, skip = await _recover_claim(link, keys, now, token, lock_ms, skip, count)
+        found[:0] = read_claimed(rows, details, token)
     return found

@@ -79,6 +79,6 @@ def post_turn(
 
 def read_turn(reply: Reply, token: str) -> TurnReply:
     """Decode the reply of turn.lua to the call of this token."""
-    refused, rows, next_due, more, limited_ms = reply
+    refused, rows, details, next_due, more, limited_ms = reply
     due = None if next_due < 0 else next_due
-    return TurnReply(read_refusals(refused), read_claimed(rows, token), due, more == 1, limited_ms, more == 2)
+    return TurnReply(read_refusals(refused), read_claimed(rows, details, token), due, more == 1, limited_ms, more == 2)

@@ -1,6 +1,8 @@
--- The time in ms: `now` where a test sends it, else the server's time.
+-- The time in ms, as a number and as text: `now` where a test sends it, else the server's time.
 local function clock(now)
-  if now ~= '' then return tonumber(now) end
+  if now ~= '' then return tonumber(now), now end
   local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  -- Seconds, then us without leading zeros.
+  local text = time[1] .. string.sub('00000' .. time[2], -6, -4)
+  return tonumber(text), text
 end

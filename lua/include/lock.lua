@@ -1,19 +1,20 @@
--- Sets the locks of claimed jobs. Valkey 9.1 and Redis 8.4 set many keys with one time to live in one command.
+-- Sets the locks of claimed jobs, given the keys of their hashes. Valkey 9.1 and Redis 8.4 set many keys with one time to live in one
+-- command. The others take MSET and PEXPIRE, because each SET would make a table for its reply. After MSET the server refuses no write of
+-- this script. If PEXPIRE fails all the same, the jobs are still waiting, and the next claim sets the locks again.
 local has_msetex = (redis.REDIS_VERSION_NUM or 0) >= 0x00080400
 local valkey = rawget(_G, 'server')
 if valkey then has_msetex = (valkey.VALKEY_VERSION_NUM or 0) >= 0x00090100 end
 
-local function lock(jobs, ids, token, ms)
-  if not has_msetex then
-    for _, id in ipairs(ids) do redis.call('SET', jobs .. id .. ':lock', token, 'PX', ms) end
+local function lock(keys, token, ms)
+  local call, count, locks = redis.call, #keys, {}
+  for n = 1, count do
+    locks[2 * n - 1], locks[2 * n] = keys[n] .. ':lock', token
+  end
+  if has_msetex then
+    locks[2 * count + 1], locks[2 * count + 2] = 'PX', ms
+    call('MSETEX', count, unpack(locks))
     return
   end
-  local pairs_of = {}
-  for n, id in ipairs(ids) do
-    pairs_of[2 * n - 1] = jobs .. id .. ':lock'
-    pairs_of[2 * n] = token
-  end
-  pairs_of[#pairs_of + 1] = 'PX'
-  pairs_of[#pairs_of + 1] = ms
-  redis.call('MSETEX', #ids, unpack(pairs_of))
+  call('MSET', unpack(locks))
+  for n = 1, 2 * count, 2 do call('PEXPIRE', locks[n], ms) end
 end

@@ -1,7 +1,7 @@
 -- Enqueues the delayed jobs that are due, at most 250: one takes 3 to 4 us. Returns how many, and ms until the next is due (-1: no delayed job).
 -- `may_start`: a claim could succeed, so an idle worker is woken. `queue` has what enqueue needs, delayed, marker, jobs, emit.
 local function promote(queue, now, may_start)
-  local first = redis.call('ZRANGE', queue.delayed, 0, 0, 'WITHSCORES')
+  local first = redis.call('ZRANGE', queue.delayed, '0', '0', 'WITHSCORES')
   if not first[1] then return 0, -1 end
   local due = math.floor(first[2] / 4096)
   if due > now then return 0, due - now end
@@ -20,7 +20,7 @@ local function promote(queue, now, may_start)
   end
   redis.call('ZREM', queue.delayed, unpack(ids))
   if may_start then redis.call('ZADD', queue.marker, 0, '0') end
-  first = redis.call('ZRANGE', queue.delayed, 0, 0, 'WITHSCORES')
+  first = redis.call('ZRANGE', queue.delayed, '0', '0', 'WITHSCORES')
   if not first[1] then return #ids, -1 end
   return #ids, math.max(0, math.floor(first[2] / 4096) - now)
 end

@@ -17,11 +17,11 @@ local function trim(set, jobs, now_text, keep, finished, unlink)
   end
   local count, age, limit = string.match(keep, '^(%d*),(%d*),?(%d*)$')
   if age ~= '' and trim_left > 0 then
-    delete(redis.call('ZRANGEBYSCORE', set, '-inf', string.format('%.0f', now_text - age * 1000), 'LIMIT', 0,
+    delete(redis.call('ZRANGEBYSCORE', set, '-inf', string.format('%.0f', now_text - age * 1000), 'LIMIT', '0',
       math.min(trim_left, (tonumber(limit) or trim_left) * finished)))
   end
   if count ~= '' and trim_left > 0 then
     local excess = redis.call('ZCARD', set) - count
-    if excess > 0 then delete(redis.call('ZRANGE', set, 0, math.min(excess, trim_left) - 1)) end
+    if excess > 0 then delete(redis.call('ZRANGE', set, '0', math.min(excess, trim_left) - 1)) end
   end
 end

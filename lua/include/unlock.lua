@@ -2,14 +2,15 @@
 -- members, and `locks`: the lock keys of all rows, good or not; both where the caller has them from check_claims.
 local function unlock(jobs, stalled, rows, good, suspects, locks)
   if suspects == nil then suspects = redis.call('SCARD', stalled) > 0 end
-  if #good == 0 then return end
-  if not locks or #locks ~= #good then
+  local count = #good
+  if count == 0 then return end
+  if not locks or #locks ~= count then
     locks = {}
-    for n, i in ipairs(good) do locks[n] = jobs .. rows[i] .. ':lock' end
+    for n = 1, count do locks[n] = jobs .. rows[good[n]] .. ':lock' end
   end
   redis.call('DEL', unpack(locks))
   if not suspects then return end
   local ids = {}
-  for n, i in ipairs(good) do ids[n] = rows[i] end
+  for n = 1, count do ids[n] = rows[good[n]] end
   redis.call('SREM', stalled, unpack(ids))
 end

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+from typing import Any
+
+import msgspec
 import pytest
 
 from engine.connection import Argument, Link
@@ -114,3 +118,50 @@ async def test_a_thousand_out_and_a_thousand_in(link: Link, keys: Keys) -> None:
     assert [job.id for job in turned.jobs] == wanted
     found = await census(link, keys)
     assert (found["active"], sorted(found["completed"])) == (wanted, sorted(out))
+
+
+STATES: dict[str, list[Any]] = {
+    "wait": [[], ["w"], ["w", "x"], ["a"]],
+    "prioritized": [{}, {}, {"p": 3}],
+    "delayed": [{}, {"d": 99}, {"d": 5}],
+    "active": [{"a": Held()}, {"a": Held(), "b": Held("t9")}, {"a": Held(lock_ms=None)}, {"a": Held("t9")}, {"a": Held(fence=2)}],
+    "completed": [{}, {"c1": 1, "c2": 2}],
+    "stalled": [[], [], ["a"], ["other"]],
+    "meta": [{}, {}, {"opts.maxLenEvents": 0}, {"events": "results"}, {"events": "none"}, {"paused": 1}, {"concurrency": 1},
+             {"max": 5, "duration": 1_000}],
+    "jobs": [{}, {}, {"w": {"ats": 1, "atm": 1}}, {"w": {"progress": "5"}}, {"w": {"defa": "why"}}, {"a": {"defa": "why"}},
+             {"a": {"parentKey": "bull:other:1"}}, {"w": {"data": "x" * 5_000}}],
+}  # fmt: skip
+"""What may be there before a turn: one choice of each. Most mean that the plain form of the script does not apply."""
+
+
+@pytest.mark.usefixtures("damaged")
+@pytest.mark.parametrize("number", range(12))
+async def test_the_plain_form_does_what_the_full_form_does(link: Link, number: int) -> None:
+    chance = random.Random(number)
+    for turn_number in range(25):
+        state = {name: chance.choice(choices) for name, choices in STATES.items()}
+        state["jobs"] = {id: fields for id, fields in state["jobs"].items() if id in (*state["wait"], *state["active"])}
+        count, keep = (
+            chance.choice([0, 1, 1, 3]),
+            chance.choice([ALL, ALL, Keep(count=0), Keep(count=1), Keep(age=1_000)]),
+        )
+        rows = chance.choice([[], [(claimed("a"), chance.choice([b"1", b"x" * 5_000]), keep)]])
+        found = []
+        # A second row, of a job that does not exist, is refused, and makes the call one for the full form.
+        for more in ([], [(claimed("none"), b"1", keep)]):
+            keys = Keys("q", f"turn{turn_number}-{len(more)}")
+            await seed(link, keys, **state)
+            given = [*rows, *more, *more]
+            turned = await turn(link, keys, given, token="t2", lock_ms=9_000, worker="w", count=count, now=7)
+            refused = {row: code for row, code in turned.refused.items() if row < len(rows)}
+            found.append((msgspec.structs.replace(turned, refused=refused), await snapshot(link, keys)))
+        assert found[0] == found[1], (state, count, keep, rows)
+
+
+async def test_a_lone_job_waits_for_children_added_meanwhile(link: Link, keys: Keys) -> None:
+    await seed(link, keys, active={"a": Held()})
+    await link.call("SADD", f"{keys.job('a')}:dependencies", "bull:other:1")
+    before = await dump(link)
+    assert (await take_turn(link, keys, [claimed("a")])).refused == {0: Refusal.PENDING}
+    assert await dump(link) == before
