@@ -206,7 +206,7 @@ def test_every_bar_is_about_a_variant_of_its_part() -> None:
         part = parts[bar.part]
         assert set(bar.against) <= {*part.peers, "*", "bare"}
         variants = {variant.name for variant in variants_of(part)}
-        assert bar.variant in variants or "events=results" in bar.variant
+        assert bar.variant in variants
         assert (bar.least is None) != (bar.most is None)
 
 
