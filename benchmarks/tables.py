@@ -46,8 +46,8 @@ _NAMES = {
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
-def measure(names: Sequence[str], root: Path, setup: Setup, *, every: bool, small: bool) -> None:
-    """Run these parts, or all that the bars need, and keep each report at once. What fails is said at the end."""
+def measure(names: Sequence[str], root: Path, setup: Setup, *, every: bool, small: bool) -> list[str]:
+    """Run these parts, or all that the bars need, and keep each report at once. Returns the names of those that failed."""
     parts = {part.name: part for part in (*PARTS, *MORE)}
     if unknown := [name for name in names if name not in parts]:
         raise SystemExit(f"--part: there is no {', '.join(unknown)}; there are {', '.join(parts)}")
@@ -59,9 +59,10 @@ def measure(names: Sequence[str], root: Path, setup: Setup, *, every: bool, smal
         try:
             keep(_run(part, setup, small=small), root / RESULTS / f"{part.name}.json")
         except (Exception, SystemExit) as error:
-            failed.append(f"{part.name} FAILED: {type(error).__name__}: {error}")
+            print(f"{part.name} FAILED: {type(error).__name__}: {error}", file=sys.stderr)
+            failed.append(part.name)
         print(f"== {part.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    print("\n".join(failed), file=sys.stderr)
+    return failed
 
 
 def _run(part: Part, setup: Setup, *, small: bool) -> Report:

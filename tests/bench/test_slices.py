@@ -112,6 +112,15 @@ def test_processes_stay_and_are_warmed_once(on: Stand) -> None:
         first.tell(do="waiting", queue="bench")
 
 
+def test_a_side_that_needs_a_new_start_gets_one(on: Stand) -> None:
+    restarted = replace(ENGINE, stays=False)
+    with on.keeping():
+        with on.producer(restarted) as first:
+            pass
+        with on.producer(restarted) as second:
+            assert second.pid != first.pid
+
+
 def test_the_busier_core_bounds_the_rate(on: Stand) -> None:
     on.empty()
     figures = ENQUEUE.measure(on, ENGINE, Variant({"way": "bulk"}), 5_000)
@@ -221,7 +230,7 @@ def _copy(folder: Path) -> Path:
 
 def test_a_part_is_measured_kept_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = _copy(tmp_path)
-    assert main(["tables", "--measure", "--small", "--part", "bare", "--part", "memory", "--root", str(root)]) in (0, 1)
+    assert main(["tables", "--measure", "--small", "--part", "bare", "--part", "memory", "--root", str(root)]) == 0
     said = capsys.readouterr()
     report = json.loads((root / tables.RESULTS / "bare.json").read_bytes())
     assert report["scenario"] == "drain"
