@@ -240,13 +240,14 @@ def test_the_watch_sees_the_work_of_others_and_not_our_own() -> None:
     spin = ["sh", "-c", "while :; do :; done"]
     with subprocess.Popen(spin) as child:
         ours, theirs = Watch(child.pid), Watch()
-        ends = time.monotonic() + 1
-        while time.monotonic() < ends:
+        began, before = time.monotonic(), cpu_seconds(child.pid)
+        while cpu_seconds(child.pid) - before < 0.5:
             pass
-        # Compared in one moment, so that whatever else the machine does falls out.
+        # Compared in one moment, so that what else the machine does falls out.
         difference = theirs.others() - ours.others()
+        elapsed = time.monotonic() - began
         child.kill()
-    assert difference > 0.2
+    assert difference * elapsed == pytest.approx(0.5, abs=0.2)
 
 
 # --- rounds -----------------------------------------------------------------------------------------------------------
