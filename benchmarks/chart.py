@@ -40,7 +40,7 @@ _WIDTH = _NAME + 2 * (_PANEL + _LABEL) + _GAP
 def draw(sides: Sequence[Bars], theme: Theme, *, source: Sequence[str]) -> str:
     """An SVG with a transparent ground, sides from top to bottom; the first is Corral. `source`: lines below."""
     below = _TOP + _ROW * len(sides) + 22
-    height = below + 16 * len(source) - 8
+    height = below + 16 * len(source) - 3
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img" '
         'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" font-size="13">',
