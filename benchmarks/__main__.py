@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for file in args.reports:
                 _draw(read(file), args.to, file.stem)
         case "tables":
-            _tables(args)
+            return _tables(args)
         case "instructions":
             return instructions.run(args)
         case "calls":
@@ -65,13 +65,17 @@ def _run(scenario: Scenario, args: argparse.Namespace) -> None:
         _draw(report, args.plot, scenario.name)
 
 
-def _tables(args: argparse.Namespace) -> None:
+def _tables(args: argparse.Namespace) -> int:
+    failed = []
     if args.measure:
         setup = Setup(server=args.server, calm=args.calm, repeat=args.repeat, seconds=args.seconds)
-        tables.measure(args.part, args.root, setup, every=args.all, small=args.small)
+        failed = tables.measure(args.part, args.root, setup, every=args.all, small=args.small)
     for file in tables.write(args.root):
         print(f"wrote {file}", file=sys.stderr)
     print(tables.bars_shown(tables.stored(args.root)))
+    if failed:
+        print(f"NOT MEASURED, because they failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _draw(report: Report, folder: Path, stem: str) -> None:

@@ -40,10 +40,10 @@ _OTHERS = ("bullmq_node_6", "pydocket", "streaq", "taskiq_stream", "taskiq_list"
 PARTS = (
     Part("drain", "drain", [f"{ALL}*"], [NODE], seconds=5),
     Part("drain-aof", "drain", [f"{ALL}*"], [NODE], aof=True),
-    Part("enqueue", "enqueue", ["way=one", "way=at once", "way=bulk"], [NODE], repeat=9, seconds=1),
-    Part("narrow", "drain", ["concurrency=1, *", "concurrency=10, *"], [NODE], repeat=9, seconds=1),
+    Part("enqueue", "enqueue", ["way=one", "way=at once", "way=bulk"], [NODE], repeat=7, seconds=1),
+    Part("narrow", "drain", ["concurrency=1, *", "concurrency=10, *"], [NODE], repeat=7, seconds=1),
     Part("many-queues", "many-queues", ["queues=200, *"], [NODE]),
-    Part("bare", "drain", [ALL], bare=True, repeat=9, seconds=1),
+    Part("bare", "drain", [ALL], bare=True, repeat=7, seconds=1),
     Part("keep-none", "drain", ["*, keep=0, *"]),
     Part("peers", "drain", [ALL], PYTHON, seconds=1),
     Part("latency", "latency", ["load=idle, *"], [NODE, "huey"], jobs=250),

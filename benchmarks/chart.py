@@ -37,16 +37,17 @@ _NAME, _PANEL, _GAP, _LABEL = 118, 235, 48, 52
 _WIDTH = _NAME + 2 * (_PANEL + _LABEL) + _GAP
 
 
-def draw(sides: Sequence[Bars], theme: Theme, *, source: str) -> str:
-    """An SVG with a transparent ground, sides from top to bottom; the first is Corral."""
-    height = _TOP + _ROW * len(sides) + 34
+def draw(sides: Sequence[Bars], theme: Theme, *, source: Sequence[str]) -> str:
+    """An SVG with a transparent ground, sides from top to bottom; the first is Corral. `source`: lines below."""
+    below = _TOP + _ROW * len(sides) + 22
+    height = below + 16 * len(source) - 3
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img" '
         'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" font-size="13">',
         "<title>Jobs a second and CPU time of a job, Corral and other job queues</title>",
         *_heads(theme),
         *(line for row, side in enumerate(sides) for line in _side(side, row, sides, theme)),
-        _text(0, height - 8, source, theme.faint, size=11),
+        *(_text(0, below + 16 * row, line, theme.faint, size=11) for row, line in enumerate(source)),
         "</svg>",
     ]
     return "\n".join(lines) + "\n"

@@ -24,7 +24,7 @@ class Spread(Struct, frozen=True):
     high: float
     runs: int
     interval: tuple[float, float] = (0.0, 0.0)
-    """Holds the true median with a probability of 95 % or more, whatever the distribution; of fewer than six runs
+    """Holds the true median with a probability of 95 % or more, for any distribution; of fewer than six runs
     the lowest and highest, which hold it with less: 94 % of five, 75 % of three."""
 
     @property

@@ -20,7 +20,7 @@ from benchmarks.stand import Fsync, Place, Stand, stand
 
 
 class Setup(Struct, frozen=True):
-    """How runs are made, whatever the scenario."""
+    """How runs are made, of any scenario."""
 
     server: str | None = None
     tcp: bool = True

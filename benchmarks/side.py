@@ -70,6 +70,9 @@ class Side(Struct, frozen=True):
     env: Mapping[str, str] = {}
     install: Callable[[], None] = _nothing_to_install
     """Puts it into benchmarks/.peers/, once."""
+    stays: bool = True
+    """Its programs work on after the server was emptied, so they may stay from slice to slice. Others, which create a consumer
+    group or a binding when they start, are started again for each slice."""
 
     @property
     def on_the_wire(self) -> bool:

@@ -59,8 +59,8 @@ class Stand:
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
-        """Programs of a side stay between runs inside: a run has the one that the run before it had, warm. So a side has
-        one worker and one producer."""
+        """Programs of a side that `stays` stay between runs inside: a run has the one that the run before it had, warm. So a
+        side has one worker and one producer."""
         self._kept = {}
         try:
             yield
@@ -80,7 +80,7 @@ class Stand:
         except BaseException:
             program.end()
             raise
-        if self._kept is not None:
+        if self._kept is not None and side.stays:
             program.stays = True
             self._kept[key] = program
         return program

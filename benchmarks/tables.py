@@ -46,8 +46,8 @@ _NAMES = {
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
-def measure(names: Sequence[str], root: Path, setup: Setup, *, every: bool, small: bool) -> None:
-    """Run these parts, or all that the bars need, and keep each report at once. What fails is said at the end."""
+def measure(names: Sequence[str], root: Path, setup: Setup, *, every: bool, small: bool) -> list[str]:
+    """Run these parts, or all that the bars need, and keep each report at once. Returns the names of those that failed."""
     parts = {part.name: part for part in (*PARTS, *MORE)}
     if unknown := [name for name in names if name not in parts]:
         raise SystemExit(f"--part: there is no {', '.join(unknown)}; there are {', '.join(parts)}")
@@ -59,9 +59,10 @@ def measure(names: Sequence[str], root: Path, setup: Setup, *, every: bool, smal
         try:
             keep(_run(part, setup, small=small), root / RESULTS / f"{part.name}.json")
         except (Exception, SystemExit) as error:
-            failed.append(f"{part.name} FAILED: {type(error).__name__}: {error}")
+            print(f"{part.name} FAILED: {type(error).__name__}: {error}", file=sys.stderr)
+            failed.append(part.name)
         print(f"== {part.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    print("\n".join(failed), file=sys.stderr)
+    return failed
 
 
 def _run(part: Part, setup: Setup, *, small: bool) -> Report:
@@ -232,11 +233,11 @@ def _by_wall(ratio: Ratio) -> bool:
 
 
 def _times(ratio: Ratio) -> str:
-    return number(_speed(ratio).median)
+    return shown(_speed(ratio))
 
 
 def _basis(ratio: Ratio) -> str:
-    pairs = f"median of {ratio.pairs} pairs of neighbouring runs"
+    pairs = f"median and spread of {ratio.pairs} pairs of neighbouring runs"
     return pairs if _by_wall(ratio) else f"{pairs}, by CPU time of the busier core: the machine was not calm"
 
 
@@ -390,9 +391,10 @@ def charts(reports: Mapping[str, Report]) -> dict[str, str]:
         chart.Bars(_name(ratio.against), 1 / _speed(ratio).median, _bars_of(reports, ratio.against)) for ratio in ratios
     ]
     drain = reports["drain"]
-    by_cpu = "" if all(map(_by_wall, ratios)) else "; jobs a second by CPU time where the machine was not calm"
-    source = (
+    source = [
         f"Commit {drain.commit}, {drain.made[:10]}; one worker process, concurrency 100, no-op jobs, results kept, "
-        f"{drain.server['server']}{by_cpu}"
-    )
+        f"{drain.server['server']}."
+    ]
+    if not all(map(_by_wall, ratios)):
+        source.append("The machine was not calm: jobs a second are those that the busier core's CPU time allows.")
     return {theme.name: chart.draw(sides, theme, source=source) for theme in chart.THEMES}

@@ -14,7 +14,7 @@ WIDE = 0.2
 FEWEST = 5
 """Pairs that a median needs. As many calm ones are enough to leave the disturbed ones out."""
 
-_SHORT_US = 50_000  # CPU time of a run, less than which the clocks of the kernel are too coarse for
+_SHORT_US = 50_000  # CPU time of a run; the kernel's clocks are too coarse for less
 _OF_THE_CPU = ("server_us", "add_server_us", "both_server_us", "worker_us", "producer_us", "cpu_rate")
 _COUNTED = ("commands", "reads", "bytes", "turns", "job_bytes")
 """Figures that no other program changes."""
@@ -40,7 +40,7 @@ def judge(name: str, ratio: Spread, pairs: Sequence[Pair]) -> str:
 
 
 def _disturbances(name: str, pairs: Sequence[Pair]) -> Iterator[str]:
-    """What the clock of the wall has in it. CPU time leaves it out, and what is left of it shows as spread."""
+    """What lengthened the runs by the wall's clock. CPU time has only its traces, which show as spread."""
     if name in _OF_THE_CPU or name in _COUNTED:
         return
     runs = [run.figures for pair in pairs for run in pair]

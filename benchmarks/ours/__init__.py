@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import sys
-from inspect import signature
 
-from benchmarks.side import LIMIT, OURS, Side, Skill
-from engine import Queue
-
-ENGINE_EVENTS = ("results", "none") if "events" in signature(Queue).parameters else ("none",)
-"""What a queue may have instead of all events."""
-_EVENTS: tuple[Skill, ...] = ("no events", "result events") if "results" in ENGINE_EVENTS else ("no events",)
+from benchmarks.side import LIMIT, OURS, Side
 
 
 def _module(name: str) -> tuple[str, ...]:
@@ -25,7 +19,7 @@ ENGINE = Side(
     can=frozenset(
         {
             *("one", "at once", "bulk", "sync", "keep all", "keep some", "keep none"),
-            *("work", "pace", "delay", "retry", "recover", "queues", "wire", *_EVENTS),
+            *("work", "pace", "delay", "retry", "recover", "queues", "wire", "no events", "result events"),
         }
     ),
 )
@@ -36,5 +30,7 @@ BARE = Side(
     producer=_module("bare_producer"),
     notes="the engine's scripts in a loop with no worker around them: no payload is decoded, no handler called, no "
     "lock renewed. Two turns in flight, each for as many jobs as the concurrency says (one in flight at concurrency 1)",
-    can=frozenset({"one", "at once", "bulk", "keep all", "keep some", "keep none", "wire", *_EVENTS}),
+    can=frozenset(
+        {"one", "at once", "bulk", "keep all", "keep some", "keep none", "wire", "no events", "result events"}
+    ),
 )

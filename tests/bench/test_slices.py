@@ -112,6 +112,15 @@ def test_processes_stay_and_are_warmed_once(on: Stand) -> None:
         first.tell(do="waiting", queue="bench")
 
 
+def test_a_side_that_needs_a_new_start_gets_one(on: Stand) -> None:
+    restarted = replace(ENGINE, stays=False)
+    with on.keeping():
+        with on.producer(restarted) as first:
+            pass
+        with on.producer(restarted) as second:
+            assert second.pid != first.pid
+
+
 def test_the_busier_core_bounds_the_rate(on: Stand) -> None:
     on.empty()
     figures = ENQUEUE.measure(on, ENGINE, Variant({"way": "bulk"}), 5_000)
@@ -206,7 +215,7 @@ def test_every_bar_is_about_a_variant_of_its_part() -> None:
         part = parts[bar.part]
         assert set(bar.against) <= {*part.peers, "*", "bare"}
         variants = {variant.name for variant in variants_of(part)}
-        assert bar.variant in variants or "events=results" in bar.variant
+        assert bar.variant in variants
         assert (bar.least is None) != (bar.most is None)
 
 
@@ -221,7 +230,7 @@ def _copy(folder: Path) -> Path:
 
 def test_a_part_is_measured_kept_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = _copy(tmp_path)
-    assert main(["tables", "--measure", "--small", "--part", "bare", "--part", "memory", "--root", str(root)]) in (0, 1)
+    assert main(["tables", "--measure", "--small", "--part", "bare", "--part", "memory", "--root", str(root)]) == 0
     said = capsys.readouterr()
     report = json.loads((root / tables.RESULTS / "bare.json").read_bytes())
     assert report["scenario"] == "drain"
@@ -306,10 +315,10 @@ def test_a_bar_within_the_interval_is_said_to_be_open() -> None:
 
 def test_the_front_page_says_by_which_clock() -> None:
     front, _ = tables.sections(_drain(3.5)).values()
-    assert "3.5 times as fast as BullMQ 5 on Node" in front
+    assert "3.5 (3.5-3.5) times as fast as BullMQ 5 on Node" in front
     assert "by CPU time" not in front
     front, _ = tables.sections(_drain(3.5, others=0.4)).values()
-    assert "2 times as fast" in front
+    assert "2 (2-2) times as fast" in front
     assert "by CPU time of the busier core: the machine was not calm" in front
 
 

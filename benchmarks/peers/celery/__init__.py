@@ -26,4 +26,5 @@ CELERY = Side(
     ),
     env=pip.environment(),
     install=partial(pip.install, "celery"),
+    stays=False,
 )

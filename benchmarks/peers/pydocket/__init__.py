@@ -22,4 +22,5 @@ PYDOCKET = Side(
     ),
     env=pip.environment(),
     install=partial(pip.install, "pydocket"),
+    stays=False,
 )

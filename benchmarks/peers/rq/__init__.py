@@ -24,4 +24,5 @@ RQ = Side(
     ),
     env=pip.environment(),
     install=partial(pip.install, "rq"),
+    stays=False,
 )

@@ -20,4 +20,5 @@ STREAQ = Side(
     ),
     env=pip.environment(),
     install=partial(pip.install, "streaq"),
+    stays=False,
 )

@@ -18,4 +18,5 @@ TASKIQ_LIST = Side(
     can=frozenset({"one", "at once", "keep all", "keep none", "work", "pace", "retry", "queues"}),
     env={**pip.environment(), "TASKIQ_BROKER": "list"},
     install=partial(pip.install, "taskiq_stream"),
+    stays=False,
 )

@@ -18,4 +18,5 @@ TASKIQ_STREAM = Side(
     can=frozenset({"one", "at once", "keep all", "keep none", "work", "pace", "retry", "queues"}),
     env=pip.environment(),
     install=partial(pip.install, "taskiq_stream"),
+    stays=False,
 )
