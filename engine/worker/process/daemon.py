@@ -23,6 +23,7 @@ from engine.model.clock import read_duration
 from engine.processor import Processor
 from engine.queue import Queue
 from engine.worker.active_jobs import ActiveJob
+from engine.worker.group import share_parts
 from engine.worker.process.arguments import PASSWORD_SHOWN, PROG, Options, for_children, read_arguments
 from engine.worker.process.discovery import Target, load_target
 from engine.worker.process.from_settings import worker_options
@@ -108,6 +109,7 @@ class Daemon:
         self._awaited: asyncio.Task[None] | None = None
         self._max_age = _health_age()
         self._workers = _given(options, target.workers) if target.workers else self._made(target)
+        share_parts(self._workers.values(), {})
         supervised = options.supervised
         self._lifeline = None if supervised is None else Lifeline(supervised, self.report)
         place = options.health if supervised is None else None
