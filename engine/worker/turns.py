@@ -99,7 +99,8 @@ class Turns:
         self._name = name
         self._lock_ms = lock_ms
         self._concurrency = concurrency
-        self._share = _share(concurrency)
+        self._half = _half(concurrency)
+        self._share = self._half  # how many jobs a turn carries at most while others wait
         self._crowd = crowd
         self._keep = keep
         self._metrics = metrics
@@ -156,6 +157,7 @@ class Turns:
     def resize(self, concurrency: int) -> None:
         """Use this many slots from now on."""
         self._concurrency = concurrency
+        self._half = _half(concurrency)
         self.poll()
 
     def pump(self) -> None:
@@ -187,7 +189,7 @@ class Turns:
         self._scheduled = False
         pending = len(self._pending)
         is_crowded = self._crowd.pending - pending >= CROWDED
-        self._share = self._concurrency if is_crowded else _share(self._concurrency)
+        self._share = self._concurrency if is_crowded else self._half
         if pending < (1 if is_crowded else MAX_PENDING) and self._retry_timer is None:
             wanted = self._wanted()
             if self._completed or wanted:
@@ -344,8 +346,8 @@ class Turns:
         task.add_done_callback(self._tasks.discard)
 
 
-def _share(concurrency: int) -> int:
-    """How many jobs a turn carries at most while others wait."""
+def _half(concurrency: int) -> int:
+    """The jobs of a turn while another is under way: half of the slots."""
     return max(1, (concurrency + 1) // 2)
 
 
