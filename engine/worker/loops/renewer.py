@@ -14,6 +14,7 @@ from contextlib import suppress
 from engine.connection import Link, RedisSettings, open_link
 from engine.errors import LinkClosed
 from engine.model import wire
+from engine.model.clock import monotonic
 from engine.model.keys import Keys
 from engine.scripting.rows import Refusal
 from engine.scripts.renew import renew
@@ -23,6 +24,7 @@ from engine.worker.retry_delay import Report, RetryDelay
 
 SILENCE_LIMIT = 30.0
 """Seconds after which a blocked loop counts as dead and its locks are left to expire."""
+_LONGEST_SLEEP = 60.0
 
 logger = logging.getLogger("engine.worker")
 
@@ -52,8 +54,8 @@ class Renewed:
         self.every = every_ms / 1000
         self.lost = lost
         self.report = report
-        self.due = 0.0
-        """Loop time of the next renewal; of the thread."""
+        self.due = monotonic() + self.every
+        """Monotonic time of the next renewal; written by the thread."""
         self.retry_delay = RetryDelay()
 
 
@@ -70,6 +72,8 @@ class Renewer:
         self._name = name
         self._workers: tuple[Renewed, ...] = ()  # replaced, never changed: the thread reads it
         self._added: asyncio.Event | None = None
+        self._sleeps_until = float("inf")
+        """Monotonic time; infinite while the thread does not sleep."""
         self._home: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._own: asyncio.AbstractEventLoop | None = None
@@ -91,7 +95,8 @@ class Renewer:
 
     def add(self, worker: Renewed) -> None:
         self._workers = (*self._workers, worker)
-        if self._own is not None and self._added is not None:
+        # Not for each worker: to wake the thread takes a system call, and the interpreter's lock.
+        if self._own is not None and self._added is not None and worker.due < self._sleeps_until:
             with suppress(RuntimeError):
                 self._own.call_soon_threadsafe(self._added.set)
 
@@ -151,18 +156,19 @@ class Renewer:
 
     async def _keep(self, retry_delay: RetryDelay) -> None:
         """Renew over one connection as long as it works."""
-        assert self._own is not None
         assert self._added is not None
         link = await open_link(self._settings, name=f"{self._name}:renew", wait=True)
         try:
             while True:
                 self._added.clear()
-                now = self._own.time()
+                # Before `_workers` is read: `add` writes it, and then reads this.
+                self._sleeps_until = float("inf")
+                now = monotonic()
                 if await self._turn(link, [worker for worker in self._workers if worker.due <= now]):
                     retry_delay.clear()
-                wait = min((worker.due for worker in self._workers), default=now + 60.0) - self._own.time()
+                self._sleeps_until = min((worker.due for worker in self._workers), default=now + _LONGEST_SLEEP)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._added.wait(), max(wait, 0.001))
+                    await asyncio.wait_for(self._added.wait(), max(self._sleeps_until - monotonic(), 0.001))
         finally:
             await link.close()
 
@@ -179,16 +185,15 @@ class Renewer:
 
     async def _renew_of(self, link: Link, worker: Renewed) -> bool:
         """Renew every lock of one worker. False if that failed; it is retried soon."""
-        assert self._own is not None
         try:
             await self._renew(link, worker, worker.active_jobs.all())
         except LinkClosed:
             raise
         except Exception as error:
             self._call_home(worker.report, error)
-            worker.due = self._own.time() + worker.retry_delay.wait()
+            worker.due = monotonic() + worker.retry_delay.wait()
             return False
-        worker.due = self._own.time() + worker.every
+        worker.due = monotonic() + worker.every
         worker.retry_delay.clear()
         return True
 
