@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from engine import Job, Queue, Worker, WorkerGroup
-from engine.connection import Link
-from engine.errors import InvalidOption, WrongType
+from engine.connection import Link, RedisSettings
+from engine.errors import InvalidOption, ServerUnfit, WrongType
 from engine.model.keys import Keys
 from engine.worker.shared import MAX_WAITING
 from tests.support.daemons import daemon
@@ -34,7 +35,7 @@ def names(count: int) -> list[str]:
 class Ran:
     """Workers of many queues, and what they ran."""
 
-    def __init__(self, url: str, queues: Sequence[str], **options: Any) -> None:
+    def __init__(self, url: str | RedisSettings, queues: Sequence[str], **options: Any) -> None:
         self.jobs: list[tuple[str, Any]] = []
         self.held: set[str] = set()
         self.release = asyncio.Event()
@@ -212,6 +213,19 @@ class Pool:
 
 async def _pool() -> AsyncIterator[Pool]:
     yield Pool(0)
+
+
+async def test_a_queue_whose_keys_are_refused_ends_the_group(redis_url: str, link: Link) -> None:
+    await link.call("ACL", "SETUSER", "few", "reset", "on", ">secret", "+@all", "~bull:q0:*", "~bull:q1:*", "&*")
+    try:
+        settings = structs.replace(RedisSettings.parse(redis_url), username="few", password="secret")
+        ran = Ran(settings, names(3))
+        with pytest.raises(ServerUnfit, match="may not run HSET on keys such as 'bull:q2:meta'"):
+            await WorkerGroup(*ran.workers.values()).run()
+        async with WorkerGroup(*Ran(settings, names(2)).workers.values()):
+            pass
+    finally:
+        await link.call("ACL", "DELUSER", "few")
 
 
 async def test_a_group_wants_one_worker_a_queue(redis_url: str) -> None:
