@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -65,31 +66,31 @@ async def add(link: Link, url: str, queues: Sequence[str], data: Any) -> None:
             await queue.add("probe", data)
 
 
-async def all_gone(link: Link) -> None:
+async def all_gone(link: Link, worker: str) -> None:
     async def are_gone() -> bool:
-        return not await clients(link)
+        return not await clients(link, worker)
 
     await until(are_gone, "the connections are closed")
 
 
-async def clients(link: Link) -> list[str]:
-    """The names of the connections, but for unnamed ones."""
+async def clients(link: Link, worker: str) -> list[str]:
+    """The names of the connections of the workers with this name."""
     lines = (await link.call("CLIENT", "LIST")).decode().splitlines()
     found = [word[5:] for line in lines for word in line.split() if word.startswith("name=")]
-    return sorted(name for name in found if name)
+    return sorted(name for name in found if worker in name.split(":"))
 
 
 async def test_many_queues_share_few_connections(redis_url: str, link: Link) -> None:
     queues = names(MANY)
-    ran = Ran(redis_url, queues, name="w")
+    ran = Ran(redis_url, queues, name="many")
     async with WorkerGroup(*ran.workers.values()):
-        expected = [Keys(queue).client_name(":w:w") for queue in queues[:MAX_WAITING]]
-        assert await clients(link) == sorted(["corral:w", "corral:w:renew", *expected])
+        expected = [Keys(queue).client_name(":w:many") for queue in queues[:MAX_WAITING]]
+        assert await clients(link, "many") == sorted(["corral:many", "corral:many:renew", *expected])
         await ran.all_idle()
         for data in range(4):
             await add(link, redis_url, queues, data)
             await ran.each_runs(data, queues)
-    await all_gone(link)
+    await all_gone(link, "many")
     assert await link.call("KEYS", "*poke*") == []
 
 
@@ -198,11 +199,11 @@ async def test_locks_of_all_queues_are_renewed(redis_url: str, link: Link) -> No
 
 
 async def test_one_that_cannot_start_ends_the_group(redis_url: str, link: Link) -> None:
-    ran = Ran(redis_url, names(3))
+    ran = Ran(redis_url, names(3), name="three")
     bad = Worker("bad", ran._run, redis=redis_url, dependencies=[_pool])
     with pytest.raises(RuntimeError, match="no pool"):
         await WorkerGroup(*ran.workers.values(), bad).run()
-    await all_gone(link)
+    await all_gone(link, "three")
 
 
 class Pool:
@@ -243,7 +244,8 @@ async def test_a_daemon_of_300_queues(redis_url: str, link: Link, tmp_path: Path
     flags = [word for name in queues for word in ("--queue", name)]
     with daemon("processors.probe:probe", *flags, "--redis", redis_url, log=tmp_path / "log") as worker:
         await works(worker)
-        assert len(await clients(link)) == MAX_WAITING + 2
+        name = f"{socket.gethostname()}-{worker.process.pid}"
+        assert len(await clients(link, name)) == MAX_WAITING + 2
         await add(link, redis_url, queues, {})
 
         async def all_ran() -> bool:

@@ -167,8 +167,10 @@ class Renewer:
                 if await self._turn(link, [worker for worker in self._workers if worker.due <= now]):
                     retry_delay.clear()
                 self._sleeps_until = min((worker.due for worker in self._workers), default=now + _LONGEST_SLEEP)
+                # Not wait_for, which in Python 3.11 may lose a cancellation.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._added.wait(), max(self._sleeps_until - monotonic(), 0.001))
+                    async with asyncio.timeout(max(self._sleeps_until - monotonic(), 0.001)):
+                        await self._added.wait()
         finally:
             await link.close()
 
