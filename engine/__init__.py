@@ -35,13 +35,13 @@ from engine.service.service import JobQueueService, JobResult, QueueStats
 from engine.settings import Settings
 from engine.sync.queue import SyncQueue
 from engine.sync.views import SyncJob
-from engine.worker import Worker
+from engine.worker import Worker, WorkerGroup
 from engine.worker.loops.dead_letter_alert import DeadLetterAlert
 
 __all__ = [
     "Queue", "SyncQueue", "NewJob", "Job", "SyncJob", "JobOptions", "Deduplication", "Parent", "Keep", "Counts", "Cancellation",
     "QueueEvents", "events", "Metrics", "CountsPerType", "OldestWaiting", "FlowProducer", "FlowJob", "FlowNode", "chain",
-    "Worker", "processor", "batch_processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "RateLimited", "RateLimit",
+    "Worker", "WorkerGroup", "processor", "batch_processor", "BaseProcessor", "Backoff", "Retry", "Snooze", "RateLimited", "RateLimit",
     "UnrecoverableError", "WaitForChildren", "errors", "AroundAdd", "AroundRun", "job_context", "current_job", "current_tenant",
     "AtLeast", "DeadLetters", "DeadLetter", "DeadLetterFilter", "DeadLetterPage", "ReplayReport", "DeadLetterAlert", "Schedules", "Schedule",
     "JobQueueService", "ServiceRegistry", "TaskContext", "JobResult", "QueueStats", "RedisSettings", "Settings",

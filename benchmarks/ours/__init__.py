@@ -15,7 +15,7 @@ ENGINE = Side(
     OURS,
     worker=_module("worker"),
     producer=_module("producer"),
-    notes="defaults, uvloop, events and locks on, log off, one link; many queues: a Worker for each, with links of its own",
+    notes="defaults, uvloop, events and locks on, log off, one link; many queues: a Worker for each, in one WorkerGroup",
     can=frozenset(
         {
             *("one", "at once", "bulk", "sync", "keep all", "keep some", "keep none"),

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from benchmarks.ours.orders import Order, now_us, orders, run, say
-from engine import Job, Worker
+from engine import Job, Worker, WorkerGroup
 
 
 class Handler:
@@ -43,15 +43,15 @@ class Running:
     def __init__(self, url: str, order: Order) -> None:
         self.handler = Handler()
         self._workers = [Worker(queue, self.handler.handle, redis=url, **_options(order)) for queue in order["queues"]]
-        self._runs: list[asyncio.Task[None]] = []
+        self._group = WorkerGroup(*self._workers)
 
     def begin(self, jobs: int) -> None:
         self.handler.wanted = jobs
-        self._runs = [asyncio.create_task(worker.run(handle_signals=False)) for worker in self._workers]
+        self._run = asyncio.create_task(self._group.run(handle_signals=False))
 
     async def end(self) -> None:
-        await asyncio.gather(*[worker.close() for worker in self._workers])
-        await asyncio.gather(*self._runs)
+        await self._group.close()
+        await self._run
 
     def ended(self) -> dict[str, Any]:
         turns = sum(worker.counters.turns for worker in self._workers)

@@ -78,6 +78,10 @@ class Keys:
         """The dead letter of a job."""
         return f"{self.jobs}{wire.PRIVATE}:dead:letter:{job_id}:record"
 
+    def poke(self, token: str) -> str:
+        """Written for a moment to end a blocking call of the process that has this token."""
+        return f"{self.jobs}{wire.PRIVATE}:poke:{token}"
+
     def client_name(self, suffix: str = "") -> str:
         """The connection name by which BullMQ's `getWorkers` and `getQueueEvents` find a client of this queue."""
         return f"{self.prefix}:{base64.b64encode(self.queue.encode()).decode()}{suffix}"

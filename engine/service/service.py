@@ -23,6 +23,7 @@ from engine.scripts.get_jobs import get_jobs
 from engine.service.registry import ServiceRegistry
 from engine.settings import Settings
 from engine.worker import Worker
+from engine.worker.group import PartsByServer, share_parts
 from engine.worker.process.from_settings import worker_options
 
 logger = logging.getLogger("engine.jobs")
@@ -99,6 +100,7 @@ class JobQueueService:
         self._dependencies = dependencies
         self._processors: dict[str, Any] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._parts: PartsByServer = {}
         self._shared = SharedLink("JobQueueService", self._connect, prepare=self._open_queues)
         for job_type, given in (processors or {}).items():
             self.register_processor(job_type, given)
@@ -246,6 +248,7 @@ class JobQueueService:
                 **worker_options(self.settings),
             )
             worker.on("error", _log_error)
+            share_parts([worker], self._parts)
             self.workers[job_type] = worker
             self._running[job_type] = run = asyncio.create_task(worker.run(handle_signals=False))
             run.add_done_callback(_log_end)

@@ -50,10 +50,8 @@ class ClockedWorker(Worker):
 
     clock: Clock
 
-    async def _open(
-        self, stack: AsyncExitStack, name: str, prelude: Sequence[tuple[str, ...]]
-    ) -> Connection | RedisPyLink:
-        return cast(Connection, ClockedLink(await super()._open(stack, name, prelude), self.clock))
+    async def _connect(self, name: str, prelude: Sequence[tuple[str, ...]]) -> Connection | RedisPyLink:
+        return cast(Connection, ClockedLink(await super()._connect(name, prelude), self.clock))
 
 
 class TestQueue:

@@ -29,7 +29,6 @@ from engine.worker.outbox import Ended
 from engine.worker.process import stack_dump
 
 logger = logging.getLogger("engine.worker")
-_REPEAT_AFTER = 30.0
 
 
 class Counters(Struct):
@@ -57,6 +56,27 @@ class Counters(Struct):
     """Runs that ended to wait for children."""
 
 
+_REPEAT_AFTER = 30.0
+_MAX_MESSAGES = 100
+
+
+class Troubles:
+    """Which errors were logged in the last 30 s. Shared by the queues of a process, so that many do not log the same."""
+
+    def __init__(self) -> None:
+        self._logged: dict[str, float] = {}
+
+    def is_new(self, message: str) -> bool:
+        """Whether this message is to be logged now."""
+        now = monotonic()
+        if now - self._logged.get(message, float("-inf")) <= _REPEAT_AFTER:
+            return False
+        if len(self._logged) >= _MAX_MESSAGES:
+            self._logged.clear()
+        self._logged[message] = now
+        return True
+
+
 class Reports:
     """Counts, logs and emits what happened to jobs once Redis has confirmed it, and errors that the worker survives.
 
@@ -67,7 +87,7 @@ class Reports:
         self.counters = Counters()
         self._listeners = listeners
         self._plain = JobLog()
-        self._last_trouble = ("", 0.0)
+        self.troubles = Troubles()
 
     def started(self, active: ActiveJob) -> None:
         """The job's processor is called next."""
@@ -173,10 +193,8 @@ class Reports:
     def trouble(self, error: BaseException) -> None:
         """Something failed and is retried. The same message is logged once in 30 s."""
         self.counters.troubles += 1
-        last, at = self._last_trouble
-        message, now = f"{type(error).__name__}: {error}", monotonic()
-        if message != last or now - at > _REPEAT_AFTER:
-            self._last_trouble = message, now
+        message = f"{type(error).__name__}: {error}"
+        if self.troubles.is_new(message):
             logger.error("%s (retrying)", message)
         self._listeners.emit("error", error)
 

@@ -13,6 +13,10 @@ Report = Callable[[BaseException], None]
 
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 3.0
+_STEP = 0.1
+"""Seconds. Services of one process wake at the same multiples of this, so that their calls leave in one write."""
+_OFFSET = random.random()
+"""Of these multiples, in steps: processes do not wake at the same time."""
 
 
 class RetryDelay:
@@ -66,9 +70,18 @@ class Service:
             try:
                 wait = await self._turn()
                 retry_delay.clear()
+                wait = _aligned(wait)
             except LinkClosed:
                 return
             except Exception as error:
                 self._report(error)
                 wait = retry_delay.wait()
             await asyncio.sleep(wait)
+
+
+def _aligned(wait: float) -> float:
+    """About `wait` seconds, until the next moment at which other services of this process wake too."""
+    if wait < 5 * _STEP:
+        return wait
+    now = asyncio.get_running_loop().time()
+    return (round((now + wait) / _STEP - _OFFSET) + _OFFSET) * _STEP - now

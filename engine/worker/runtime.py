@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import secrets
-import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 
 from engine.connection import Connection, RedisPyLink
 from engine.errors import ServerUnfit
 from engine.model.clock import monotonic
 from engine.model.records import Claimed, Completed, Outcome, Released
-from engine.scripting.loader import Script, all_scripts, guard, loading
 from engine.scripting.rows import Refusals
 from engine.worker.active_jobs import ActiveJob, ActiveJobs
 from engine.worker.listeners import Listeners
 from engine.worker.loops.cancellations import Cancellations
 from engine.worker.loops.dead_letter_alert import DeadLetterWatch
 from engine.worker.loops.deadlines import Deadlines
-from engine.worker.loops.loop_monitor import LoopMonitor
-from engine.worker.loops.renewer import Renewer
+from engine.worker.loops.marker_wait import MarkerWait
+from engine.worker.loops.renewer import Renewed
 from engine.worker.loops.scheduling import Scheduling
-from engine.worker.loops.server_check import ServerCheck
 from engine.worker.loops.stalled_checker import StalledChecker
 from engine.worker.loops.wake import Wake
 from engine.worker.options import WorkerOptions
@@ -33,6 +29,7 @@ from engine.worker.reports import Reports
 from engine.worker.run_in.children import Children
 from engine.worker.run_in.threads import Threads
 from engine.worker.runner import Routes, Runner
+from engine.worker.shared import SharedParts
 from engine.worker.slots import Slots
 from engine.worker.turns import Turns
 
@@ -48,9 +45,6 @@ _MAX_IDS = 20
 """Job ids that one log message names at most."""
 
 logger = logging.getLogger("engine.worker")
-
-Connect = Callable[[AsyncExitStack, str, Sequence[tuple[str, ...]]], Awaitable[Connection | RedisPyLink]]
-"""Opens a connection of this client name that first sends these commands; the stack closes it."""
 
 
 class StopRequest:
@@ -88,15 +82,17 @@ class Runtime:
         options: WorkerOptions,
         routes: Routes,
         link: Connection | RedisPyLink,
-        blocking_link: Connection | RedisPyLink,
+        shared: SharedParts,
+        marker_wait: MarkerWait,
         listeners: Listeners,
         reports: Reports,
         request: StopRequest,
     ) -> None:
         keys, report = options.keys, reports.trouble
-        client_name = f"corral:{keys.queue}:{options.name}"
+        reports.troubles = shared.troubles
         self.options = options
         self.reports = reports
+        self.shared = shared
         self.request = request
         self.changed = request.changed
         self.left_behind: list[ActiveJob] = []
@@ -148,6 +144,7 @@ class Runtime:
             keep=options.keep_completed,
             metrics=options.metrics,
             limiter=options.limiter,
+            crowd=shared.crowd,
             free=self.slots.free,
             claimed=self.claimed,
             acknowledged=self.acknowledged,
@@ -155,15 +152,12 @@ class Runtime:
             limited=self.limited,
             report=report,
             drained=reports.drained,
+            became_idle=self.became_idle,
             changed=self.changed.set,
         )
-        self.monitor = LoopMonitor(self.suspects)
-        self.renewer = Renewer(
-            link.settings,
+        self.renewed = Renewed(
             keys,
             self.active_jobs,
-            self.monitor,
-            name=client_name,
             lock_ms=options.lock_ms,
             every_ms=options.renew_ms,
             lost=self.slots.lose,
@@ -184,7 +178,7 @@ class Runtime:
         if options.dead_letter_alert is not None:
             every = options.stalled_ms / 1000
             self.alert = DeadLetterWatch(link, keys, *options.dead_letter_alert, every=every, report=report)
-        self.wake = Wake(blocking_link, link, keys, self.turns, self.slots.free, options.drain_ms / 1000, report)
+        self.wake = Wake(marker_wait, link, keys, self.turns, self.slots.free, options.drain_ms / 1000, report)
 
     # -- the way of a job ------------------------------------------------------------------------------------------
     #
@@ -193,6 +187,7 @@ class Runtime:
 
     def claimed(self, jobs: list[Claimed]) -> None:
         """Redis gave us these jobs, locked: run them."""
+        self.cancellations.jobs_run()
         self.slots.start(jobs)
 
     def ended(self, active: ActiveJob, outcome: Outcome) -> None:
@@ -245,6 +240,9 @@ class Runtime:
     def limited(self, ms: int) -> None:
         self.wake.limited(ms)
 
+    def became_idle(self) -> None:
+        self.wake.became_idle()
+
     def suspects(self) -> list[str]:
         """The jobs that may have blocked the event loop: those that just ended, and those that run on it."""
         running = sorted(self.slots.running, key=lambda active: active.number)
@@ -262,13 +260,13 @@ class Runtime:
     async def open(
         cls,
         options: WorkerOptions,
-        connect: Connect,
+        shared: SharedParts,
         listeners: Listeners,
         reports: Reports,
         request: StopRequest,
         stack: AsyncExitStack,
     ) -> Runtime:
-        """Connect, check the server, open the dependencies, start every part. `stack` closes all in reverse.
+        """Join the shared parts, open the dependencies, start every part. `stack` closes all in reverse.
 
         Raises ConnectFailed or ServerUnfit.
         """
@@ -283,25 +281,12 @@ class Runtime:
                 request.unfit = error
                 request.ask(UNFIT_GRACE)
 
-        scripts = loading(*(script.name for script in _scripts()))
-        link = await connect(stack, f"corral:{keys.queue}:{options.name}", scripts)
-        check = ServerCheck(
-            link,
-            worker=options.name,
-            allow=options.allow,
-            require_durable=options.require_durable,
-            commands=_commands(),
-            keys=[keys.meta, keys.wait, keys.active],
-            unfit=unfit,
-        )
-        await check.start()
-        stack.push_async_callback(check.stop)
-        await guard(link, keys)
-        blocking_link = await connect(stack, keys.client_name(f":w:{options.name}"), ())
+        link = await shared.join(keys, unfit, stack)
+        marker_wait = await shared.wait_for(keys, options.name, stack)
         bound = await options.dependencies.open(stack)
         stack.push_async_callback(listeners.done, AT_ONCE)
         routes = Routes([bound(processor) for processor in options.processors])
-        runtime = cls(options, routes, link, blocking_link, listeners, reports, request)
+        runtime = cls(options, routes, link, shared, marker_wait, listeners, reports, request)
         runtime._start(stack)
         return runtime
 
@@ -312,10 +297,9 @@ class Runtime:
         stack.push_async_callback(self.children.stop)
         stack.push_async_callback(self.turns.close)
         stack.callback(self.slots.cancel_all)
-        self.monitor.start()
-        stack.callback(self.monitor.stop)
-        self.renewer.start()
-        stack.push_async_callback(self.renewer.stop)
+        self.shared.watch(self.suspects, stack)
+        self.shared.renewer.add(self.renewed)
+        stack.callback(self.shared.renewer.remove, self.renewed)
         for loop in (self.cancellations, self.scheduling, self.alert):
             if loop is not None:
                 loop.start()
@@ -379,22 +363,3 @@ class Runtime:
             self.options.lock_ms / 1000,
             f", also the {finished} whose run had finished, unless their outcome reached Redis" if finished else "",
         )
-
-
-@functools.cache
-def _scripts() -> list[Script]:
-    """The scripts that the worker's modules import, and those that a running job calls by its handle."""
-    modules = [module for name, module in sys.modules.items() if name.startswith("engine.worker.")]
-    imported = {getattr(value, "__module__", None) for module in modules for value in vars(module).values()}
-    return [
-        script
-        for script in all_scripts()
-        if f"engine.scripts.{script.name}" in imported or script.name in ("progress", "log", "update_data")
-    ]
-
-
-@functools.cache
-def _commands() -> list[str]:
-    """What the worker's scripts call inside, and what it calls itself."""
-    called = frozenset[str]().union(*(script.commands for script in _scripts()))
-    return sorted(called | {"EVALSHA", "EVAL", "BZPOPMIN", "HGET", "HMGET", "ZRANGE"})

@@ -35,6 +35,17 @@ DEDUPLICATED_BYTES = MAX_BYTES // 50
 """What a job with a deduplication counts beside its result: the turn may have to add the job that was kept for its end."""
 
 
+CROWDED = 4
+"""Turns of other queues under way from which on a queue has one turn at a time, for all its slots: the server has work enough."""
+
+
+class Crowd:
+    """The turns under way of all queues that share a connection."""
+
+    def __init__(self) -> None:
+        self.pending = 0
+
+
 class Backlog(Enum):
     """What is known about the jobs that wait in the queue."""
 
@@ -49,10 +60,11 @@ class Backlog(Enum):
 class Turns:
     """Sends turns: acknowledges what `put` gathers, claims as many jobs as `free()` says, calls `claimed` with them.
 
-    `idle` is set while a slot is free and there is nothing to claim. `next_due` is called with the milliseconds until the
+    `idle` is set while a slot is free and there is nothing to claim; `became_idle` is called when it is set. `next_due` is called with the milliseconds until the
     next delayed job (None without one), `limited` with the milliseconds for which a rate limit lets nothing start.
     `drained` is called once after jobs were claimed, when a slot is free and no job waits. `changed` is called after each
-    change. `last`: monotonic time of the last reply. `limiter`: the worker's own rate limit, MAX,MS.
+    change. `last`: monotonic time of the last reply. `limiter`: the worker's own rate limit, MAX,MS. `crowd`: shared with the
+    other queues of the process.
     """
 
     def __init__(
@@ -66,6 +78,7 @@ class Turns:
         concurrency: int,
         keep: Keep,
         limiter: str,
+        crowd: Crowd,
         free: Callable[[], int],
         claimed: Callable[[list[Claimed]], None],
         acknowledged: Acknowledged,
@@ -73,6 +86,7 @@ class Turns:
         limited: Callable[[int], None],
         report: Report,
         drained: Callable[[], None],
+        became_idle: Callable[[], None],
         changed: Callable[[], None],
         metrics: Argument = "",
     ) -> None:
@@ -84,7 +98,10 @@ class Turns:
         self._worker_id = worker_id
         self._name = name
         self._lock_ms = lock_ms
-        self._share = _share(concurrency)
+        self._concurrency = concurrency
+        self._half = _half(concurrency)
+        self._share = self._half  # how many jobs a turn carries at most while others wait
+        self._crowd = crowd
         self._keep = keep
         self._metrics = metrics
         self._limiter = limiter
@@ -94,6 +111,7 @@ class Turns:
         self._next_due = next_due
         self._limited = limited
         self._drained = drained
+        self._became_idle = became_idle
         self._report = report
         self._completed: deque[Ended[Completed]] = deque()
         self._backlog = Backlog.EMPTY
@@ -138,7 +156,8 @@ class Turns:
 
     def resize(self, concurrency: int) -> None:
         """Use this many slots from now on."""
-        self._share = _share(concurrency)
+        self._concurrency = concurrency
+        self._half = _half(concurrency)
         self.poll()
 
     def pump(self) -> None:
@@ -168,14 +187,19 @@ class Turns:
 
     def _pump(self) -> None:
         self._scheduled = False
-        if len(self._pending) < MAX_PENDING and self._retry_timer is None:
+        pending = len(self._pending)
+        is_crowded = self._crowd.pending - pending >= CROWDED
+        self._share = self._concurrency if is_crowded else self._half
+        if pending < (1 if is_crowded else MAX_PENDING) and self._retry_timer is None:
             wanted = self._wanted()
             if self._completed or wanted:
                 self._send(wanted)
                 # A second turn leaves a tick later, in a write of its own, so that the server starts on the first.
                 self.pump()
         if self._claiming and self._backlog is Backlog.EMPTY and self._free() - self._promised > 0:
-            self.idle.set()
+            if not self.idle.is_set():
+                self.idle.set()
+                self._became_idle()
             if self._claimed_since_drained and self._none_waiting:
                 self._claimed_since_drained = False
                 self._drained()
@@ -199,6 +223,7 @@ class Turns:
         self._promised += wanted
         turn = _PendingTurn(self, wanted, self._polls, f"{self._worker_id}:{next(self._numbers)}")
         self._pending.add(turn)
+        self._crowd.pending += 1
         post_turn(
             self._link,
             self._keys,
@@ -248,6 +273,7 @@ class Turns:
             self._failed(turn, error)
             return
         self._pending.discard(turn)
+        self._crowd.pending -= 1
         self._retry_delay.clear()
         self.last = monotonic()
         self.count += 1
@@ -270,6 +296,7 @@ class Turns:
         if turn not in self._pending:
             return
         self._pending.discard(turn)
+        self._crowd.pending -= 1
         self._completed.extendleft(reversed(turn.ended))
         if isinstance(error, LinkClosed) or self._closed:
             self._promised -= turn.wanted
@@ -319,8 +346,8 @@ class Turns:
         task.add_done_callback(self._tasks.discard)
 
 
-def _share(concurrency: int) -> int:
-    """How many jobs a turn carries at most while others wait."""
+def _half(concurrency: int) -> int:
+    """The jobs of a turn while another is under way: half of the slots."""
     return max(1, (concurrency + 1) // 2)
 
 

@@ -28,6 +28,7 @@ from engine.worker.loops.dead_letter_alert import Alert
 from engine.worker.options import WorkerOptions
 from engine.worker.reports import Counters, Reports
 from engine.worker.runtime import Runtime, StopRequest
+from engine.worker.shared import SharedParts
 from engine.worker.signals import stop_on_signals
 
 CLOSE_TIMEOUT = 30_000
@@ -151,6 +152,8 @@ class Worker:
         self._reports = Reports(self._listeners)
         self._phase = Phase.NEW
         self._runtime: Runtime | None = None
+        self._shared: SharedParts | None = None
+        """Parts that it shares with other workers, see WorkerGroup; None: it has its own."""
         self._request = StopRequest()
         self._stopped = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -227,9 +230,14 @@ class Worker:
     async def _work(self) -> None:
         self._phase = Phase.STARTING
         async with AsyncExitStack() as stack:
-            runtime = await Runtime.open(
-                self._options, self._open, self._listeners, self._reports, self._request, stack
+            shared = self._shared or SharedParts(
+                self.name,
+                f"corral:{self.queue_name}:{self.name}",
+                self._connect,
+                allow=self._options.allow,
+                require_durable=self._options.require_durable,
             )
+            runtime = await Runtime.open(self._options, shared, self._listeners, self._reports, self._request, stack)
             self._runtime = runtime
             self._phase = Phase.RUNNING
             self.ready.set()
@@ -244,12 +252,8 @@ class Worker:
             if self._request.unfit is not None:
                 raise self._request.unfit
 
-    async def _open(
-        self, stack: AsyncExitStack, name: str, prelude: Sequence[tuple[str, ...]]
-    ) -> Connection | RedisPyLink:
-        link = await open_link(self._options.redis, name=name, prelude=prelude)
-        stack.push_async_callback(link.close)
-        return link
+    async def _connect(self, name: str, prelude: Sequence[tuple[str, ...]]) -> Connection | RedisPyLink:
+        return await open_link(self._options.redis, name=name, prelude=prelude)
 
     def _signalled(self, number: signal.Signals, count: int) -> None:
         if count == 1:

@@ -9,12 +9,13 @@ from engine.connection import Link, RedisSettings, open_link
 from engine.model.keys import Keys
 from engine.worker.active_jobs import ActiveJobs
 from engine.worker.loops.loop_monitor import LoopMonitor
-from engine.worker.loops.renewer import Renewer
+from engine.worker.loops.marker_wait import MarkerWait
+from engine.worker.loops.renewer import Renewed, Renewer
 from engine.worker.loops.stalled_checker import StalledChecker
 from engine.worker.loops.wake import Wake
 from engine.worker.retry_delay import Service
 from engine.worker.run_in.threads import Threads
-from engine.worker.turns import Turns
+from engine.worker.turns import Crowd, Turns
 from tests.support.running import until
 
 
@@ -58,7 +59,7 @@ async def _stop(service: Any) -> None:
 
 async def test_services_start_and_stop_at_any_moment(redis_url: str, keys: Keys) -> None:
     told: list[BaseException] = []
-    link, line = await open_link(redis_url), await open_link(redis_url)
+    link = await open_link(redis_url)
     monitor = LoopMonitor(lambda: [])
     turns = _turns(link, keys, told)
     turns.poll()
@@ -75,23 +76,19 @@ async def test_services_start_and_stop_at_any_moment(redis_url: str, keys: Keys)
             report=told.append,
         )
     )
-    await _shake(lambda: Wake(line, link, keys, turns, lambda: 1, 0.01, told.append))
-    settings = RedisSettings.parse(redis_url)
-    await _shake(
-        lambda: Renewer(
-            settings,
-            keys,
-            ActiveJobs(),
-            monitor,
-            name="r",
-            lock_ms=900,
-            every_ms=1,
-            lost=lambda active: None,
-            report=told.append,
-        )
-    )
+    markers = MarkerWait(lambda: open_link(redis_url), link, keys.poke("w"))
+    await markers.open()
+    await _shake(lambda: Wake(markers, link, keys, turns, lambda: 1, 0.01, told.append))
+    renewed = Renewed(keys, ActiveJobs(), lock_ms=900, every_ms=1, lost=lambda active: None, report=told.append)
+
+    def renewer() -> Renewer:
+        made = Renewer(RedisSettings.parse(redis_url), monitor, name="r")
+        made.add(renewed)
+        return made
+
+    await _shake(renewer)
+    await markers.close()
     await turns.close()
-    await line.close()
     await link.close()
     assert told == []
 
@@ -108,6 +105,7 @@ def _turns(link: Link, keys: Keys, told: list[BaseException]) -> Turns:
         concurrency=1,
         keep=Keep(),
         limiter="",
+        crowd=Crowd(),
         free=lambda: 1,
         claimed=lambda jobs: None,
         acknowledged=lambda ended, refused: None,
@@ -115,6 +113,7 @@ def _turns(link: Link, keys: Keys, told: list[BaseException]) -> Turns:
         limited=lambda ms: None,
         report=told.append,
         drained=lambda: None,
+        became_idle=lambda: None,
         changed=lambda: None,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from engine.connection import Link
@@ -34,6 +35,7 @@ class Cancellations:
         self._keys = keys
         self._active_jobs = active_jobs
         self._stop = stop
+        self._some_run = asyncio.Event()
         self._service = Service("cancellations", self._turn, report)
 
     def __repr__(self) -> str:
@@ -45,7 +47,15 @@ class Cancellations:
     async def stop(self) -> None:
         await self._service.stop()
 
+    def jobs_run(self) -> None:
+        """There are active jobs."""
+        self._some_run.set()
+
     async def _turn(self) -> float:
+        if not len(self._active_jobs):
+            self._some_run.clear()
+            await self._some_run.wait()
+            return EVERY
         first = 0
         while len(self._active_jobs):
             ids = await call_typed(

@@ -6,7 +6,9 @@ import random
 from collections.abc import Callable, Iterable
 
 from engine.connection import Link
+from engine.model.clock import monotonic
 from engine.model.keys import Keys
+from engine.scripting.key_types import call_typed
 from engine.scripts.notify_parents import notify_parents
 from engine.scripts.recover_stalled import check_stalled
 from engine.worker.retry_delay import Report, Service
@@ -19,6 +21,9 @@ CHECK_MS = 1_000
 
 class StalledChecker:
     """Asks every second whether a check for stalled jobs is due: every `interval_ms`, and when a lock expires.
+
+    While no job of the queue is active, it only asks whether that is still so, and for a check every `interval_ms`: there is no lock
+    that could have expired.
 
     The server decides (lua/recover_stalled.lua). A gap in the checks of all workers counts as an outage; it is so short that no
     lock of a living worker that reconnects in time has expired. The grace time then lets each of them renew its locks.
@@ -44,6 +49,8 @@ class StalledChecker:
         self._check_ms = min(CHECK_MS, self._gap_ms // 5, interval_ms)
         self._max_stalls = max_stalls
         self._stalled = stalled
+        self._none_active_until = 0.0
+        """Monotonic time until which no check is made without active jobs."""
         self._jobs = Service("stalled checker", self._check, report)
         self._parents = Service("parents", self._notify_parents, report)
 
@@ -59,6 +66,10 @@ class StalledChecker:
         await self._parents.stop()
 
     async def _check(self) -> float:
+        now = monotonic()
+        if now < self._none_active_until and not await call_typed(self._link, "list", "LLEN", self._keys.active):
+            return self._wait(self._check_ms)
+        self._none_active_until = now + self._interval_ms / 1000
         found = await check_stalled(
             self._link,
             self._keys,
@@ -68,8 +79,11 @@ class StalledChecker:
             grace_ms=self._grace_ms,
         )
         self._stalled(found.back)
-        # With jitter, so that many workers do not check at once.
-        return (min(self._check_ms, found.next_ms) + self._check_ms * random.uniform(0, 0.1)) / 1000
+        return self._wait(min(self._check_ms, found.next_ms))
+
+    def _wait(self, ms: int) -> float:
+        """Seconds, with jitter, so that many workers do not check at once."""
+        return (ms + self._check_ms * random.uniform(0, 0.1)) / 1000
 
     async def _notify_parents(self) -> float:
         await notify_parents(self._link, self._keys, interval_ms=self._interval_ms)

@@ -4,39 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Protocol
 
-from engine.connection import Link, Reply
-from engine.errors import LinkError
+from engine.connection import Link
+from engine.errors import ServerError
 from engine.model import wire
 from engine.model.keys import Keys
-from engine.scripting.key_types import is_wrong_type, name_wrong_key
 from engine.scripts.promote import promote
 from engine.worker.loops.delayed_timer import DelayedTimer
-from engine.worker.retry_delay import Report, Service
+from engine.worker.loops.marker_wait import MarkerWait
+from engine.worker.retry_delay import Report
 from engine.worker.turns import Turns
 
-LIMITED_POLL = 1.0
-"""Seconds after which a rate-limited worker checks whether the limit was changed."""
-
-
-class BlockingLink(Link, Protocol):
-    """A link that can also send blocking commands."""
-
-    async def call_blocking(self, command: str, *rest: str | float, timeout: float) -> Reply: ...
+LIMITED_POLL = 1_000
+"""Milliseconds after which a rate-limited worker checks whether the limit was changed."""
+_BROKEN_MS = 1_000
+"""Milliseconds for which no marker is waited for after it was found to be no sorted set."""
 
 
 class Wake:
     """Calls `Turns.poll` when a marker was written, a delayed job is due, a rate limit is over, or `drain_delay` seconds passed
-    without a marker: a lost marker delays jobs by that much and no more.
-
-    `blocking_link` is used for the blocking call alone; `link` for everything else.
+    without a turn: a lost marker delays jobs by that much and no more.
     """
 
     def __init__(
         self,
-        blocking_link: BlockingLink,
+        wait: MarkerWait,
         link: Link,
         keys: Keys,
         turns: Turns,
@@ -44,82 +36,99 @@ class Wake:
         drain_delay: float,
         report: Report,
     ) -> None:
-        self._blocking_link = blocking_link
+        self.marker = keys.marker
+        self.drain_delay = drain_delay
+        self._wait = wait
         self._link = link
         self._keys = keys
         self._turns = turns
         self._free = free
-        self._drain_delay = drain_delay
         self._report = report
+        self._running = False
         self._due = DelayedTimer(self._ring)
-        self._unlimited = asyncio.Event()
-        self._unlimited.set()
+        self._limited = False
         self._limit_timer = DelayedTimer(self._limit_ended)
+        self._broken = False
+        self._broken_timer = DelayedTimer(self._mended)
         self._promoting: asyncio.Task[None] | None = None
-        self._service = Service("wake", self._turn, report)
 
     def __repr__(self) -> str:
-        return f"<Wake {self._service!r} {self._due!r}>"
+        return f"<Wake {'running' if self._running else 'idle'} {self._due!r}>"
 
     def start(self) -> None:
-        self._service.start()
+        if not self._running:
+            self._running = True
+            self._wait.add(self)
 
     async def stop(self) -> None:
-        self._due.stop()
-        self._limit_timer.stop()
-        await self._service.stop()
+        self._running = False
+        for timer in (self._due, self._limit_timer, self._broken_timer):
+            timer.stop()
+        await self._wait.remove(self)
         if self._promoting is not None:
             self._promoting.cancel()
             await asyncio.wait([self._promoting])
 
     def due(self, next_due: int | None) -> None:
         """The next delayed job is due in `next_due` milliseconds; None: there is none."""
-        if self._service.running:
+        if self._running:
             self._due.set(next_due)
 
     def limited(self, wait: int) -> None:
         """A rate limit lets nothing start for `wait` milliseconds; 0: jobs may start."""
-        if wait and self._service.running:
-            self._unlimited.clear()
-            self._limit_timer.set(wait)
-        elif not self._unlimited.is_set():
+        if wait and self._running:
+            self._limited = True
+            # Polls before the end of a long limit: it may have been changed.
+            self._limit_timer.set(min(wait, LIMITED_POLL, round(self.drain_delay * 1000)))
+        elif self._limited:
+            self._limited = False
             self._limit_timer.stop()
-            self._unlimited.set()
+            self._wait.changed(self)
+
+    def became_idle(self) -> None:
+        """A slot is free, and there is nothing to claim."""
+        if self._running:
+            self._wait.changed(self)
 
     def _limit_ended(self) -> None:
-        self._unlimited.set()
+        self._limited = False
         # Also if no slot is free: jobs wait, and perhaps no other worker knows; this one polls as soon as a slot is free.
         self._turns.poll()
 
-    async def _turn(self) -> float:
-        await self._turns.idle.wait()
-        if not self._unlimited.is_set():
-            # Jobs that are added now may not start: each marker would cost a turn for nothing.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(LIMITED_POLL, self._drain_delay)):
-                    await self._unlimited.wait()
-            self._turns.poll()
-            return 0
-        try:
-            popped = await self._blocking_link.call_blocking(
-                "BZPOPMIN", self._keys.marker, self._drain_delay, timeout=self._drain_delay
-            )
-        except LinkError as error:
-            # The reply that was lost may have been a marker.
-            self._turns.poll()
-            if is_wrong_type(error):
-                raise await name_wrong_key(self._link, error, [(self._keys.marker, "zset")]) from None
-            raise
-        if popped is None or self._free() > 0:
+    # -- what MarkerWait asks and calls ----------------------------------------------------------------------------
+
+    @property
+    def wanted(self) -> bool:
+        # Under a rate limit each marker would cost a turn for nothing.
+        return self._turns.idle.is_set() and not self._limited and not self._broken
+
+    def left(self, now: float) -> float:
+        return self._turns.last + self.drain_delay - now
+
+    def poll(self) -> None:
+        self._turns.poll()
+
+    async def popped(self, member: bytes) -> None:
+        if self._free() > 0:
             # Also for the marker of a delayed job: the reply to a turn says when it is due, by the server's clock.
             self._turns.poll()
-        elif popped[1] == wire.MARKER_BASE.encode():
+        elif member == wire.MARKER_BASE.encode():
             # The slots were filled meanwhile: the marker is for another worker.
             await self._link.call("ZADD", self._keys.marker, 0, wire.MARKER_BASE)
         else:
             self._ring()
-        # The turn leaves before the next call waits for `idle`.
-        return 0
+
+    def broken(self, error: ServerError) -> None:
+        self._broken = True
+        self._broken_timer.set(_BROKEN_MS)
+        self._report(error)
+
+    def report(self, error: BaseException) -> None:
+        self._report(error)
+
+    def _mended(self) -> None:
+        self._broken = False
+        self._wait.changed(self)
 
     def _ring(self) -> None:
         if self._free() > 0:

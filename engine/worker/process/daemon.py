@@ -17,12 +17,13 @@ from collections.abc import Collection, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-from engine.connection import RedisSettings, open_link
+from engine.connection import Connection, RedisPyLink, RedisSettings, open_link
 from engine.errors import ConnectFailed, CorralError, InvalidInput, ServerUnfit
 from engine.model.clock import read_duration
 from engine.processor import Processor
 from engine.queue import Queue
 from engine.worker.active_jobs import ActiveJob
+from engine.worker.group import share_parts
 from engine.worker.process.arguments import PASSWORD_SHOWN, PROG, Options, for_children, read_arguments
 from engine.worker.process.discovery import Target, load_target
 from engine.worker.process.from_settings import worker_options
@@ -108,6 +109,7 @@ class Daemon:
         self._awaited: asyncio.Task[None] | None = None
         self._max_age = _health_age()
         self._workers = _given(options, target.workers) if target.workers else self._made(target)
+        share_parts(self._workers.values(), {})
         supervised = options.supervised
         self._lifeline = None if supervised is None else Lifeline(supervised, self.report)
         place = options.health if supervised is None else None
@@ -197,7 +199,10 @@ class Daemon:
     async def _until_empty(self) -> None:
         """Close the workers once no job waits in their queues and none runs here."""
         async with AsyncExitStack() as stack:
-            queues = [(worker, await stack.enter_async_context(_queue_of(worker))) for worker in self._workers.values()]
+            links = {redis: await _linked(redis, stack) for redis in {w._options.redis for w in self._workers.values()}}
+            queues = [(worker, _queue_of(worker, links[worker._options.redis])) for worker in self._workers.values()]
+            for _, queue in queues:
+                await stack.enter_async_context(queue)
             empty = 0
             while empty < _BURST_LOOKS and not self._stopping:
                 await asyncio.sleep(_BURST_LOOK)
@@ -287,8 +292,14 @@ def _held(worker: Worker) -> Collection[ActiveJob]:
     return worker._runtime.slots.running if worker._runtime else ()
 
 
-def _queue_of(worker: Worker) -> Queue:
-    return Queue(worker.queue_name, redis=worker._options.redis, prefix=worker._options.keys.prefix)
+async def _linked(redis: RedisSettings, stack: AsyncExitStack) -> Connection | RedisPyLink:
+    link = await open_link(redis)
+    stack.push_async_callback(link.close)
+    return link
+
+
+def _queue_of(worker: Worker, link: Connection | RedisPyLink) -> Queue:
+    return Queue(worker.queue_name, link=link, prefix=worker._options.keys.prefix)
 
 
 async def _is_empty(worker: Worker, queue: Queue) -> bool:
