@@ -160,7 +160,7 @@ class Queue:
     @overload
     async def add(self, name: str, data: Any = UNSET, **options: Unpack[AddOptions]) -> Job[Any, Any]: ...
     async def add(self, name: Any, data: Any = UNSET, **options: Any) -> Job[Any, Any]:
-        """Add a job and return it. Concurrent calls are sent to Redis in one batch.
+        """Add a job and return it. Concurrent calls are sent to Redis in batches.
 
             job = await queue.add(send_sms, SmsJobData(...), delay=5_000)    # a processor: Job[SmsJobData, SmsResult]
             job = await queue.add("sms", {"message": "Hi"}, priority=1)      # a job name: Job[Any, Any]
@@ -175,9 +175,7 @@ class Queue:
         server hung, before the reply (with a `job_id` of your own, adding again is safe). With a `parent`: JobNotFound if
         the parent does not exist, WrongState if this job is the child of another.
         """
-        checked = JobOptions.check(options)
-        while self._batcher.crowded:  # noqa: ASYNC110 - waits for the next tick, not for a time
-            await asyncio.sleep(0)
+        checked = JobOptions.check(options) if options else NO_OPTIONS
         signature = None
         if not isinstance(name, str):
             signature = signature_of(name)
@@ -497,13 +495,16 @@ class Queue:
         if not isinstance(name, str) or not name:
             raise InvalidInput(f"job name: {name!r} is empty or not text; give the name that selects the processor")
         encoded = codec.encode("data", data)
+        if options is NO_OPTIONS:
+            codec.check_size("data", encoded, self._max_payload)
+            return NewRow("", name, encoded, NO_OPTIONS_WIRE)
         limit = self._max_payload if options.size_limit is None else min(options.size_limit, self._max_payload)
         codec.check_size("data", encoded, limit)
         return NewRow(
             options.job_id or "",
             name,
             encoded,
-            NO_OPTIONS_WIRE if options is NO_OPTIONS else options.to_wire(),
+            options.to_wire(),
             options.timestamp,
             options.delay,
             options.priority,

@@ -214,9 +214,12 @@ class Connection:
             raise InvalidOption(
                 f"timeout: {timeout!r} would block forever; give the command's own timeout, in seconds, over 0"
             )
+        future = self._future()
         self._patience = timeout + BLOCKING_GRACE
         try:
-            return await self.call(*command)
+            # Not `call`, whose commands leave an iteration of the event loop later: nothing could join this one.
+            self.post(future, *command)
+            return await future
         except asyncio.CancelledError:
             if self._stream is not None:
                 self._stream.drop("a blocking call was cancelled")

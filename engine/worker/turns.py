@@ -148,17 +148,22 @@ class Turns:
             self._loop.call_soon(self._pump, context=self._context)
 
     def poll(self) -> None:
-        """Claim as soon as a slot is free: jobs may wait."""
-        self._polls += 1
-        if self._backlog is Backlog.EMPTY:
-            self._backlog = Backlog.PERHAPS
-        self.pump()
+        """Claim as soon as a slot is free: jobs may wait. With a free slot the turn leaves before this returns."""
+        self._expect_jobs()
+        self._pump()
 
     def resize(self, concurrency: int) -> None:
         """Use this many slots from now on."""
         self._concurrency = concurrency
         self._half = _half(concurrency)
-        self.poll()
+        self._expect_jobs()
+        # A job may call this: its context is not ours.
+        self.pump()
+
+    def _expect_jobs(self) -> None:
+        self._polls += 1
+        if self._backlog is Backlog.EMPTY:
+            self._backlog = Backlog.PERHAPS
 
     def pump(self) -> None:
         """Send turns if there is a reason to, at the end of this tick."""
@@ -194,8 +199,9 @@ class Turns:
             wanted = self._wanted()
             if self._completed or wanted:
                 self._send(wanted)
-                # A second turn leaves a tick later, in a write of its own, so that the server starts on the first.
-                self.pump()
+                if self._completed or self._backlog is Backlog.MORE:
+                    # A second turn leaves a tick later, in a write of its own, so that the server starts on the first.
+                    self.pump()
         if self._claiming and self._backlog is Backlog.EMPTY and self._free() - self._promised > 0:
             if not self.idle.is_set():
                 self.idle.set()

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from engine import Queue
-from engine.connection import RedisPyLink, open_link
+from engine.connection import Connection, RedisPyLink, open_link
 from engine.connection.embedded import EmbeddedServer
 from engine.errors import OutcomeUnknown
 from tests.support.proxy import Proxy
@@ -28,6 +28,36 @@ async def test_concurrent_adds_share_calls_and_keep_their_order(redis_url: str) 
         jobs = await asyncio.gather(*(queue.add("job", n) for n in range(1_000)))
         assert [job.id for job in jobs] == [str(n) for n in range(1, 1_001)]
         assert await calls(queue) - before < 60
+
+
+async def test_a_hundred_at_once_take_three_calls(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue:
+        before = await calls(queue)
+        await asyncio.gather(*(queue.add("job", n) for n in range(100)))
+        assert await calls(queue) - before == 3
+
+
+async def test_a_lone_add_leaves_at_once(redis_url: str) -> None:
+    link = await open_link(redis_url, implementation="own")
+    assert isinstance(link, Connection)
+    async with Queue("q", link=link) as queue:
+        await queue.add("job")
+        adding = queue.add("job")
+        before = link.writes
+        waits_for = adding.send(None)  # up to its first wait, without a turn of the event loop
+        assert link.writes == before + 1
+        await until(lambda: waits_for.done(), "the reply has come")
+        with pytest.raises(StopIteration):
+            adding.send(None)
+    await link.close()
+
+
+async def test_after_several_at_once_jobs_share_a_call(redis_url: str) -> None:
+    async with Queue("q", redis=redis_url) as queue:
+        await asyncio.gather(*(queue.add("job", n) for n in range(5)))
+        before = await calls(queue)
+        await asyncio.gather(*(queue.add("job", n) for n in range(5)))
+        assert await calls(queue) - before == 1
 
 
 async def test_adds_with_high_latency_do_not_wait_for_each_other(server: EmbeddedServer) -> None:

@@ -42,6 +42,16 @@ async def test_calls_of_one_tick_leave_in_one_write(redis_url: str) -> None:
         assert link.writes - before == 1
 
 
+async def test_a_blocking_call_leaves_at_once(redis_url: str) -> None:
+    async with connected(redis_url) as link:
+        before = link.writes
+        call = link.call_blocking("BZPOPMIN", "none", 0.05, timeout=0.05)
+        call.send(None)  # up to its first wait, without a turn of the event loop
+        assert link.writes - before == 1
+        with pytest.raises(asyncio.CancelledError):
+            call.throw(asyncio.CancelledError)
+
+
 async def test_commands_above_high_water_wait_in_order(server: EmbeddedServer, until: Until) -> None:
     async with Proxy("127.0.0.1", server.port) as proxy, connected(f"redis://127.0.0.1:{proxy.port}") as link:
         await link.call("DEL", "list")

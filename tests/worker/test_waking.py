@@ -23,6 +23,18 @@ async def test_an_idle_worker_needs_two_turns_for_a_job(queue: Queue, redis_url:
         assert worker.counters.turns == 3
 
 
+async def test_a_poll_leaves_at_once(redis_url: str) -> None:
+    async with Worker("q", echo, redis=redis_url, drain_delay=60_000) as worker:
+        await until(lambda: worker.counters.turns == 1, "the first look is over")
+        assert worker._runtime is not None
+        turns = worker._runtime.turns
+        await until(turns.idle.is_set, "it is idle")
+        promised = turns.promised
+        turns.poll()
+        # In the same iteration of the event loop: each further one costs the job a system call and a wait.
+        assert turns.promised > promised
+
+
 async def test_a_busy_worker_puts_due_jobs_in_line_for_others(queue: Queue, redis_url: str) -> None:
     go = asyncio.Event()
 
