@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from benchmarks.micro.scripts import CASES, Case, data
+from benchmarks.micro.payload import data
+from benchmarks.micro.scripts import CASES, Case
 from engine.connection import Link
 from engine.model.keys import Keys
 from engine.model.options import NO_OPTIONS_WIRE, Deduplication, Keep
