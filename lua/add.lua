@@ -76,8 +76,7 @@ if has_deduplication or has_delay then zsets[1] = delayed end
 if has_deduplication or has_priority then zsets[#zsets + 1], counters[1] = prioritized, pc end
 check_types(events, lists, zsets, marker, {}, counters)
 
-local now = clock(rows[1])
-local now_text = text('%d', now)
+local now, now_text = clock(rows[1])
 local count = (#rows - 2) / stride
 local number = call('INCRBY', counter, text('%d', count)) - count
 if number == 0 then number = skip_parents(counter, jobs, count) end

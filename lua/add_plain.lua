@@ -46,7 +46,7 @@ call('LLEN', wait)
 if is_paused then call('LLEN', paused) end
 call('ZCARD', marker)
 
-local now_text = text('%d', clock(rows[1]))
+local _, now_text = clock(rows[1])
 local number = call('INCRBY', counter, count == 1 and '1' or text('%d', count)) - count
 if number == 0 then
 --@include skip_parents

@@ -28,7 +28,7 @@ PUBLIC = {"engine.connection.embedded", "engine.testing"}
 BEHIND = (
     "benchmarks/ours/bare_",
     "benchmarks/micro/",
-    *(f"benchmarks/scenarios/{name}.py" for name in ("micro", "growth", "floor")),
+    *(f"benchmarks/scenarios/{name}.py" for name in ("micro", "growth", "floor", "longest")),
 )
 """What measures the engine without its upper floors, and so has to look behind the public names."""
 
