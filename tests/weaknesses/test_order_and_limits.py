@@ -34,7 +34,7 @@ async def test_row_18_retries_stalls_promotions_keep_a_priority(queue: Queue, re
     failed = await queue.add("x", "reprocess", priority=2)
     async with running(Worker("q", lambda job: 1 / 0, redis=redis_url)):
         await until(lambda: _is(failed, "failed"), "it has failed")
-    await queue.add("x", "stall", priority=4)
+    stalled = await queue.add("x", "stall", priority=4)
     await claim(queue.link, queue.keys, token="dead", lock_ms=1, worker="dead", count=1)
     await queue.add("x", "due", priority=3, delay=1)
     promoted = await queue.add("x", "promote", priority=5, delay=60_000)
@@ -43,10 +43,10 @@ async def test_row_18_retries_stalls_promotions_keep_a_priority(queue: Queue, re
     await queue.add("x", "retry", priority=1, attempts=2)
     await queue.add("x", "last", priority=9)
     options: dict[str, Any] = {"concurrency": 1, "lock_duration": 300, "stalled_interval": 100}
-    await queue.set_rate_limit(1, 400)
+    await queue.pause()
     async with running(Worker("q", run, redis=redis_url, **options)):
-        await until(lambda: len(order) >= 2, "the first have run, and a sweep has looked", timeout=20)
-        await queue.remove_rate_limit()
+        await until(lambda: _is(stalled, "prioritized"), "the stalled job is back in line", timeout=20)
+        await queue.resume()
         await until(lambda: len(order) == 6, "all have run", timeout=20)
     assert order == ["retry", "reprocess", "due", "stall", "promote", "last"]
 

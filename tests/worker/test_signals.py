@@ -26,6 +26,9 @@ import asyncio, logging, signal, sys
 import uvloop
 from engine import Job, Queue, Worker
 
+# A shell starts its background jobs with SIGINT ignored, and so all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 async def run(job: Job[str]) -> None:
     print("started", job.data, flush=True)
     if job.data == "forever":
