@@ -93,6 +93,13 @@ local function visit(job)
 end
 local is_complete = visit(jobs .. root)
 
+local function read_sizes(q)
+  q.walk = 0
+  for _, name in ipairs(q.lists) do q.walk = q.walk + redis.call('LLEN', q.jobs .. name) end
+  for _, name in ipairs(q.zsets) do redis.call('ZCARD', q.jobs .. name) end
+  redis.call('ZCARD', q.jobs .. 'repeat')
+  redis.call('SCARD', q.jobs .. 'stalled')
+end
 local queues = {}
 for job in pairs(seen) do
   local q, id = flow.queue_of(job)
@@ -101,11 +108,12 @@ for job in pairs(seen) do
     queues[q.jobs] = true
     q.lists = { 'wait', 'paused', 'active' }
     q.zsets = { 'completed', 'failed', 'delayed', 'prioritized', 'waiting-children' }
-    q.walk = 0
-    for _, name in ipairs(q.lists) do q.walk = q.walk + redis.call('LLEN', q.jobs .. name) end
-    for _, name in ipairs(q.zsets) do redis.call('ZCARD', q.jobs .. name) end
-    redis.call('ZCARD', q.jobs .. 'repeat')
-    redis.call('SCARD', q.jobs .. 'stalled')
+    -- The error of a foreign type names keys of this queue only.
+    if q.jobs == jobs then
+      read_sizes(q)
+    elseif not pcall(read_sizes, q) then
+      error('a structure of a queue is not of its type')
+    end
   end
   if redis.call('EXISTS', job .. ':lock') == 1 then return 1 end
   if scheduled(q.jobs .. 'repeat', q.jobs, id) then return 3 end

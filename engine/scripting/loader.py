@@ -140,6 +140,9 @@ class Script:
                 expected += [
                     (queue + suffix, kind) for queue in {keys["jobs"], *map(str, queues)} for suffix, kind in _FLOW_KEYS
                 ]
+            if "deduplication" in self.args:
+                deduplication = slots[2 + len(self.keys) + self.args.index("deduplication")]
+                expected.append((f"{keys['jobs']}de:{deduplication}", "string"))
             if self.rows[:1] == ("id",):
                 rows = [
                     id for id in slots[2 + len(self.keys) + len(self.args) :: len(self.rows)] if isinstance(id, str)
@@ -233,6 +236,7 @@ _APPENDED = (
 _FLOW_KEYS = (
     ("events", "stream"), ("meta", "hash"), ("wait", "list"), ("paused", "list"), ("active", "list"), ("prioritized", "zset"),
     ("delayed", "zset"), ("waiting-children", "zset"), ("marker", "zset"), ("pc", "counter"), ("id", "counter"),
+    ("completed", "zset"), ("failed", "zset"), ("repeat", "zset"), ("stalled", "set"),
 )  # fmt: skip
 """Keys of each queue that scripts about flows find by the queue's prefix."""
 _JOB_KEYS = (

@@ -23,9 +23,9 @@ from tests.support.seeding import seed
 
 pytestmark = [pytest.mark.asyncio(loop_factories=["uvloop"]), pytest.mark.usefixtures("damaged")]
 
-ONCE_FOUND = (1, 3, 7, 8, 10, 11)
-"""A start count that fitted no claim, an id that is no text, a score that is no time, a date beyond the calendar, a letter
-without one."""
+ONCE_FOUND = (1, 3, 7, 8, 10, 11, 887620077, 2796237299)
+"""A start count that fitted no claim, an id that is no text, a score that is no time, a date beyond the calendar, a dead letter
+without one, a deduplication and sets of finished jobs of a foreign type."""
 BY_CHANCE = 3
 GOOD = [f"good-{number}" for number in range(20)]
 
