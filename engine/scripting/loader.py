@@ -141,8 +141,8 @@ class Script:
                     (queue + suffix, kind) for queue in {keys["jobs"], *map(str, queues)} for suffix, kind in _FLOW_KEYS
                 ]
             if "deduplication" in self.args:
-                deduplication = slots[2 + len(self.keys) + self.args.index("deduplication")]
-                expected.append((f"{keys['jobs']}de:{deduplication}", "string"))
+                deduplication = str(slots[2 + len(self.keys) + self.args.index("deduplication")])
+                expected.append((keys["jobs"] + "de:" + deduplication, "string"))
             if self.rows[:1] == ("id",):
                 rows = [
                     id for id in slots[2 + len(self.keys) + len(self.args) :: len(self.rows)] if isinstance(id, str)
