@@ -123,7 +123,7 @@ async def test_a_worker_is_run_with_its_own_options(project: Path, redis_url: st
     async with Queue("mine", redis=redis_url) as queue:
         with corral(project, "worker", "jobs:worker", redis="redis://127.0.0.1:1") as program:
             assert await (await queue.add("greet", {"name": "Ada"})).result(timeout=20_000) == "Hello, Ada"
-            assert "Working on mine (7)" in program.log
+            await until(lambda: "Working on mine (7)" in program.log, "the worker says what it works on")
             assert await program.stop() == 0
     line = await refused(project, "jobs:worker", "--concurrency", "3")
     assert "--concurrency: jobs:worker is a Worker, which has its own options; set it there" in line
