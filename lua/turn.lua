@@ -59,11 +59,12 @@ count = tonumber(count)
 local is_paused, room, max_events, mode, limits = read_limits(meta, active)
 local emit, all_events, result_events = emitter(events, max_events, mode)
 
--- Before the first write every structure is read, so that a foreign type stops the call (see check_types). ZINTERCARD reads three sets at
--- once, and accepts plain sets; the script then fails midway, which loses no job.
+-- Before the first write every structure is read, so that a foreign type stops the call (see check_types).
 call('XLEN', events)
 call('LLEN', active)
-call('ZINTERCARD', '3', marker, prioritized, completed, 'LIMIT', '1')
+call('ZCARD', marker)
+call('ZCARD', prioritized)
+call('ZCARD', completed)
 local tail = string.format('%d', -count - 1)
 local waiting = call('LRANGE', wait, tail, '-1')
 local first_due = call('ZRANGE', delayed, '0', '0', 'WITHSCORES')[2]
