@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -200,7 +200,7 @@ def _front(reports: Mapping[str, Report]) -> Iterator[str]:
     yield _picture()
     yield ""
     yield f"One worker process with concurrency 100 processes no-op jobs {' and '.join(words)}"
-    yield f"({_basis(node)}; {_where(drain)})."
+    yield f"({_basis(node)}; {_where(drain, _commits(_drains(reports)))})."
 
 
 def _picture() -> str:
@@ -211,16 +211,26 @@ def _picture() -> str:
     )
 
 
+def _drains(reports: Mapping[str, Report]) -> list[Report]:
+    """The reports that compare drains with rivals."""
+    return [reports[name] for name in ("drain", "peers", "more-peers") if name in reports]
+
+
 def _rivals(reports: Mapping[str, Report]) -> list[Ratio]:
     """Of each rival the ratio of the drain, the fastest first."""
     found = [
         ratio
-        for name in ("drain", "peers", "more-peers")
-        if name in reports
-        for ratio in reports[name].ratios
+        for report in _drains(reports)
+        for ratio in report.ratios
         if ratio.variant == ALL and "rate" in ratio.figures
     ]
     return sorted(found, key=lambda ratio: _speed(ratio).median)
+
+
+def _commits(reports: Iterable[Report]) -> str:
+    """The commits at which these were measured, which differ if the parts were not run together."""
+    commits = sorted({report.commit for report in reports})
+    return f"commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}"
 
 
 def _speed(ratio: Ratio) -> Spread:
@@ -241,11 +251,11 @@ def _basis(ratio: Ratio) -> str:
     return pairs if _by_wall(ratio) else f"{pairs}, by CPU time of the busier core: the machine was not calm"
 
 
-def _where(report: Report) -> str:
+def _where(report: Report, commits: str) -> str:
     aof = report.server["appendonly"]
     log = "no append-only file" if aof == "no" else f"append-only file {report.server['appendfsync']}"
     return (
-        f"commit {report.commit}, {report.made[:10]}, {report.machine['cores']} cores of {report.machine['processor']}, "
+        f"{commits}; {report.made[:10]}, {report.machine['cores']} cores of {report.machine['processor']}, "
         f"{report.server['server']}, {log}, all results kept"
     )
 
@@ -272,10 +282,9 @@ def _measured(reports: Mapping[str, Report]) -> Iterator[str]:
 
 def _provenance(reports: Mapping[str, Report]) -> Iterator[str]:
     first = next(iter(reports.values()))
-    commits = sorted({report.commit for report in reports.values()})
     days = sorted({report.made[:10] for report in reports.values()})
     disturbed = sum(run.disturbed for run in _runs(reports))
-    yield f"Commit {', '.join(commits)}; {', '.join(days)}; {first.machine['cores']} cores of {first.machine['processor']},"
+    yield f"{_commits(reports.values()).capitalize()}; {', '.join(days)}; {first.machine['cores']} cores of {first.machine['processor']},"
     yield f"{first.machine['kernel']}; {first.server['server']}, {first.server['transport']}, {first.server['cores']}; no append-only file"
     yield f"where a row does not say otherwise. {len(reports)} reports, {len(_runs(reports))} runs, of which {disturbed} were disturbed"
     yield "by other programs or by the host."
@@ -392,7 +401,7 @@ def charts(reports: Mapping[str, Report]) -> dict[str, str]:
     ]
     drain = reports["drain"]
     source = [
-        f"Commit {drain.commit}, {drain.made[:10]}; one worker process, concurrency 100, no-op jobs, results kept, "
+        f"{_commits(_drains(reports)).capitalize()}; {drain.made[:10]}; one worker process, concurrency 100, no-op jobs, results kept, "
         f"{drain.server['server']}."
     ]
     if not all(map(_by_wall, ratios)):

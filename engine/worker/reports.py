@@ -60,7 +60,7 @@ _REPEAT_AFTER = 30.0
 _MAX_MESSAGES = 100
 
 
-class Troubles:
+class RecentErrors:
     """Which errors were logged in the last 30 s. Shared by the queues of a process, so that many do not log the same."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Reports:
         self.counters = Counters()
         self._listeners = listeners
         self._plain = JobLog()
-        self.troubles = Troubles()
+        self.recent_errors = RecentErrors()
 
     def started(self, active: ActiveJob) -> None:
         """The job's processor is called next."""
@@ -194,7 +194,7 @@ class Reports:
         """Something failed and is retried. The same message is logged once in 30 s."""
         self.counters.troubles += 1
         message = f"{type(error).__name__}: {error}"
-        if self.troubles.is_new(message):
+        if self.recent_errors.is_new(message):
             logger.error("%s (retrying)", message)
         self._listeners.emit("error", error)
 

@@ -89,7 +89,7 @@ class Runtime:
         request: StopRequest,
     ) -> None:
         keys, report = options.keys, reports.trouble
-        reports.troubles = shared.troubles
+        reports.recent_errors = shared.recent_errors
         self.options = options
         self.reports = reports
         self.shared = shared
@@ -144,7 +144,7 @@ class Runtime:
             keep=options.keep_completed,
             metrics=options.metrics,
             limiter=options.limiter,
-            crowd=shared.crowd,
+            in_flight=shared.in_flight,
             free=self.slots.free,
             claimed=self.claimed,
             acknowledged=self.acknowledged,

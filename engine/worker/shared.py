@@ -15,8 +15,8 @@ from engine.worker.loops.loop_monitor import LoopMonitor
 from engine.worker.loops.marker_wait import MarkerWait
 from engine.worker.loops.renewer import Renewer
 from engine.worker.loops.server_check import ServerCheck, Unfit
-from engine.worker.reports import Troubles
-from engine.worker.turns import Crowd
+from engine.worker.reports import RecentErrors
+from engine.worker.turns import TurnsInFlight
 
 MAX_WAITING = 16
 """Connections that wait for markers. Up to so many queues have one each; more queues share them."""
@@ -39,8 +39,8 @@ class SharedParts:
     def __init__(
         self, name: str, client_name: str, connect: Connect, *, allow: frozenset[str], require_durable: bool
     ) -> None:
-        self.crowd = Crowd()
-        self.troubles = Troubles()
+        self.in_flight = TurnsInFlight()
+        self.recent_errors = RecentErrors()
         self.monitor = LoopMonitor(self._all_suspects)
         self.renewer: Renewer
         self._name = name

@@ -35,15 +35,15 @@ DEDUPLICATED_BYTES = MAX_BYTES // 50
 """What a job with a deduplication counts beside its result: the turn may have to add the job that was kept for its end."""
 
 
-CROWDED = 4
+MANY_IN_FLIGHT = 4
 """Turns of other queues under way from which on a queue has one turn at a time, for all its slots: the server has work enough."""
 
 
-class Crowd:
+class TurnsInFlight:
     """The turns under way of all queues that share a connection."""
 
     def __init__(self) -> None:
-        self.pending = 0
+        self.count = 0
 
 
 class Backlog(Enum):
@@ -60,10 +60,11 @@ class Backlog(Enum):
 class Turns:
     """Sends turns: acknowledges what `put` gathers, claims as many jobs as `free()` says, calls `claimed` with them.
 
-    `idle` is set while a slot is free and there is nothing to claim; `became_idle` is called when it is set. `next_due` is called with the milliseconds until the
-    next delayed job (None without one), `limited` with the milliseconds for which a rate limit lets nothing start.
+    `idle` is set while a slot is free and there is nothing to claim; `became_idle` is called when it is set. `next_due` is
+    called with the milliseconds until the next delayed job (None without one), `limited` with the milliseconds for which a rate
+    limit lets nothing start.
     `drained` is called once after jobs were claimed, when a slot is free and no job waits. `changed` is called after each
-    change. `last`: monotonic time of the last reply. `limiter`: the worker's own rate limit, MAX,MS. `crowd`: shared with the
+    change. `last`: monotonic time of the last reply. `limiter`: the worker's own rate limit, MAX,MS. `in_flight`: shared with the
     other queues of the process.
     """
 
@@ -78,7 +79,7 @@ class Turns:
         concurrency: int,
         keep: Keep,
         limiter: str,
-        crowd: Crowd,
+        in_flight: TurnsInFlight,
         free: Callable[[], int],
         claimed: Callable[[list[Claimed]], None],
         acknowledged: Acknowledged,
@@ -101,7 +102,7 @@ class Turns:
         self._concurrency = concurrency
         self._half = _half(concurrency)
         self._share = self._half  # how many jobs a turn carries at most while others wait
-        self._crowd = crowd
+        self._in_flight = in_flight
         self._keep = keep
         self._metrics = metrics
         self._limiter = limiter
@@ -193,9 +194,9 @@ class Turns:
     def _pump(self) -> None:
         self._scheduled = False
         pending = len(self._pending)
-        is_crowded = self._crowd.pending - pending >= CROWDED
-        self._share = self._concurrency if is_crowded else self._half
-        if pending < (1 if is_crowded else MAX_PENDING) and self._retry_timer is None:
+        is_busy = self._in_flight.count - pending >= MANY_IN_FLIGHT
+        self._share = self._concurrency if is_busy else self._half
+        if pending < (1 if is_busy else MAX_PENDING) and self._retry_timer is None:
             wanted = self._wanted()
             if self._completed or wanted:
                 self._send(wanted)
@@ -229,7 +230,7 @@ class Turns:
         self._promised += wanted
         turn = _PendingTurn(self, wanted, self._polls, f"{self._worker_id}:{next(self._numbers)}")
         self._pending.add(turn)
-        self._crowd.pending += 1
+        self._in_flight.count += 1
         post_turn(
             self._link,
             self._keys,
@@ -279,7 +280,7 @@ class Turns:
             self._failed(turn, error)
             return
         self._pending.discard(turn)
-        self._crowd.pending -= 1
+        self._in_flight.count -= 1
         self._retry_delay.clear()
         self.last = monotonic()
         self.count += 1
@@ -302,7 +303,7 @@ class Turns:
         if turn not in self._pending:
             return
         self._pending.discard(turn)
-        self._crowd.pending -= 1
+        self._in_flight.count -= 1
         self._completed.extendleft(reversed(turn.ended))
         if isinstance(error, LinkClosed) or self._closed:
             self._promised -= turn.wanted

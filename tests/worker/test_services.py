@@ -15,7 +15,7 @@ from engine.worker.loops.stalled_checker import StalledChecker
 from engine.worker.loops.wake import Wake
 from engine.worker.retry_delay import Service
 from engine.worker.run_in.threads import Threads
-from engine.worker.turns import Crowd, Turns
+from engine.worker.turns import Turns, TurnsInFlight
 from tests.support.running import until
 
 
@@ -105,7 +105,7 @@ def _turns(link: Link, keys: Keys, told: list[BaseException]) -> Turns:
         concurrency=1,
         keep=Keep(),
         limiter="",
-        crowd=Crowd(),
+        in_flight=TurnsInFlight(),
         free=lambda: 1,
         claimed=lambda jobs: None,
         acknowledged=lambda ended, refused: None,
